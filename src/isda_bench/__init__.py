@@ -1,0 +1,3 @@
+"""Implicit semantic data augmentation: experiments by configuration."""
+
+__version__ = "0.1.0"

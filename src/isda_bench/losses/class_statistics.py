@@ -1,0 +1,92 @@
+"""Online statistics of each class's deep features (supplement A, Eq. 1-3)."""
+
+import torch
+from pydantic import PositiveInt
+from torch import Tensor, nn
+
+from isda_bench.arguments import checked
+
+
+class ClassStatistics(nn.Module):
+    """Number, mean and biased covariance of each class's features over all batches seen.
+
+    After any sequence of batches they equal the closed form over all samples together. The state is float32
+    and becomes float64 with the first float64 features. A class that is absent from a batch keeps its values
+    to the bit.
+
+    Args:
+        num_classes: C.
+        feature_dim: A.
+
+    Attributes:
+        count: n (C,), int64.
+        mean: mu (C, A).
+        covariance: Sigma (C, A, A).
+    """
+
+    count: Tensor
+    mean: Tensor
+    covariance: Tensor
+
+    @checked
+    def __init__(self, num_classes: PositiveInt, feature_dim: PositiveInt) -> None:
+        super().__init__()
+        self.register_buffer("count", torch.zeros(num_classes, dtype=torch.int64))
+        self.register_buffer("mean", torch.zeros(num_classes, feature_dim))
+        self.register_buffer("covariance", torch.zeros(num_classes, feature_dim, feature_dim))
+
+    @torch.no_grad()
+    def update(self, features: Tensor, targets: Tensor) -> None:
+        """Takes in one batch.
+
+        With n past and m new samples of a class, Eq. 2 is written as one product of rows,
+        Sigma <- n / (n + m) Sigma + R^T R: a row (a_i - mu') / sqrt(n + m) for each new sample and the row
+        (mu - mu') sqrt(n m) / (n + m) for the shift of the mean.
+
+        Args:
+            features: (N, A).
+            targets: (N,), in 0..C-1.
+        """
+        self._promote(features.dtype)
+        features = features.to(self.mean.dtype)
+        member = targets[:, None] == torch.arange(len(self.count), device=targets.device)
+        new = member.sum(0)
+        total = (self.count + new).clamp(min=1)
+        weight = (new / total).to(features.dtype)[:, None]
+        batch_mean = (member.to(features.dtype).T @ features) / new.clamp(min=1)[:, None]
+        difference = batch_mean - self.mean
+
+        deviations = (features - batch_mean[targets]) / total.sqrt()[targets, None]
+        shifts = difference * (weight * (1 - weight)).sqrt()
+        update = _update_every_class if features.is_cuda else _update_present_classes
+        update(self.covariance, (self.count / total).to(features.dtype), deviations, shifts, targets)
+        self.mean += difference * weight
+        self.count += new
+
+    def _promote(self, dtype: torch.dtype) -> None:
+        if dtype == torch.float64 and self.mean.dtype != dtype:
+            self.double()
+
+
+def _update_present_classes(
+    covariance: Tensor, kept: Tensor, deviations: Tensor, shifts: Tensor, targets: Tensor
+) -> None:
+    """One pass over the covariance of each class that is in the batch."""
+    owners = torch.cat([targets, torch.arange(len(shifts))])
+    rows = torch.cat([deviations, shifts])[owners.argsort(stable=True)]
+    sizes = owners.bincount().tolist()
+    for class_covariance, factor, block in zip(covariance, kept.tolist(), rows.split(sizes), strict=True):
+        if len(block) == 2:  # a single sample is its own mean: only the shift is left
+            torch.addr(class_covariance, block[1], block[1], beta=factor, out=class_covariance)
+        elif len(block) > 2:
+            class_covariance.addmm_(block.T, block, beta=factor)
+
+
+def _update_every_class(
+    covariance: Tensor, kept: Tensor, deviations: Tensor, shifts: Tensor, targets: Tensor
+) -> None:
+    """The same in fixed shapes, without waiting for the device; needs a (C, N + 1, A) buffer."""
+    member = torch.arange(len(shifts), device=targets.device)[:, None] == targets
+    rows = torch.cat([member[:, :, None] * deviations, shifts[:, None, :]], 1)
+    kept = kept.where(member.any(1), 1)
+    covariance.mul_(kept[:, None, None]).baddbmm_(rows.mT, rows)

@@ -1,0 +1,149 @@
+r"""Implicit semantic data augmentation: the paper's loss and its gradient.
+
+The expected cross-entropy under features drawn from N(a_i, lambda Sigma_{y_i}) is at most
+
+    L    = mean_i -log softmax(z_i)[y_i]
+    z_ij = w_j . a_i + b_j + (lambda / 2) (w_j - w_y)^T Sigma_y (w_j - w_y),         y = y_i
+
+with a_i the features, y_i the class, w_j and b_j the rows of the last linear layer, Sigma_y the covariance of
+class y's features (no gradient flows into it) and lambda = progress * strength (lambda_0 of the paper).
+
+Gradients (supplement A), with p = softmax(z_i):
+
+    Eq. 4:  dL/dz_j = dL/db_j = p_j - [j = y]
+    Eq. 5:  dL/dw_j = (a_i + lambda (w_j - w_y) Sigma_y) p_j                            for j != y
+            dL/dw_y = a_i (p_y - 1) - lambda sum_{n != y} p_n (w_n - w_y) Sigma_y
+    Eq. 6:  dL/da   = sum_j w_j dL/dz_j
+
+The supplement prints Eq. 4's case j != y with a minus sign and puts y_i inside the other's exponent, and in
+Eq. 5's case j = y multiplies the whole sum by dL/dz_y instead of weighing each term by its own class's
+dL/dz_n: the forms above are the right ones, and the tests hold them against autograd.
+
+The quadratic form depends on the sample only through its class, so it is computed once for each class that is
+in the batch: V = (W - w_c) Sigma_c, (C, A), gives the form's values now and its gradient as soon as the
+softmax is known. Nothing of size N x C x A or N x A x A is made.
+"""
+
+from typing import Any
+
+import torch
+from pydantic import NonNegativeFloat, PositiveInt
+from torch import Tensor
+from torch.nn import functional as F
+
+from isda_bench.arguments import checked
+from isda_bench.losses.base import Loss, Outputs
+from isda_bench.losses.class_statistics import ClassStatistics
+
+Number = float | Tensor
+WHOLE_LIMIT = 2**20  # elements of a (C, C, A) buffer up to which the CPU does all classes at once
+
+
+class ISDA(Loss):
+    """Cross-entropy of implicitly augmented features, with the class statistics kept online.
+
+    Args:
+        num_classes: C.
+        feature_dim: A.
+        strength: lambda_0; the strength lambda grows in proportion to the progress.
+
+    Raises:
+        ValueError: a strength below 0 or not finite.
+    """
+
+    @checked
+    def __init__(
+        self, num_classes: PositiveInt, feature_dim: PositiveInt, strength: NonNegativeFloat = 0.5
+    ) -> None:
+        super().__init__(num_classes, feature_dim)
+        self.strength = strength
+        self.statistics = ClassStatistics(num_classes, feature_dim)
+
+    def compute(self, outputs: Outputs, targets: Tensor, progress: float | Tensor) -> Tensor:
+        """The augmented cross-entropy; in training mode the statistics take the batch in first."""
+        features, logits, head = outputs
+        if self.training:
+            self.statistics.update(features, targets)
+        strength = self.strength * progress
+        return augmented_cross_entropy(logits, head.weight, self.statistics.covariance, targets, strength)
+
+
+def augmented_cross_entropy(
+    logits: Tensor, weight: Tensor, covariance: Tensor, targets: Tensor, strength: Number
+) -> Tensor:
+    """The upper bound L, a scalar, with gradients for `logits` (and so features and bias) and `weight`.
+
+    Args:
+        logits: W a + b, (N, C).
+        weight: W, (C, A).
+        covariance: Sigma, (C, A, A), symmetric.
+        targets: y, (N,).
+        strength: lambda, a float or a 0-d tensor.
+    """
+    loss: Tensor = _AugmentedCrossEntropy.apply(logits, weight, covariance, targets, strength)
+    return loss
+
+
+class _AugmentedCrossEntropy(torch.autograd.Function):
+    """Computes the gradient along with the loss: V, the largest thing in it, is then needed only once."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, logits: Tensor, weight: Tensor, covariance: Tensor, targets: Tensor, strength: Number
+    ) -> Tensor:
+        whole = weight.is_cuda or len(weight) * weight.numel() <= WHOLE_LIMIT
+        augment = _augment_all_classes if whole else _augment_class_by_class
+        covariance = covariance.to(weight.dtype)
+        z, grad_weight = augment(logits, weight, covariance, targets, strength)
+        log_p = z.log_softmax(1)
+        ctx.save_for_backward(_grad_logits(log_p, targets), grad_weight)
+        return F.nll_loss(log_p, targets)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad_loss: Tensor) -> tuple[Tensor, Tensor, None, None, None]:  # type: ignore[override]
+        grad_logits, grad_weight = ctx.saved_tensors
+        return grad_logits * grad_loss, grad_weight * grad_loss, None, None, None
+
+
+def _augment_all_classes(
+    logits: Tensor, weight: Tensor, covariance: Tensor, targets: Tensor, strength: Number
+) -> tuple[Tensor, Tensor]:
+    """The augmented logits z (N, C) and the quadratic form's part of dL/dW, in fixed shapes."""
+    differences = weight - weight[:, None, :]
+    v = differences @ covariance
+    z = logits + (strength / 2) * (differences * v).sum(2)[targets]
+    member = torch.arange(len(weight), device=targets.device)[:, None] == targets
+    grad_z = member.to(z.dtype) @ _grad_logits(z.log_softmax(1), targets)  # Eq. 4, summed over each class
+    grad_z *= strength
+    grad_weight = (grad_z.T[:, None, :] @ v.transpose(0, 1) - grad_z[:, None, :] @ v).squeeze(1)
+    return z, grad_weight
+
+
+def _augment_class_by_class(
+    logits: Tensor, weight: Tensor, covariance: Tensor, targets: Tensor, strength: Number
+) -> tuple[Tensor, Tensor]:
+    """The same with (C, A) buffers that stay in the cache, skipping the classes that are not in the batch."""
+    order = targets.argsort(stable=True)
+    z = logits[order]
+    scale = strength / len(targets)
+    differences, v, grad_weight = torch.empty_like(weight), torch.empty_like(weight), torch.zeros_like(weight)
+    sizes = targets.bincount(minlength=len(weight)).tolist()
+    for c, rows in enumerate(z.split(sizes)):
+        if not len(rows):
+            continue
+        torch.sub(weight, weight[c], out=differences)
+        torch.mm(differences, covariance[c], out=v)
+        rows += (strength / 2) * differences.mul_(v).sum(1)
+        grad_z = rows.softmax(1).sum(0)  # Eq. 4, summed over the class
+        grad_z[c] -= len(rows)
+        grad_z *= scale
+        grad_weight.addcmul_(v, grad_z[:, None])
+        grad_weight[c] -= grad_z @ v
+    return torch.empty_like(z).index_copy_(0, order, z), grad_weight
+
+
+def _grad_logits(log_p: Tensor, targets: Tensor) -> Tensor:
+    """dL/dz (Eq. 4) over the batch, to the bit what the backward of cross-entropy gives."""
+    grad_log_p = torch.zeros_like(log_p).scatter_(1, targets[:, None], -1.0 / len(targets))
+    return torch.ops.aten._log_softmax_backward_data(grad_log_p, log_p, 1, log_p.dtype)

@@ -101,7 +101,7 @@ class _AugmentedCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, grad_loss: Tensor) -> tuple[Tensor, Tensor, None, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad_loss: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
         grad_logits, grad_weight = ctx.saved_tensors
         return grad_logits * grad_loss, grad_weight * grad_loss, None, None, None
 

@@ -1,0 +1,50 @@
+"""Augmentations of a batch of images, as tensor operations on the batch's own device.
+
+Each is called with images (N, C, H, W), uint8, and returns as many of the same shape and type.
+"""
+
+import torch
+from pydantic import NonNegativeInt
+from torch import Tensor
+
+from isda_bench.arguments import checked
+
+
+class NoAugmentation:
+    """The images as they are."""
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Returns `images`."""
+        return images
+
+
+class Standard:
+    """Random crop of the reflected image and random horizontal flip (supplement B's input on CIFAR).
+
+    Args:
+        padding: pixels by which the image is reflected at every border; the crop moves by as many.
+        flip: whether every second image, at random, is mirrored.
+    """
+
+    @checked
+    def __init__(self, padding: NonNegativeInt, flip: bool) -> None:
+        self.padding = padding
+        self.flip = flip
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Crops and flips each image with a draw of its own: one gather of pixels for the batch."""
+        n, channels, height, width = images.shape
+        rows = self._shifted(n, height, images.device)
+        columns = self._shifted(n, width, images.device)
+        if self.flip:
+            flipped = torch.rand(n, 1, device=images.device) < 0.5
+            columns = torch.where(flipped, columns.flip(1), columns)
+        pixels = (rows[:, :, None] * width + columns[:, None, :]).view(n, 1, -1)
+        return images.flatten(2).gather(2, pixels.expand(-1, channels, -1)).view_as(images)
+
+    def _shifted(self, n: int, size: int, device: torch.device) -> Tensor:
+        """For each image and place of the crop, (n, size), where its pixel comes from along one side."""
+        shift = torch.randint(-self.padding, self.padding + 1, (n, 1), device=device)
+        places = (torch.arange(size, device=device) + shift).abs()
+        last = size - 1
+        return last - (last - places).abs()

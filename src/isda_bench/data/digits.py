@@ -1,0 +1,44 @@
+"""The embedded data set: scikit-learn's 1,797 handwritten digits, 8x8, no download."""
+
+import numpy as np
+import torch
+from pydantic import NonNegativeInt, PositiveInt
+from sklearn.datasets import load_digits
+
+from isda_bench.arguments import checked
+from isda_bench.data.base import DataSet, ImageSet, split_indices
+
+TEST_IMAGES = 360
+
+
+class Digits(DataSet):
+    """Ten classes of 1x8x8 images; 360 of them, stratified and always the same, are the test set.
+
+    Source: Alpaydin and Kaynak 1998, "Optical Recognition of Handwritten Digits" (its test set, as
+    `sklearn.datasets.load_digits` gives it). Arguments as in `DataSet`.
+    """
+
+    num_classes = 10
+    in_channels = 1
+    train_images = 1797 - TEST_IMAGES
+    mean = (77.9,)
+    std = (96.0,)
+
+    @checked
+    def __init__(
+        self,
+        train_size: PositiveInt | None = None,
+        val_size: NonNegativeInt = 0,
+        split_seed: NonNegativeInt = 0,
+        padding: NonNegativeInt = 1,
+        flip: bool = False,
+    ) -> None:
+        super().__init__(train_size, val_size, split_seed, padding, flip)
+
+    def read(self) -> tuple[ImageSet, ImageSet]:
+        """The 1,437 training and 360 test images; grey levels 0..16 become 0..255."""
+        images, targets = load_digits(return_X_y=True)
+        pixels = np.rint(images * (255 / 16)).astype(np.uint8).reshape(-1, 1, 8, 8)
+        everything = ImageSet(torch.from_numpy(pixels), torch.from_numpy(targets.astype(np.int64)))
+        train, test = split_indices(targets, None, TEST_IMAGES, seed=0)
+        return everything.take(train), everything.take(test)

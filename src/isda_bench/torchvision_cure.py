@@ -1,7 +1,8 @@
 """Lets torchvision be imported beside a torch that its compiled operators were not built for.
 
-Where torch is the CPU build and torchvision the registry's CUDA build, the library with torchvision's operators
-does not load, and `import torchvision` (and so timm) fails with "operator torchvision::nms does not exist".
+Where torch is the CPU build and torchvision the registry's CUDA build, the library with torchvision's
+operators does not load, and `import torchvision` (and so timm) fails with "operator torchvision::nms does
+not exist".
 Import this module first: it declares the two schemas that torchvision's import looks for, and only there.
 """
 

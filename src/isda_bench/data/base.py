@@ -41,7 +41,7 @@ class DataSet:
     """A data set whose arrays fit in memory; a subclass says what is in it and writes `read`.
 
     Args:
-        train_size: images to train on, a stratified subset (nested: a smaller one lies in a larger); null: all.
+        train_size: images to train on, a stratified subset (a smaller one lies in a larger); null: all.
         val_size: images held out of the training set, stratified; if not 0 the evaluation is on these and the
             test set is not touched (the paper's protocol for choosing hyper-parameters).
         split_seed: seed of both draws; runs of every `seed` share them.
@@ -146,6 +146,6 @@ def checksum_of(*sets: ImageSet) -> str:
     """SHA-256 of the images and targets of `sets`, in order."""
     digest = hashlib.sha256()
     for images, targets in sets:
-        digest.update(images.numpy())
-        digest.update(targets.numpy())
+        digest.update(images.numpy().data)
+        digest.update(targets.numpy().data)
     return digest.hexdigest()

@@ -1,6 +1,5 @@
 """CIFAR-10 and CIFAR-100: downloaded and checked by torchvision, kept afterwards as arrays."""
 
-import os
 import socket
 import sys
 import tempfile
@@ -104,7 +103,7 @@ class CIFAR10(DataSet):
             with tempfile.TemporaryDirectory(dir=self.root) as folder:
                 aside = Path(folder) / path.name
                 save_file(arrays, aside, {"sha256": checksum_of(*sets)})
-                os.replace(aside, path)
+                aside.replace(path)
         except (OSError, SafetensorError) as error:
             raise UserError(f"dataset.root={self.root}: cannot keep the arrays there: {error}") from error
 
@@ -136,7 +135,10 @@ class CIFAR10(DataSet):
 
 
 class CIFAR100(CIFAR10):
-    """The same in a hundred classes; arguments as in `CIFAR10`, whose normalisation the reference code uses too."""
+    """The same in a hundred classes, normalised as the reference code does, by CIFAR-10's figures.
+
+    Arguments as in `CIFAR10`.
+    """
 
     torchvision_class = "CIFAR100"
     num_classes = 100
@@ -146,8 +148,10 @@ _ARRAYS = ("train_images", "train_targets", "test_images", "test_targets")
 
 
 def _torchvision_datasets() -> Any:
-    """torchvision is imported only where the published files are read: it takes a second."""
+    """Imported only where the published files are read: torchvision takes a second."""
     from isda_bench import torchvision_cure  # noqa: F401
+
+    # isort: split
     from torchvision import datasets
 
     return datasets

@@ -1,0 +1,76 @@
+"""Batches of a data set that lives on the device."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from isda_bench.data.base import ImageSet
+
+BatchTransform = Callable[[Tensor], Tensor]
+
+
+class Loader:
+    """Batches (images (N, C, H, W) float32, targets (N,)) of a set that lives on the device.
+
+    Args:
+        images: the set, uint8; it is moved to `device`.
+        batch_size: images a batch; the last one of an epoch is shorter where the set does not divide.
+        device: where the set and the batches live.
+        transforms: applied to a batch in turn: augmentations, and last the normalisation.
+        shuffle: whether each epoch has an order of its own, from torch's default generator.
+
+    Raises:
+        ValueError: a batch larger than the set.
+    """
+
+    def __init__(
+        self,
+        images: ImageSet,
+        batch_size: int,
+        device: torch.device,
+        transforms: Sequence[BatchTransform],
+        shuffle: bool,
+    ) -> None:
+        if batch_size > len(images.targets):
+            raise ValueError(f"batch_size={batch_size}: larger than the set of {len(images.targets)} images")
+        self.images = images.images.to(device)
+        self.targets = images.targets.to(device)
+        self.batch_size = batch_size
+        self.transforms = transforms
+        self.shuffle = shuffle
+
+    @property
+    def samples(self) -> int:
+        """Images in an epoch."""
+        return len(self.targets)
+
+    def __len__(self) -> int:
+        """Batches in an epoch."""
+        return -(-self.samples // self.batch_size)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        order = (torch.randperm if self.shuffle else torch.arange)(self.samples, device=self.targets.device)
+        for indices in order.split(self.batch_size):
+            images = self.images[indices]
+            for transform in self.transforms:
+                images = transform(images)
+            yield images, self.targets[indices]
+
+
+class Normalise:
+    """Turns uint8 images into float32 of mean 0 and standard deviation 1 a channel.
+
+    Args:
+        mean: of each channel, in units of a pixel (0 to 255).
+        std: likewise.
+        device: where the images are.
+    """
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float], device: torch.device) -> None:
+        self.mean = torch.tensor(mean, device=device).view(1, -1, 1, 1)
+        self.inverse_std = 1 / torch.tensor(std, device=device).view(1, -1, 1, 1)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Images (N, C, H, W), uint8, as float32."""
+        return images.float().sub_(self.mean).mul_(self.inverse_std)

@@ -1,9 +1,8 @@
-"""Lets torchvision be imported beside a torch that its compiled operators were not built for.
+"""Lets torchvision be imported where its operators do not load. Import this before torchvision or timm.
 
-Where torch is the CPU build and torchvision the registry's CUDA build, the library with torchvision's
-operators does not load, and `import torchvision` (and so timm) fails with "operator torchvision::nms does
-not exist".
-Import this module first: it declares the two schemas that torchvision's import looks for, and only there.
+A torchvision built for another torch (a CUDA build beside a CPU torch) stops at its first import with
+"operator torchvision::nms does not exist", though all of it that needs no compiled operator would work.
+Declaring the schemas that it looks up is enough; calling such an operator still fails, as it should.
 """
 
 import importlib.util
@@ -11,27 +10,38 @@ from pathlib import Path
 
 import torch
 
-_SCHEMAS = {
-    "nms": "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
-    "qnms": "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
-}
+SCHEMAS = (
+    "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+    "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+)
+_declared: list[torch.library.Library] = []  # a library's schemas go with it
 
 
-def _operators_load() -> bool:
+def cure() -> None:
+    """Declares the schemas if torchvision is installed and its operators are neither there nor loadable."""
+    if not _has_operators() and not _load_operators():
+        library = torch.library.Library("torchvision", "FRAGMENT")
+        for schema in SCHEMAS:
+            library.define(schema)
+        _declared.append(library)
+
+
+def _has_operators() -> bool:
+    return hasattr(torch.ops.torchvision, "nms")
+
+
+def _load_operators() -> bool:
+    """Whether torchvision's own operators load; true without torchvision, which then has nothing to cure."""
     spec = importlib.util.find_spec("torchvision")
-    if spec is None or spec.origin is None:
-        return True  # the import itself will say that torchvision is missing
-    libraries = [*Path(spec.origin).parent.glob("_C*.so"), *Path(spec.origin).parent.glob("_C*.pyd")]
-    try:
-        for library in libraries:
-            torch.ops.load_library(library)
-    except OSError:
-        return False
-    return bool(libraries)
+    if spec is None:
+        return True
+    for directory in spec.submodule_search_locations or []:
+        for library in Path(directory).glob("_C*.so"):
+            try:
+                torch.ops.load_library(library)
+            except OSError:
+                return False
+    return _has_operators()
 
 
-_library = torch.library.Library("torchvision", "FRAGMENT")  # its schemas live as long as this object
-if not _operators_load():
-    for _name, _schema in _SCHEMAS.items():
-        if not hasattr(torch.ops.torchvision, _name):
-            _library.define(_schema)
+cure()

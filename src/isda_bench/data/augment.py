@@ -4,7 +4,7 @@ Each is called with images (N, C, H, W), uint8, and returns as many of the same 
 """
 
 import torch
-from pydantic import NonNegativeInt
+from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor
 
 from isda_bench.arguments import checked
@@ -48,3 +48,53 @@ class Standard:
         places = (torch.arange(size, device=device) + shift).abs()
         last = size - 1
         return last - (last - places).abs()
+
+
+class Cutout:
+    """The standard crop and flip, then one square hole in each image (DeVries and Taylor 2017).
+
+    The hole is black before the normalisation, as in the ISDA authors' code.
+
+    Args:
+        padding, flip: as in `Standard`.
+        size: side of the hole in pixels.
+
+    Raises:
+        ValueError: a size that is not positive; at the first batch, one that could cover a whole image.
+    """
+
+    @checked
+    def __init__(self, padding: NonNegativeInt, flip: bool, size: PositiveInt = 16) -> None:
+        self.standard = Standard(padding, flip)
+        self.size = size
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Crops, flips and cuts the hole, with draws of its own for each image."""
+        return cut_out(self.standard(images), self.size)
+
+
+def cut_out(images: Tensor, size: int) -> Tensor:
+    """Images with a black square around a uniformly drawn pixel of each, clipped at the border.
+
+    Args:
+        images: (N, C, H, W).
+        size: side of the square in pixels.
+
+    Raises:
+        ValueError: a square that could cover a whole image.
+    """
+    n, _, height, width = images.shape
+    if size >= min(height, width):
+        raise ValueError(
+            f"augment: a hole of {size}x{size} pixels could cover a whole image of {height}x{width}; "
+            f"choose a smaller one or another augmentation"
+        )
+    rows, columns = (_covered(n, side, size, images.device) for side in (height, width))
+    return images.masked_fill((rows[:, :, None] & columns[:, None, :])[:, None], 0)
+
+
+def _covered(n: int, side: int, size: int, device: torch.device) -> Tensor:
+    """For each image, (n, side), which places along one side lie in its hole."""
+    start = torch.randint(side, (n, 1), device=device) - size // 2
+    places = torch.arange(side, device=device)
+    return (places >= start) & (places < start + size)

@@ -78,6 +78,11 @@ class DataSet:
         self.val_size = val_size
         self.split_seed = split_seed
 
+    @property
+    def train_count(self) -> int:
+        """Images that a run trains on."""
+        return self.train_size or self.train_images - self.val_size
+
     def read(self) -> tuple[ImageSet, ImageSet]:
         """The whole training set and the whole test set.
 

@@ -46,9 +46,10 @@ class Loss(nn.Module):
             progress: part of the training that lies behind, in [0, 1]; a float or a 0-d tensor.
 
         Raises:
-            ValueError: targets outside 0..C-1 (looked at on the CPU only: elsewhere it would have to wait).
+            ValueError: targets outside 0..C-1 (looked at on the CPU only, and not in compiled code: it would
+                have to wait for them).
         """
-        if targets.device.type == "cpu":
+        if targets.device.type == "cpu" and not torch.compiler.is_compiling():
             self._check_targets(targets)
         with torch.autocast(outputs.logits.device.type, enabled=False):
             return self.compute(in_single_precision(outputs), targets, progress)

@@ -17,11 +17,12 @@ class ClassStatistics(nn.Module):
     Args:
         num_classes: C.
         feature_dim: A.
+        diagonal: whether only the variances are kept.
 
     Attributes:
         count: n (C,), int64.
         mean: mu (C, A).
-        covariance: Sigma (C, A, A).
+        covariance: Sigma (C, A, A), or its diagonals (C, A).
     """
 
     count: Tensor
@@ -29,11 +30,13 @@ class ClassStatistics(nn.Module):
     covariance: Tensor
 
     @checked
-    def __init__(self, num_classes: PositiveInt, feature_dim: PositiveInt) -> None:
+    def __init__(self, num_classes: PositiveInt, feature_dim: PositiveInt, diagonal: bool = False) -> None:
         super().__init__()
+        shape = (num_classes, feature_dim) if diagonal else (num_classes, feature_dim, feature_dim)
+        self.diagonal = diagonal
         self.register_buffer("count", torch.zeros(num_classes, dtype=torch.int64))
         self.register_buffer("mean", torch.zeros(num_classes, feature_dim))
-        self.register_buffer("covariance", torch.zeros(num_classes, feature_dim, feature_dim))
+        self.register_buffer("covariance", torch.zeros(shape))
 
     @torch.no_grad()
     def update(self, features: Tensor, targets: Tensor) -> None:
@@ -58,14 +61,24 @@ class ClassStatistics(nn.Module):
 
         deviations = (features - batch_mean[targets]) / total.sqrt()[targets, None]
         shifts = difference * (weight * (1 - weight)).sqrt()
-        update = _update_every_class if features.is_cuda else _update_present_classes
-        update(self.covariance, (self.count / total).to(features.dtype), deviations, shifts, targets)
+        kept = (self.count / total).to(features.dtype)
+        if self.diagonal:
+            _update_variances(self.covariance, kept, deviations, shifts, targets)
+        elif fixed_shapes(features):
+            _update_every_class(self.covariance, kept, deviations, shifts, targets)
+        else:
+            _update_present_classes(self.covariance, kept, deviations, shifts, targets)
         self.mean += difference * weight
         self.count += new
 
     def _promote(self, dtype: torch.dtype) -> None:
         if dtype == torch.float64 and self.mean.dtype != dtype:
             self.double()
+
+
+def fixed_shapes(values: Tensor) -> bool:
+    """Whether shapes must not depend on the targets: on CUDA it would wait for them, compiled code cannot."""
+    return values.is_cuda or torch.compiler.is_compiling()
 
 
 def _update_present_classes(
@@ -90,3 +103,12 @@ def _update_every_class(
     rows = torch.cat([member[:, :, None] * deviations, shifts[:, None, :]], 1)
     kept = kept.where(member.any(1), 1)
     covariance.mul_(kept[:, None, None]).baddbmm_(rows.mT, rows)
+
+
+def _update_variances(
+    covariance: Tensor, kept: Tensor, deviations: Tensor, shifts: Tensor, targets: Tensor
+) -> None:
+    """The diagonal alone, (C, A): squares where the whole has products."""
+    member = torch.arange(len(shifts), device=targets.device)[:, None] == targets
+    squares = member.to(deviations.dtype) @ deviations.square() + shifts.square()
+    covariance.mul_(kept.where(member.any(1), 1)[:, None]).add_(squares)

@@ -21,10 +21,11 @@ dL/dz_n: the forms above are the right ones, and the tests hold them against aut
 
 The quadratic form depends on the sample only through its class, so it is computed once for each class that is
 in the batch: V = (W - w_c) Sigma_c, (C, A), gives the form's values now and its gradient as soon as the
-softmax is known. Nothing of size N x C x A or N x A x A is made.
+softmax is known. Nothing of size N x C x A or N x A x A is made. `covariances` has the cheaper forms of the
+ablation's other covariances.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from pydantic import NonNegativeFloat, PositiveInt
@@ -33,9 +34,17 @@ from torch.nn import functional as F
 
 from isda_bench.arguments import checked
 from isda_bench.losses.base import Loss, Outputs
-from isda_bench.losses.class_statistics import ClassStatistics
+from isda_bench.losses.class_statistics import ClassStatistics, fixed_shapes
+from isda_bench.losses.covariances import DiagonalCovariance, IdentityCovariance, SharedCovariance
 
 Number = float | Tensor
+Covariance = Literal["full", "diagonal", "shared", "identity"]
+STATISTICS = {
+    "full": ClassStatistics,
+    "diagonal": DiagonalCovariance,
+    "shared": SharedCovariance,
+    "identity": IdentityCovariance,
+}
 WHOLE_LIMIT = 2**20  # elements of a (C, C, A) buffer up to which the CPU does all classes at once
 
 
@@ -45,27 +54,40 @@ class ISDA(Loss):
     Args:
         num_classes: C.
         feature_dim: A.
-        strength: lambda_0; the strength lambda grows in proportion to the progress.
+        strength: lambda_0.
+        covariance: Sigma: each class's own, full (ISDA) or diagonal (ISDA on ImageNet); or the ablation's,
+            shared by all classes or the identity.
+        ramp: whether lambda grows in proportion to the progress (linear) or is always lambda_0 (constant).
 
     Raises:
-        ValueError: a strength below 0 or not finite.
+        ValueError: a strength below 0 or not finite, another covariance or ramp than these.
     """
 
     @checked
     def __init__(
-        self, num_classes: PositiveInt, feature_dim: PositiveInt, strength: NonNegativeFloat = 0.5
+        self,
+        num_classes: PositiveInt,
+        feature_dim: PositiveInt,
+        strength: NonNegativeFloat = 0.5,
+        covariance: Covariance = "full",
+        ramp: Literal["linear", "constant"] = "linear",
     ) -> None:
         super().__init__(num_classes, feature_dim)
         self.strength = strength
-        self.statistics = ClassStatistics(num_classes, feature_dim)
+        self.covariance = covariance
+        self.ramp = ramp
+        self.statistics = STATISTICS[covariance](num_classes, feature_dim)
 
     def compute(self, outputs: Outputs, targets: Tensor, progress: float | Tensor) -> Tensor:
         """The augmented cross-entropy; in training mode the statistics take the batch in first."""
         features, logits, head = outputs
         if self.training:
             self.statistics.update(features, targets)
-        strength = self.strength * progress
-        return augmented_cross_entropy(logits, head.weight, self.statistics.covariance, targets, strength)
+        strength = self.strength * progress if self.ramp == "linear" else self.strength
+        if self.covariance == "full":
+            return augmented_cross_entropy(logits, head.weight, self.statistics.covariance, targets, strength)
+        form = self.statistics.quadratic_form(head.weight)
+        return F.cross_entropy(logits + (strength / 2) * form[targets], targets)
 
 
 def augmented_cross_entropy(
@@ -91,7 +113,7 @@ class _AugmentedCrossEntropy(torch.autograd.Function):
     def forward(
         ctx: Any, logits: Tensor, weight: Tensor, covariance: Tensor, targets: Tensor, strength: Number
     ) -> Tensor:
-        whole = weight.is_cuda or len(weight) * weight.numel() <= WHOLE_LIMIT
+        whole = fixed_shapes(weight) or len(weight) * weight.numel() <= WHOLE_LIMIT
         augment = _augment_all_classes if whole else _augment_class_by_class
         covariance = covariance.to(weight.dtype)
         z, grad_weight = augment(logits, weight, covariance, targets, strength)

@@ -1,6 +1,12 @@
-"""The contract that every network keeps: features, then one linear layer."""
+"""The contract that every network keeps (features, then one linear layer), and what the families share."""
 
+from typing import Annotated
+
+from pydantic import Field
 from torch import Tensor, nn
+
+Rate = Annotated[float, Field(ge=0, lt=1)]
+"""A probability of dropping something: 0 drops nothing, 1 would drop everything."""
 
 
 class Classifier(nn.Module):
@@ -20,6 +26,33 @@ class Classifier(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N, num_classes) of `images` (N, C, H, W)."""
         return self.head(self.features(images))
+
+
+def convolution(in_channels: int, channels: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Conv2d:
+    """A convolution without bias (a BatchNorm follows or precedes it) that keeps H and W at stride 1.
+
+    Args:
+        in_channels: channels of its input.
+        channels: channels of its output.
+        kernel: odd side of the kernel.
+        stride: what H and W are divided by.
+        groups: parts of the channels that do not see one another.
+    """
+    return nn.Conv2d(in_channels, channels, kernel, stride, kernel // 2, groups=groups, bias=False)
+
+
+def blocks_per_stage(depth: int, layers_per_block: int, other_layers: int) -> int:
+    """Blocks in each of three stages: n, where depth = 3 n layers_per_block + other_layers.
+
+    Raises:
+        ValueError: no n of at least 1 gives this depth.
+    """
+    step = 3 * layers_per_block
+    n, rest = divmod(depth - other_layers, step)
+    if n < 1 or rest:
+        valid = ", ".join(str(step * n + other_layers) for n in range(1, 6))
+        raise ValueError(f"depth={depth}: should be {step}n + {other_layers}: {valid}, ...")
+    return n
 
 
 def he_initialise(model: nn.Module) -> None:

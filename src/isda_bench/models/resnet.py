@@ -1,34 +1,53 @@
-"""ResNet for small images (He et al. 2016, "Deep Residual Learning", section 4.2)."""
+"""ResNet and SE-ResNet for small images.
 
-from typing import Annotated
+Sources: He et al. 2016, "Deep Residual Learning", section 4.2; Hu et al. 2018, "Squeeze-and-Excitation
+Networks".
+"""
 
-from pydantic import Field, PositiveInt
+from pydantic import PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from isda_bench.arguments import checked
-from isda_bench.models.base import Classifier, he_initialise
+from isda_bench.models.base import Classifier, Rate, blocks_per_stage, convolution, he_initialise
+
+
+class SqueezeExcitation(nn.Module):
+    """Scales each channel by a gate computed from all channels' averages (Hu et al. 2018, section 3)."""
+
+    def __init__(self, channels: int, reduction: int) -> None:
+        super().__init__()
+        self.squeeze = nn.Linear(channels, channels // reduction, bias=False)
+        self.excite = nn.Linear(channels // reduction, channels, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps (N, channels, H, W) to the same shape."""
+        gate = self.excite(F.relu(self.squeeze(x.mean((2, 3))))).sigmoid()
+        return x * gate[:, :, None, None]
 
 
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions and a shortcut, a 1x1 convolution with BatchNorm where the shape changes."""
 
-    def __init__(self, in_channels: int, channels: int, stride: int, dropout: float) -> None:
+    def __init__(
+        self, in_channels: int, channels: int, stride: int, dropout: float, se_reduction: int | None
+    ) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(in_channels, channels, 3, stride, padding=1, bias=False)
+        self.conv1 = convolution(in_channels, channels, 3, stride)
         self.norm1 = nn.BatchNorm2d(channels)
-        self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
-        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.dropout = nn.Dropout(dropout)
+        self.conv2 = convolution(channels, channels, 3)
         self.norm2 = nn.BatchNorm2d(channels)
+        self.attention = SqueezeExcitation(channels, se_reduction) if se_reduction else nn.Identity()
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or in_channels != channels:
-            convolution = nn.Conv2d(in_channels, channels, 1, stride, bias=False)
-            self.shortcut = nn.Sequential(convolution, nn.BatchNorm2d(channels))
+            projection = convolution(in_channels, channels, 1, stride)
+            self.shortcut = nn.Sequential(projection, nn.BatchNorm2d(channels))
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps (N, in_channels, H, W) to (N, channels, H / stride, W / stride)."""
         out = F.relu(self.norm1(self.conv1(x)), inplace=True)
-        out = self.norm2(self.conv2(self.dropout(out)))
+        out = self.attention(self.norm2(self.conv2(self.dropout(out))))
         return F.relu(out + self.shortcut(x), inplace=True)
 
 
@@ -38,11 +57,13 @@ class ResNet(Classifier):
     Args:
         num_classes: size of the head.
         depth: 6n + 2 layers (20, 32, 44, 56, 110, ...).
+        se_reduction: by how much squeeze-and-excitation narrows the channels; None leaves it out.
         in_channels: channels of the images.
         dropout: rate between the two convolutions of a block; 0 leaves it out.
 
     Raises:
-        ValueError: a depth that is not 6n + 2, a rate outside [0, 1), a size that is not positive.
+        ValueError: a depth that is not 6n + 2, a reduction that does not divide 16, a rate outside [0, 1), a
+            size that is not positive.
     """
 
     @checked
@@ -50,29 +71,33 @@ class ResNet(Classifier):
         self,
         num_classes: PositiveInt,
         depth: PositiveInt,
+        se_reduction: PositiveInt | None = None,
         in_channels: PositiveInt = 3,
-        dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0,
+        dropout: Rate = 0.0,
     ) -> None:
         super().__init__()
-        if depth < 8 or depth % 6 != 2:
-            raise ValueError(f"depth={depth}: should be 6n + 2: 8, 14, 20, 32, 44, 56, 110, ...")
-        blocks = (depth - 2) // 6
-        self.stem = nn.Conv2d(in_channels, 16, 3, padding=1, bias=False)
+        blocks = blocks_per_stage(depth, layers_per_block=2, other_layers=2)
+        if se_reduction and 16 % se_reduction:
+            raise ValueError(f"se_reduction={se_reduction}: should be null or divide 16: 1, 2, 4, 8, 16")
+        self.stem = convolution(in_channels, 16, 3)
         self.norm = nn.BatchNorm2d(16)
         self.stages = nn.Sequential(
-            self._stage(16, 16, blocks, 1, dropout),
-            self._stage(16, 32, blocks, 2, dropout),
-            self._stage(32, 64, blocks, 2, dropout),
+            _stage(16, 16, blocks, 1, dropout, se_reduction),
+            _stage(16, 32, blocks, 2, dropout, se_reduction),
+            _stage(32, 64, blocks, 2, dropout, se_reduction),
         )
         self.head = nn.Linear(64, num_classes)
         he_initialise(self)
-
-    @staticmethod
-    def _stage(in_channels: int, channels: int, blocks: int, stride: int, dropout: float) -> nn.Sequential:
-        first = BasicBlock(in_channels, channels, stride, dropout)
-        return nn.Sequential(first, *(BasicBlock(channels, channels, 1, dropout) for _ in range(blocks - 1)))
 
     def features(self, images: Tensor) -> Tensor:
         """Deep features (N, 64)."""
         out = F.relu(self.norm(self.stem(images)), inplace=True)
         return self.stages(out).mean((2, 3))
+
+
+def _stage(
+    in_channels: int, channels: int, blocks: int, stride: int, dropout: float, se_reduction: int | None
+) -> nn.Sequential:
+    first = BasicBlock(in_channels, channels, stride, dropout, se_reduction)
+    rest = (BasicBlock(channels, channels, 1, dropout, se_reduction) for _ in range(blocks - 1))
+    return nn.Sequential(first, *rest)

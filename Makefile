@@ -1,0 +1,60 @@
+# Everything on a fresh machine: `make demo` (the main job) and `make test`. `make help` lists the rest.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint types tests bench tables clean
+.DELETE_ON_ERROR:
+
+help: ## list all targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(VENV)/ready ## the main job: digits with and without ISDA, three seeds each, table and curves
+	@$(BIN)/python train.py experiment=demo $(ARGS)
+	@$(BIN)/python scripts/make_tables.py experiment=demo out=runs/demo
+
+test: lint types tests ## lint, types and the whole suite
+
+lint: $(VENV)/ready-test ## ruff: rules and format
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+types: $(VENV)/ready-test ## mypy
+	@$(BIN)/mypy
+
+tests: $(VENV)/ready-test ## the suite (ARGS="-m slow" for the long ones)
+	@$(BIN)/python -m pytest $(ARGS)
+
+bench: $(VENV)/ready ## measure: results/benchmarks/<device>.json and .md
+	@$(BIN)/python scripts/benchmark.py $(ARGS)
+
+tables: $(VENV)/ready ## tables and curves of all finished runs (ARGS="experiment=demo out=runs/demo")
+	@$(BIN)/python scripts/make_tables.py $(ARGS)
+
+clean: ## remove the environment and caches; runs/ and data/ stay
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build *.egg-info src/*.egg-info
+
+# A stamp is written last: an installation that broke off is done again.
+$(VENV)/ready: requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "isda_bench needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) --version 2>&1 || echo missing)." >&2; \
+	  echo "Name another one: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { \
+	  echo "Could not make $(VENV) with '$(PYTHON) -m venv' (Debian: apt install python3-venv; or the disk is full)." >&2; exit 1; }
+	@echo "installing into $(VENV) ..."
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements.txt || $(call install_failed)
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e . || $(call install_failed)
+	@touch $@
+
+$(VENV)/ready-test: $(VENV)/ready requirements-test.txt
+	@echo "installing the test tools into $(VENV) ..."
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements-test.txt || $(call install_failed)
+	@touch $@
+
+define install_failed
+{ echo "The installation failed (pip's message is above): is the package index reachable," >&2; \
+  echo "and is there room on the disk ($$(df -h . | awk 'NR==2 {print $$4}') free here; about 2 GB are needed)?" >&2; \
+  echo "The same command tries again." >&2; exit 1; }
+endef

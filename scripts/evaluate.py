@@ -1,0 +1,29 @@
+"""Evaluates a finished run again.
+
+python scripts/evaluate.py run=runs/<run id> [root=data] [device=auto]
+"""
+
+from isda_bench.loading import evaluate_run, load_run
+from isda_bench.options import Options, main
+
+
+class EvaluateOptions(Options):
+    """What can be given as key=value."""
+
+    run: str
+    root: str | None = None
+    device: str = "auto"
+
+
+def evaluate(options: EvaluateOptions) -> None:
+    """Prints loss and error measured now, and the error in the record."""
+    record = load_run(options.run).record
+    measured = evaluate_run(options.run, options.root, options.device)
+    print(
+        f"{record['run_id']}: {record['split']} error {measured['error']:.2f}%, loss {measured['loss']:.4f} "
+        f"(recorded after the last epoch: {record['error']['final']:.2f}%)"
+    )
+
+
+if __name__ == "__main__":
+    main(EvaluateOptions, evaluate, __doc__)

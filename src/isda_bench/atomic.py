@@ -1,0 +1,42 @@
+"""Files that are there whole or not at all, whatever happens while they are written."""
+
+import os
+from pathlib import Path
+
+from isda_bench.errors import UserError
+
+ASIDE = ".writing-"  # how the name of a file that is being written begins
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Writes aside, flushes to the disk and renames; until then, what was at `path` stays.
+
+    Raises:
+        UserError: the file cannot be written (disk full, no permission, ...); nothing half-written is left.
+    """
+    aside = path.parent / f"{ASIDE}{os.getpid()}-{path.name}"
+    try:
+        with aside.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+        _flush_directory(path.parent)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written: {error.strerror or error}") from error
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def remove_leftovers(directory: Path) -> None:
+    """Removes what a killed process was writing in `directory`."""
+    for leftover in directory.glob(f"{ASIDE}*"):
+        leftover.unlink(missing_ok=True)
+
+
+def _flush_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,87 @@
+"""The command line of train.py: finds mistakes before Hydra does, runs the jobs, ends cleanly."""
+
+import os
+import signal
+import sys
+from types import FrameType
+from typing import Any, NoReturn
+
+import hydra
+from hydra._internal.utils import get_args_parser
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from isda_bench.compose import command_line_problems, run_config
+from isda_bench.config import CONF
+from isda_bench.errors import ConfigError, UserError
+
+INTERRUPTED, TERMINATED = 130, 143  # exit codes, by the shells' convention of 128 + signal
+
+
+class Terminated(KeyboardInterrupt):
+    """The process was asked to end (SIGTERM)."""
+
+
+def main() -> None:
+    """Runs what sys.argv asks for; exits with 2 for a wrong configuration, 1 if a run failed."""
+    signal.signal(signal.SIGTERM, _terminate)
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands exceptions on instead of printing and exiting
+    arguments = get_args_parser().parse_args()
+    try:
+        if _trains(arguments) or arguments.cfg:
+            _check(arguments)
+        hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(_job)()
+    except ConfigError as error:
+        _exit(2, error)
+    except UserError:
+        sys.exit(1)  # the job has told
+    except HydraException as error:
+        _exit(2, error)
+    except Terminated:
+        _exit(TERMINATED, "terminated; the same command goes on from the last checkpoint")
+    except KeyboardInterrupt:
+        _exit(INTERRUPTED, "interrupted; the same command goes on from the last checkpoint")
+
+
+def _job(composed: DictConfig) -> None:
+    """One run. As part of a grid it raises and does not exit, so that the others go on."""
+    from isda_bench.run import run  # imports torch: --help does without
+
+    hydra_config = HydraConfig.get()
+    choices: Any = OmegaConf.to_container(hydra_config.runtime.choices)
+    try:
+        run(run_config(composed, choices))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        if hydra_config.mode != RunMode.MULTIRUN:
+            sys.exit(1)
+        raise JobFailed from error
+
+
+class JobFailed(UserError):
+    """A run has failed and its error is told."""
+
+
+def _check(arguments: Any) -> None:
+    """Raises ConfigError with all that is wrong with the command line."""
+    if arguments.config_dir or arguments.config_name or arguments.config_path:
+        return  # another configuration: Hydra's own errors must do
+    multirun = arguments.multirun or any(o.startswith(("experiment=", "hydra")) for o in arguments.overrides)
+    problems = command_line_problems(arguments.overrides, multirun or bool(arguments.cfg))
+    if problems:
+        raise ConfigError(problems)
+
+
+def _trains(arguments: Any) -> bool:
+    return not (arguments.help or arguments.hydra_help or arguments.info or arguments.shell_completion)
+
+
+def _terminate(number: int, frame: FrameType | None) -> NoReturn:
+    raise Terminated
+
+
+def _exit(code: int, message: object) -> NoReturn:
+    print(f"error: {message}" if isinstance(message, Exception) else message, file=sys.stderr, flush=True)
+    sys.exit(code)

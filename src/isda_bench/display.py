@@ -1,0 +1,87 @@
+"""Shows how far a run is: a bar on a terminal, now and then a line elsewhere."""
+
+import sys
+import time
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+SECONDS_BETWEEN_LINES = 10.0
+
+
+class Display:
+    """Used as a context manager around a run.
+
+    Args:
+        title: the run's name.
+        epochs: of the whole run.
+        steps: of an epoch.
+        done: epochs that an earlier process trained.
+    """
+
+    def __init__(self, title: str, epochs: int, steps: int) -> None:
+        self.title = title
+        self.epochs = epochs
+        self.steps = steps
+        self.first_epoch: int | None = None
+        self.start = time.monotonic()
+        self.last_line = 0.0
+        self.terminal = sys.stderr.isatty()
+        self.bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[status]}"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        self.task = self.bar.add_task(title, total=epochs * steps, status="")
+
+    def __enter__(self) -> Self:
+        if self.terminal:
+            self.bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.terminal:
+            self.bar.stop()
+
+    def step(self, step: int) -> None:
+        """A training step is done."""
+        if self.terminal:
+            self.bar.advance(self.task)
+
+    def epoch(self, row: dict[str, Any]) -> None:
+        """An epoch is done, with these metrics."""
+        if self.first_epoch is None:
+            self.first_epoch = row["epoch"]
+            self.start = time.monotonic() - row["seconds"]
+        status = self._status(row)
+        if self.terminal:
+            self.bar.update(self.task, completed=row["epoch"] * self.steps, status=status)
+        elif time.monotonic() - self.last_line > SECONDS_BETWEEN_LINES or row["epoch"] == self.epochs:
+            self.last_line = time.monotonic()
+            print(
+                f"{self.title}  {status}  {self._time_left(row['epoch'])} left", file=sys.stderr, flush=True
+            )
+
+    def _status(self, row: dict[str, Any]) -> str:
+        errors = "  ".join(
+            f"{name.removesuffix('_error')} error {value:.2f}%"
+            for name, value in row.items()
+            if name.endswith("_error")
+        )
+        return (
+            f"epoch {row['epoch']}/{self.epochs}  loss {row['train_loss']:.4f}  {errors}  "
+            f"{row['images_per_second']:,.0f} images/s"
+        )
+
+    def _time_left(self, epoch: int) -> str:
+        assert self.first_epoch is not None
+        done = epoch - self.first_epoch + 1
+        seconds = int((time.monotonic() - self.start) / done * (self.epochs - epoch))
+        return f"{seconds // 3600}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"

@@ -1,0 +1,57 @@
+"""Records of finished runs, grouped into cells: runs that differ in the seed alone."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from isda_bench.record import read_json
+
+PROTOCOLS = {"last_10": "mean of the last 10 epochs", "final": "last epoch", "best": "best epoch"}
+
+
+def read_records(roots: Iterable[Path]) -> pd.DataFrame:
+    """A row for each finished run below `roots` (<root>/<run id>/record.json), each run once.
+
+    Columns: run_id, cell, seed, dataset, model, loss, split, last_10, final, best (errors in percent),
+    epochs, seconds, path, record.
+
+    Raises:
+        UserError: a record is damaged.
+    """
+    rows: dict[str, dict[str, Any]] = {}
+    for root in roots:
+        for path in sorted(root.glob("*/record.json")):
+            row = _row(read_json(path), path.parent)
+            rows.setdefault(row["run_id"], row)
+    return pd.DataFrame(list(rows.values()), columns=_COLUMNS)
+
+
+def cell_statistics(records: pd.DataFrame, protocol: str = "last_10") -> pd.DataFrame:
+    """Number of runs, mean and standard deviation (n - 1) of each cell's error, in the records' order.
+
+    Columns: cell, dataset, model, loss, split, epochs, n, mean, std (NaN for a single run).
+    """
+    keys = ["cell", "dataset", "model", "loss", "split", "epochs"]
+    grouped = records.groupby(keys, sort=False)[protocol]
+    return grouped.agg(n="count", mean="mean", std="std").reset_index()
+
+
+def read_metrics(directory: Path) -> pd.DataFrame:
+    """A row an epoch of the run in `directory`."""
+    lines = (directory / "metrics.jsonl").read_text().splitlines()
+    return pd.DataFrame([json.loads(line) for line in lines])
+
+
+_COLUMNS = ["run_id", "cell", "seed", "dataset", "model", "loss", "split", *PROTOCOLS]
+_COLUMNS += ["epochs", "seconds", "path", "record"]
+
+
+def _row(record: dict[str, Any], directory: Path) -> dict[str, Any]:
+    names, error = record["names"], record["error"]
+    parts = {key: names[key] for key in ("dataset", "model", "loss")}
+    same = {key: record[key] for key in ("run_id", "cell", "split", "epochs", "seconds")}
+    errors = {protocol: error[protocol] for protocol in PROTOCOLS}
+    return parts | same | errors | {"seed": record["config"]["seed"], "path": directory, "record": record}

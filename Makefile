@@ -44,13 +44,13 @@ $(VENV)/ready: requirements.txt pyproject.toml
 	@$(PYTHON) -m venv $(VENV) || { \
 	  echo "Could not make $(VENV) with '$(PYTHON) -m venv' (Debian: apt install python3-venv; or the disk is full)." >&2; exit 1; }
 	@echo "installing into $(VENV) ..."
-	@$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements.txt || $(call install_failed)
-	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e . || $(call install_failed)
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -r requirements.txt || $(call install_failed)
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e . || $(call install_failed)
 	@touch $@
 
 $(VENV)/ready-test: $(VENV)/ready requirements-test.txt
 	@echo "installing the test tools into $(VENV) ..."
-	@$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements-test.txt || $(call install_failed)
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -r requirements-test.txt || $(call install_failed)
 	@touch $@
 
 define install_failed

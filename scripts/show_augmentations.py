@@ -14,6 +14,7 @@ from isda_bench.build import build_dataset
 from isda_bench.compose import compose_run
 from isda_bench.config import CONF
 from isda_bench.data.augment_grid import augmentation_grid, write_grid
+from isda_bench.errors import UserError
 from isda_bench.options import Options, main
 
 
@@ -36,8 +37,11 @@ def show_augmentations(options: AugmentationOptions) -> None:
         torch.manual_seed(options.seed)
         augmentation = instantiate(compose_run([*chosen, f"augment={name}"]).settings.augment)
         path = Path(options.out) / f"{options.dataset}_{name}.png"
-        write_grid(path, augmentation_grid(images, augmentation, options.draws))
-        print(path)
+        try:
+            write_grid(path, augmentation_grid(images, augmentation, options.draws))
+            print(path)
+        except UserError as error:
+            print(f"augment={name}: none: {error}")
 
 
 if __name__ == "__main__":

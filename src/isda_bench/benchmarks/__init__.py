@@ -1,1 +1,1 @@
-"""Measurements of speed and memory: each module gives rows."""
+"""Measurements of speed and memory; what they compare with is the extra `bench`."""

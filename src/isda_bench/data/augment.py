@@ -8,6 +8,7 @@ from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor
 
 from isda_bench.arguments import checked
+from isda_bench.errors import UserError
 
 
 class NoAugmentation:
@@ -60,7 +61,8 @@ class Cutout:
         size: side of the hole in pixels.
 
     Raises:
-        ValueError: a size that is not positive; at the first batch, one that could cover a whole image.
+        ValueError: a size that is not positive.
+        UserError: at the first batch, a size that could cover a whole image.
     """
 
     @checked
@@ -81,11 +83,11 @@ def cut_out(images: Tensor, size: int) -> Tensor:
         size: side of the square in pixels.
 
     Raises:
-        ValueError: a square that could cover a whole image.
+        UserError: a square that could cover a whole image.
     """
     n, _, height, width = images.shape
     if size >= min(height, width):
-        raise ValueError(
+        raise UserError(
             f"augment: a hole of {size}x{size} pixels could cover a whole image of {height}x{width}; "
             f"choose a smaller one or another augmentation"
         )

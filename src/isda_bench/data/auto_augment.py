@@ -34,7 +34,7 @@ class AutoAugment:
         cutout: side of the hole, as in `Cutout`; None leaves it out.
 
     Raises:
-        ValueError: a fill outside 0..255, a hole as in `Cutout`.
+        ValueError: a fill outside 0..255; the hole's errors are those of `Cutout`.
     """
 
     @checked

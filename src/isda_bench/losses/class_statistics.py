@@ -54,14 +54,14 @@ class ClassStatistics(nn.Module):
         features = features.to(self.mean.dtype)
         member = targets[:, None] == torch.arange(len(self.count), device=targets.device)
         new = member.sum(0)
-        total = (self.count + new).clamp(min=1)
-        weight = (new / total).to(features.dtype)[:, None]
+        total = (self.count + new).clamp(min=1).to(features.dtype)
+        weight = (new / total)[:, None]
         batch_mean = (member.to(features.dtype).T @ features) / new.clamp(min=1)[:, None]
         difference = batch_mean - self.mean
 
         deviations = (features - batch_mean[targets]) / total.sqrt()[targets, None]
         shifts = difference * (weight * (1 - weight)).sqrt()
-        kept = (self.count / total).to(features.dtype)
+        kept = self.count / total
         if self.diagonal:
             _update_variances(self.covariance, kept, deviations, shifts, targets)
         elif fixed_shapes(features):

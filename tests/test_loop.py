@@ -1,0 +1,212 @@
+"""The loop: stops where it must, and a resumed run is an uninterrupted one."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import REPOSITORY, TINY
+
+from isda_bench import checkpoint
+from isda_bench.compose import compose_run
+from isda_bench.loop import NonFiniteLoss
+from isda_bench.losses.isda import ISDA
+from isda_bench.run import run
+
+EPOCHS = 5
+CLOCKS = {"seconds", "images_per_second"}
+CHANGING = CLOCKS | {"started", "ended", "peak_memory_bytes"}
+
+
+def configuration(runs: Path, *overrides: str):
+    return compose_run([*TINY, f"schedule.epochs={EPOCHS}", f"runs_dir={runs}", *overrides])
+
+
+def metrics(directory: Path) -> list[dict]:
+    rows = [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in row.items() if key not in CLOCKS} for row in rows]
+
+
+def record(directory: Path) -> dict:
+    content = json.loads((directory / "record.json").read_text())
+    del content["config"]["runs_dir"]
+    return {key: value for key, value in content.items() if key not in CHANGING}
+
+
+def newest_weights(directory: Path) -> dict:
+    return checkpoint.load_newest(directory)["model"]
+
+
+def assert_same_run(left: Path, right: Path) -> None:
+    assert metrics(left) == metrics(right)
+    assert record(left) == record(right)
+    ours, theirs = newest_weights(left), newest_weights(right)
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory):
+    runs = tmp_path_factory.mktemp("unbroken")
+    config = configuration(runs, "loss=isda", "model.dropout=0.1")
+    run(config)
+    return runs / config.run_id
+
+
+class Killed(BaseException):
+    """Stands for the process's death in the middle of an epoch."""
+
+
+@pytest.mark.parametrize("checkpoint_every", [1, 2])
+def test_interrupted_run_equals_an_unbroken_one(tmp_path, monkeypatch, unbroken, checkpoint_every):
+    config = configuration(
+        tmp_path, "loss=isda", "model.dropout=0.1", f"checkpoint.every={checkpoint_every}"
+    )
+    calls = 0
+    compute = ISDA.compute
+
+    def dies_in_epoch_4(self, *arguments):
+        nonlocal calls
+        calls += 1
+        if calls == 3 * 4 + 2:  # four steps an epoch
+            raise Killed
+        return compute(self, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ISDA, "compute", dies_in_epoch_4)
+        with pytest.raises(Killed):
+            run(config)
+    directory = tmp_path / config.run_id
+    assert not (directory / "record.json").exists()
+    torch.manual_seed(99)  # the resumed run must not depend on what is drawn in between
+    run(config)
+    ours, theirs = record(directory), record(unbroken)
+    ours["config"]["checkpoint"] = theirs["config"]["checkpoint"]
+    assert ours == theirs
+    assert metrics(directory) == metrics(unbroken)
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(newest_weights(directory).values(), newest_weights(unbroken).values(), strict=True)
+    )
+
+
+@pytest.mark.parametrize("wait", [0.0, 0.15, 0.4, 0.9])
+def test_killed_process_goes_on(tmp_path, unbroken, wait):
+    """SIGKILL some time after the first epoch's line was written, then the same command again."""
+    arguments = [*TINY, f"schedule.epochs={EPOCHS}", f"runs_dir={tmp_path}", "loss=isda", "model.dropout=0.1"]
+    command = [sys.executable, str(REPOSITORY / "train.py"), *arguments]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    directory = tmp_path / unbroken.name
+    deadline = time.monotonic() + 60
+    lines = directory / "metrics.jsonl"
+    while not (lines.exists() and lines.stat().st_size) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(wait)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    run(configuration(tmp_path, "loss=isda", "model.dropout=0.1"))
+    assert_same_run(directory, unbroken)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_cleanly_and_says_how_to_go_on(tmp_path, number, code):
+    arguments = [*TINY, "schedule.epochs=2000", f"runs_dir={tmp_path}"]
+    command = [sys.executable, str(REPOSITORY / "train.py"), *arguments]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob("*/checkpoint-*")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == code
+    assert "the same command goes on" in err and "Traceback" not in err
+    assert not list(tmp_path.glob("*/record.json"))
+
+
+def test_non_finite_loss_stops_and_keeps_the_last_good_checkpoint(tmp_path, monkeypatch):
+    config = configuration(tmp_path)
+    calls = 0
+    from isda_bench.losses.cross_entropy import CrossEntropy
+
+    compute = CrossEntropy.compute
+
+    def becomes_nan(self, *arguments):
+        nonlocal calls
+        calls += 1
+        return compute(self, *arguments) * (float("nan") if calls == 4 + 3 else 1.0)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(CrossEntropy, "compute", becomes_nan)
+        with pytest.raises(NonFiniteLoss, match="nan in epoch 2, step 3"):
+            run(config)
+    state = checkpoint.load_newest(tmp_path / config.run_id)
+    assert len(state["metrics"]) == 1
+    assert all(torch.isfinite(value).all() for value in state["model"].values())
+    assert run(config)["epochs"] == EPOCHS  # goes on from there
+
+
+def test_a_finished_run_is_not_run_again(tmp_path, unbroken, capsys, monkeypatch):
+    config = configuration(unbroken.parent, "loss=isda", "model.dropout=0.1")
+    monkeypatch.setattr("isda_bench.run.fit", lambda *a, **k: pytest.fail("trained again"))
+    assert run(config)["run_id"] == unbroken.name
+    assert "finished already" in capsys.readouterr().out
+
+
+def test_evaluate_every_but_always_the_last_ten(tmp_path):
+    config = compose_run([*TINY, "schedule.epochs=13", "evaluate.every=2", f"runs_dir={tmp_path}"])
+    run(config)
+    evaluated = [row["epoch"] for row in metrics(tmp_path / config.run_id) if "test_error" in row]
+    assert evaluated == [2, *range(4, 14)]
+
+
+def test_validation_mode_leaves_the_test_set_alone(tmp_path):
+    config = configuration(tmp_path, "dataset.val_size=100")
+    result = run(config)
+    rows = metrics(tmp_path / config.run_id)
+    assert result["split"] == "validation"
+    assert all("validation_error" in row and "test_error" not in row for row in rows)
+
+
+def test_another_configuration_in_the_directory_is_refused(train, tmp_path):
+    arguments = [*TINY, "schedule.epochs=1"]
+    assert train(*arguments).returncode == 0
+    (directory,) = (tmp_path / "runs").glob("digits-*")
+    (directory / "record.json").unlink()
+    held = json.loads((directory / "run.json").read_text())
+    held["identity"]["seed"] = 7
+    (directory / "run.json").write_text(json.dumps(held))
+    done = train(*arguments)
+    assert done.returncode == 1
+    assert "another configuration" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_two_processes_on_one_run(train, tmp_path):
+    from isda_bench.record import RunDirectory
+
+    config = compose_run([*TINY, "schedule.epochs=1", f"runs_dir={tmp_path / 'runs'}"])
+    with RunDirectory(config).locked():
+        done = train(*TINY, "schedule.epochs=1")
+    assert done.returncode == 1 and "another process" in done.stderr
+    assert train(*TINY, "schedule.epochs=1").returncode == 0
+
+
+def test_full_disk_while_training(tmp_path):
+    """A limit on the size of a file stands for the full disk: metrics fit, the checkpoint does not."""
+    script = (
+        "import resource, signal, sys\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
+        "from isda_bench.command_line import main\n"
+        "main()\n"
+    )
+    command = [sys.executable, "-c", script, *TINY, f"runs_dir={tmp_path}", "schedule.epochs=2"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=dict(os.environ))
+    assert done.returncode == 1
+    assert "checkpoint-00001" in done.stderr and "cannot be written" in done.stderr
+    assert "Traceback" not in done.stderr
+    (directory,) = tmp_path.glob("digits-*")
+    assert not list(directory.glob("checkpoint-*")) and not list(directory.glob(".writing-*"))

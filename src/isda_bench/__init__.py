@@ -3,6 +3,7 @@
 `load_run(path)` gives back a finished run. Importing the package imports no torch.
 """
 
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -10,6 +11,10 @@ if TYPE_CHECKING:
 
 __all__ = ["LoadedRun", "load_run"]
 __version__ = "0.1.0"
+
+# OpenMP's threads otherwise spin while they wait for each other: with another process on the same cores a
+# training step then takes several times as long. Read when torch is loaded, so it has to be set before.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def __getattr__(name: str) -> Any:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import REPOSITORY, TINY
 
+from conftest import REPOSITORY, TINY
 from isda_bench import checkpoint
 from isda_bench.compose import compose_run
 from isda_bench.loop import NonFiniteLoss
@@ -63,9 +63,7 @@ class Killed(BaseException):
 
 @pytest.mark.parametrize("checkpoint_every", [1, 2])
 def test_interrupted_run_equals_an_unbroken_one(tmp_path, monkeypatch, unbroken, checkpoint_every):
-    config = configuration(
-        tmp_path, "loss=isda", "model.dropout=0.1", f"checkpoint.every={checkpoint_every}"
-    )
+    config = configuration(tmp_path, "loss=isda", "model.dropout=0.1", f"checkpoint.every={checkpoint_every}")
     calls = 0
     compute = ISDA.compute
 

@@ -1,0 +1,84 @@
+"""Records to tables and curves, on synthetic records."""
+
+import json
+
+import pytest
+
+from isda_bench.errors import UserError
+from isda_bench.figures import error_curves
+from isda_bench.results import cell_statistics, read_records
+from isda_bench.tables import markdown_table
+
+EPOCHS = 4
+
+
+def write_record(root, loss, seed, last_10, epochs=EPOCHS, finished=True):
+    cell = f"digits-resnet8-{loss}-{epochs:08d}"
+    directory = root / f"digits-resnet8-{loss}-s{seed}-{epochs:08d}"
+    directory.mkdir(parents=True)
+    rows = [{"epoch": e + 1, "test_error": last_10 + epochs - e} for e in range(epochs)]
+    (directory / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    record = {
+        "run_id": directory.name,
+        "cell": cell,
+        "names": {"dataset": "digits", "model": "resnet8", "loss": loss},
+        "config": {"seed": seed},
+        "split": "test",
+        "error": {"last_10": last_10, "final": last_10 + 1, "best": last_10 - 1},
+        "epochs": epochs,
+        "seconds": 1.5,
+    }
+    if finished:
+        (directory / "record.json").write_text(json.dumps(record))
+    return directory
+
+
+@pytest.fixture
+def records(tmp_path):
+    for seed, error in enumerate((3.0, 4.0, 5.0)):
+        write_record(tmp_path, "cross_entropy", seed, error)
+    write_record(tmp_path, "isda", 0, 2.5)
+    write_record(tmp_path, "isda", 1, 99.0, finished=False)
+    write_record(tmp_path, "isda", 0, 7.125, epochs=2)
+    return read_records([tmp_path])
+
+
+def test_table_to_the_character(records):
+    assert markdown_table(records) == (
+        "| data set | network | loss          | epochs | error in % (mean +- std) | runs |\n"
+        "|----------|---------|---------------|--------|--------------------------|------|\n"
+        "| digits   | resnet8 | cross_entropy | 4      | 4.00 +- 1.00             | 3    |\n"
+        "| digits   | resnet8 | isda          | 2      | 7.12                     | 1    |\n"
+        "| digits   | resnet8 | isda          | 4      | 2.50                     | 1    |\n"
+        "\n"
+        "Error on the test set, mean of the last 10 epochs; standard deviation over seeds (n - 1).\n"
+    )
+
+
+@pytest.mark.parametrize(("protocol", "mean"), [("final", 5.0), ("best", 3.0)])
+def test_other_protocols(records, protocol, mean):
+    first = cell_statistics(records, protocol).iloc[0]
+    assert (first["n"], first["mean"], first["std"]) == (3, mean, 1.0)
+    assert f"{mean:.2f} +- 1.00" in markdown_table(records, protocol)
+
+
+def test_a_run_in_two_places_counts_once(tmp_path):
+    for place in ("runs", "results"):
+        write_record(tmp_path / place, "isda", 0, 3.0)
+    assert len(read_records([tmp_path / "runs", tmp_path / "results"])) == 1
+
+
+def test_damaged_record_is_named(tmp_path):
+    directory = write_record(tmp_path, "isda", 0, 3.0)
+    (directory / "record.json").write_text('{"run_id": ')
+    with pytest.raises(UserError, match="record[.]json"):
+        read_records([tmp_path])
+
+
+def test_curves_are_written_as_svg_and_png(tmp_path, records):
+    svg, png = error_curves(records, tmp_path / "curves.svg")
+    text = svg.read_text()
+    assert "<svg" in text and png.read_bytes().startswith(b"\x89PNG")
+    assert (
+        error_curves(records, tmp_path / "again.svg")[0].read_text() == text
+    )  # committed pictures must not churn

@@ -71,7 +71,7 @@ def test_a_run_in_two_places_counts_once(tmp_path):
 def test_damaged_record_is_named(tmp_path):
     directory = write_record(tmp_path, "isda", 0, 3.0)
     (directory / "record.json").write_text('{"run_id": ')
-    with pytest.raises(UserError, match="record[.]json"):
+    with pytest.raises(UserError, match=r"record\.json"):
         read_records([tmp_path])
 
 

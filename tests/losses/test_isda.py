@@ -4,6 +4,7 @@ from batches import gradients_agree, make_batch, outputs_of, value_and_gradients
 from isda_reference import closed_form, isda_gradients, isda_loss
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from isda_bench.benchmarks.losses import NaiveISDA
 from isda_bench.losses import ISDA, CrossEntropy, isda
 
 C, A = 5, 7
@@ -150,3 +151,12 @@ def test_nothing_of_size_n_c_a_or_n_a_a_is_made(covariance):
     state = classes * dim * dim if covariance == "full" else 0
     assert max(sizes.seen - {state}) <= max(2 * n + classes, dim) * max(classes, dim)
     assert max(sizes.seen - {state}) < min(n * classes * dim, n * dim * dim)
+
+
+def test_the_benchmark_s_naive_form_computes_the_same():
+    batch = make_batch(dtype=torch.float32)
+    naive, loss = NaiveISDA(C, A), ISDA(C, A)
+    for _ in range(2):
+        got, wanted = value_and_gradients(naive, batch), value_and_gradients(loss, batch)
+        torch.testing.assert_close(got, wanted, atol=1e-5, rtol=0)
+    torch.testing.assert_close(naive.covariance, loss.statistics.covariance, atol=1e-5, rtol=0)

@@ -4,50 +4,36 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 
-import torch
 
-
-def medians(
-    functions: Mapping[str, Callable[[], object]], rounds: int, warmup: int = 1, device: str = "cpu"
-) -> dict[str, float]:
+def medians(functions: Mapping[str, Callable[[], object]], rounds: int, warmup: int = 1) -> dict[str, float]:
     """Median seconds of each function over `rounds`, each round calling every one in turn.
 
     Args:
         functions: name -> what is timed.
         rounds: calls of each that count.
         warmup: calls of each before, which do not.
-        device: waited for before and after each call where it is a GPU.
     """
     seconds: dict[str, list[float]] = {name: [] for name in functions}
     for call in range(-warmup, rounds):
         for name, function in functions.items():
-            taken = _seconds(function, device)
+            taken = _seconds(function)
             if call >= 0:
                 seconds[name].append(taken)
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
-def median_ratio(
-    function: Callable[[], object], reference: Callable[[], object], rounds: int, device: str = "cpu"
-) -> float:
+def median_ratio(function: Callable[[], object], reference: Callable[[], object], rounds: int) -> float:
     """Median over rounds of function's time over the reference's, taken one right after the other."""
     ratios = []
     for call in range(rounds + 1):
         order = [function, reference] if call % 2 else [reference, function]  # neither is always the second
-        taken = {timed: _seconds(timed, device) for timed in order}
+        taken = {timed: _seconds(timed) for timed in order}
         if call:
             ratios.append(taken[function] / taken[reference])
     return statistics.median(ratios)
 
 
-def _seconds(function: Callable[[], object], device: str) -> float:
-    _wait(device)
+def _seconds(function: Callable[[], object]) -> float:
     start = time.perf_counter()
     function()
-    _wait(device)
     return time.perf_counter() - start
-
-
-def _wait(device: str) -> None:
-    if device.startswith("cuda"):
-        torch.cuda.synchronize()

@@ -11,7 +11,7 @@ from isda_bench.benchmarks.timing import median_ratio, medians
 from isda_bench.data.augment import Standard
 from isda_bench.data.base import ImageSet
 from isda_bench.data.cifar import CIFAR10
-from isda_bench.data.loader import Loader, Normalise
+from isda_bench.data.loader import BatchTransform, Loader, Normalise
 from isda_bench.losses import ISDA, CrossEntropy, Loss
 from isda_bench.models.resnet import ResNet
 from isda_bench.training_module import TrainingModule
@@ -19,38 +19,42 @@ from isda_bench.training_module import TrainingModule
 BATCH = 128
 
 
-def step_cost(rounds: int = 15, device: str = "cpu") -> dict[str, Any]:
-    """Seconds of a whole step (batch, forward, loss, backward, SGD) with cross-entropy, and ISDA's over it."""
-    plain = _training_step(CrossEntropy(10, 64), device)
-    augmented = _training_step(ISDA(10, 64), device)
-    seconds = medians({"cross_entropy": plain}, max(rounds // 3, 1), device=device)["cross_entropy"]
-    return {
-        "model": "resnet32",
-        "batch": BATCH,
-        "seconds": seconds,
-        "images_per_second": BATCH / seconds,
-        "isda_over_cross_entropy": median_ratio(augmented, plain, rounds, device),
-    }
+def step_rows(rounds: int = 15) -> list[dict[str, Any]]:
+    """A whole step (batch, forward, loss, backward, SGD) with cross-entropy, and ISDA's time over it."""
+    plain, augmented = _training_step(CrossEntropy(10, 64)), _training_step(ISDA(10, 64))
+    seconds = medians({"plain": plain}, max(rounds // 3, 1))["plain"]
+    return [
+        {
+            "network": "resnet32",
+            "cross_entropy_ms": 1000 * seconds,
+            "images_per_second": BATCH / seconds,
+            "isda_over_cross_entropy": median_ratio(augmented, plain, rounds),
+        }
+    ]
 
 
-def data_path(rounds: int = 50, device: str = "cpu") -> dict[str, float]:
-    """Images/s of gathering, cropping, flipping and normalising a batch, on one core."""
+def data_rows(rounds: int = 50) -> list[dict[str, Any]]:
+    """Images/s of gathering, cropping, flipping and normalising a batch on one core; its part of a step."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        batches = _endless(_loader(device))
-        seconds = medians({"batch": lambda: next(batches)}, rounds, warmup=5, device=device)["batch"]
+        batches = _endless(_loader())
+        times = {"batch": lambda: next(batches), "step": _training_step(CrossEntropy(10, 64))}
+        batch = medians({"batch": times["batch"]}, rounds, warmup=5)["batch"]
+        step = medians({"step": times["step"]}, rounds=3)["step"]
     finally:
         torch.set_num_threads(threads)
-    return {"seconds": seconds, "images_per_second": BATCH / seconds}
+    return [
+        {"batch_ms": 1000 * batch, "images_per_second": BATCH / batch, "part_of_resnet32_step": batch / step}
+    ]
 
 
-def _training_step(loss: Loss, device: str) -> Callable[[], None]:
+def _training_step(loss: Loss) -> Callable[[], None]:
     torch.manual_seed(0)
-    module = TrainingModule(ResNet(10, 32), loss).to(device).train()
+    module = TrainingModule(ResNet(10, 32), loss).train()
     module.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = SGD(module.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-4, nesterov=True)
-    batches = _endless(_loader(device))
+    batches = _endless(_loader())
 
     def step() -> None:
         images, targets = next(batches)
@@ -62,14 +66,15 @@ def _training_step(loss: Loss, device: str) -> Callable[[], None]:
     return step
 
 
-def _loader(device: str, images: int = 50 * BATCH) -> Loader:
+def _loader(images: int = 50 * BATCH) -> Loader:
     """Random images: the time does not depend on what they show."""
-    random = ImageSet(
-        torch.randint(0, 256, (images, 3, 32, 32), dtype=torch.uint8), torch.randint(0, 10, (images,))
-    )
-    where = torch.device(device)
-    transforms = [Standard(padding=4, flip=True), Normalise(CIFAR10.mean, CIFAR10.std, where)]
-    return Loader(random, BATCH, where, transforms, shuffle=True)
+    pixels = torch.randint(0, 256, (images, 3, 32, 32), dtype=torch.uint8)
+    device = torch.device("cpu")
+    transforms: list[BatchTransform] = [
+        Standard(padding=4, flip=True),
+        Normalise(CIFAR10.mean, CIFAR10.std, device),
+    ]
+    return Loader(ImageSet(pixels, torch.randint(0, 10, (images,))), BATCH, device, transforms, shuffle=True)
 
 
 def _endless(loader: Loader) -> Iterator[tuple[Tensor, Tensor]]:

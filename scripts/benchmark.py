@@ -1,0 +1,35 @@
+"""Measures speed and memory; writes results/benchmarks/<device>.json and .md.
+
+python scripts/benchmark.py              all of it, some minutes; a machine without other load tells more
+python scripts/benchmark.py only=isda    one part: isda, step, losses, data, augmentations
+"""
+
+from pathlib import Path
+
+from isda_bench.benchmarks.report import measure, measurements
+from isda_bench.errors import ConfigError
+from isda_bench.options import Options, main
+from isda_bench.settings import did_you_mean
+
+
+class BenchmarkOptions(Options):
+    """What can be given as key=value."""
+
+    only: str | None = None
+    out: str = "results/benchmarks"
+
+
+def benchmark(options: BenchmarkOptions) -> None:
+    """Takes the measurements and prints the page."""
+    names = list(measurements())
+    if options.only is not None:
+        if options.only not in names:
+            raise ConfigError([f"only={options.only}: no such part{did_you_mean(options.only, names)}"])
+        names = [options.only]
+    page = measure(names, Path(options.out))
+    print(page.read_text())
+    print("written:", page, page.with_suffix(".json"))
+
+
+if __name__ == "__main__":
+    main(BenchmarkOptions, benchmark, __doc__)

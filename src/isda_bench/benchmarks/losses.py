@@ -1,0 +1,162 @@
+"""What the losses cost: ISDA beside its naive tensor form, every loss beside the cross-entropy."""
+
+import json
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.profiler import ProfilerActivity, profile
+
+from isda_bench.benchmarks.timing import medians
+from isda_bench.config import CONF
+from isda_bench.losses import ISDA, Loss, Outputs
+from isda_bench.losses.isda import Covariance
+from isda_bench.models.resnet import ResNet
+
+SIZES = ((100, 640, 128), (10, 640, 128), (100, 342, 64), (10, 64, 128))
+"""C, A, N: Wide-ResNet-28-10 on CIFAR-100 and -10, DenseNet-BC-100-12 on CIFAR-100, a ResNet on CIFAR-10."""
+VARIANTS: tuple[Covariance, ...] = ("diagonal", "shared", "identity")
+
+Call = Callable[[], Any]
+
+
+def isda_rows(repeats: int = 9) -> list[dict[str, Any]]:
+    """ISDA's statistics, forward and backward beside the naive form, at the sizes of `SIZES`.
+
+    Args:
+        repeats: of which the median is taken, the two forms in turn.
+
+    Returns:
+        Rows of num_classes, feature_dim, batch_size, milliseconds and peak extra MiB of both, and speedup.
+    """
+    rows = []
+    for num_classes, feature_dim, n in SIZES:
+        features, targets = torch.randn(n, feature_dim), torch.randint(num_classes, (n,))
+        losses = {"isda": ISDA(num_classes, feature_dim), "naive": NaiveISDA(num_classes, feature_dim)}
+        steps = {name: _pass(loss, features, targets) for name, loss in losses.items()}
+        seconds = medians(steps, repeats)
+        row: dict[str, Any] = {"num_classes": num_classes, "feature_dim": feature_dim, "batch_size": n}
+        row |= {f"{name}_ms": 1000 * s for name, s in seconds.items()}
+        row |= {f"{name}_peak_mib": peak_bytes(step) / 2**20 for name, step in steps.items()}
+        rows.append(row | {"speedup": seconds["naive"] / seconds["isda"]})
+    return rows
+
+
+def loss_rows(num_classes: int = 10, repeats: int = 101) -> list[dict[str, Any]]:
+    """The step of ResNet-32 with each loss, beside that with the cross-entropy, in batches of 128.
+
+    What differs between losses is measured on its own, from the features on: the noise of a whole step is
+    larger than the differences.
+
+    Args:
+        num_classes: C.
+        repeats: of which the median is taken, the losses in turn.
+
+    Returns:
+        Rows of loss, num_classes, milliseconds from the features on, and step_ratio, the whole step's time
+        with this loss over that with the cross-entropy.
+    """
+    model = ResNet(num_classes, depth=32).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    images, targets = torch.randn(128, 3, 32, 32), torch.randint(num_classes, (128,))
+    features = torch.randn(128, model.feature_dim)
+    heads = {name: _pass(loss, features, targets) for name, loss in _losses(num_classes, 64).items()}
+    seconds = medians(heads, repeats)
+    whole = medians({"step": _cross_entropy_step(model, images, targets)}, max(repeats // 10, 5))
+    plain = seconds["cross_entropy"]
+    return [
+        {
+            "loss": name,
+            "num_classes": num_classes,
+            "ms": 1000 * s,
+            "step_ratio": 1 + (s - plain) / whole["step"],
+        }
+        for name, s in seconds.items()
+    ]
+
+
+class NaiveISDA(Loss):
+    """ISDA as tensors: N x C x A differences, N x A x A covariances, every class's covariance updated."""
+
+    def __init__(self, num_classes: int, feature_dim: int) -> None:
+        super().__init__(num_classes, feature_dim)
+        self.count = torch.zeros(num_classes)
+        self.mean = torch.zeros(num_classes, feature_dim)
+        self.covariance = torch.zeros(num_classes, feature_dim, feature_dim)
+
+    def compute(self, outputs: Outputs, targets: Tensor, progress: float | Tensor) -> Tensor:
+        """The same loss as `ISDA`."""
+        features, logits, head = outputs
+        self._update(features.detach(), targets)
+        differences = head.weight - head.weight[targets][:, None]
+        form = ((differences @ self.covariance[targets]) * differences).sum(2)
+        return F.cross_entropy(logits + 0.5 * progress / 2 * form, targets)
+
+    def _update(self, features: Tensor, targets: Tensor) -> None:
+        member = F.one_hot(targets, self.num_classes).to(features.dtype)
+        new = member.sum(0)
+        mean = (member[:, :, None] * features[:, None]).sum(0) / new.clamp(min=1)[:, None]
+        deviations = (member[:, :, None] * (features[:, None] - mean)).transpose(0, 1)
+        covariance = deviations.mT @ deviations / new.clamp(min=1)[:, None, None]
+        weight = (new / (self.count + new).clamp(min=1))[:, None]
+        shift = self.mean - mean
+        outer = shift[:, :, None] * shift[:, None, :]
+        w = weight[:, :, None]
+        self.covariance = (1 - w) * self.covariance + w * covariance + w * (1 - w) * outer
+        self.mean = (1 - weight) * self.mean + weight * mean
+        self.count = self.count + new
+
+
+def peak_bytes(call: Call) -> int:
+    """The most memory a call holds at once, on the CPU, beyond what was there before: torch's profiler."""
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as trace:
+        call()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "trace.json"
+        trace.export_chrome_trace(str(path))
+        events = json.loads(path.read_text())["traceEvents"]
+    changes = sorted((e["ts"], e["args"]["Bytes"]) for e in events if e["name"] == "[memory]")
+    held = torch.tensor([0, *(size for _, size in changes)]).cumsum(0)
+    return int(held.max())
+
+
+def _losses(num_classes: int, feature_dim: int) -> dict[str, Loss]:
+    """Every loss of conf/loss with its defaults, and ISDA's variants."""
+    losses = {
+        path.stem: instantiate(OmegaConf.load(path), num_classes=num_classes, feature_dim=feature_dim)
+        for path in sorted((CONF / "loss").glob("*.yaml"))
+    }
+    variants = {f"isda, {name}": ISDA(num_classes, feature_dim, covariance=name) for name in VARIANTS}
+    return losses | variants
+
+
+def _pass(loss: Loss, features: Tensor, targets: Tensor) -> Call:
+    """Forward and backward from the features on, and a step of the loss's own parameters."""
+    head = nn.Linear(loss.feature_dim, loss.num_classes)
+    optimizers = [torch.optim.SGD(loss.parameter_groups())] if loss.parameter_groups() else []
+
+    def call() -> None:
+        leaf = features.detach().requires_grad_()
+        head.zero_grad()
+        loss.zero_grad()
+        loss(Outputs(leaf, head(leaf), head), targets, 0.5).backward()
+        for optimizer in optimizers:
+            optimizer.step()
+
+    return call
+
+
+def _cross_entropy_step(model: ResNet, images: Tensor, targets: Tensor) -> Call:
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, nesterov=True)
+
+    def step() -> None:
+        optimizer.zero_grad()
+        F.cross_entropy(model(images), targets).backward()
+        optimizer.step()
+
+    return step

@@ -1,0 +1,73 @@
+"""Runs the measurements and writes them as <device>.json and <device>.md."""
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from isda_bench.provenance import provenance
+from isda_bench.record import now
+
+Row = dict[str, Any]
+
+
+def measurements() -> dict[str, tuple[str, Callable[[], list[Row]]]]:
+    """Name -> what it measures, and how. Imported here, so that one that lacks its package fails alone."""
+    from isda_bench.benchmarks.augmentations import augmentation_rows
+    from isda_bench.benchmarks.losses import isda_rows, loss_rows
+    from isda_bench.benchmarks.training_step import data_rows, step_rows
+
+    return {
+        "isda": ("ISDA beside its naive tensor form: statistics, forward and backward", isda_rows),
+        "step": ("A training step of ResNet-32, batch 128: ISDA over cross-entropy", step_rows),
+        "losses": ("Every loss: a step of ResNet-32 with it over one with cross-entropy", loss_rows),
+        "data": ("Gather, crop, flip and normalise on one core, batch 128", data_rows),
+        "augmentations": ("Augmentations on one core", augmentation_rows),
+    }
+
+
+def measure(names: Sequence[str], out: Path) -> Path:
+    """Takes the measurements `names`, in one run, and writes them; returns the Markdown file."""
+    all_measurements = measurements()
+    device = torch.device("cpu")
+    result: dict[str, Any] = {"taken": now(), **provenance(device), "rows": {}}
+    for name in names:
+        title, take = all_measurements[name]
+        print(f"{name}: {title} ...", flush=True)
+        result["rows"][name] = take()
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / _file_name(result["device"])
+    path.with_suffix(".json").write_text(json.dumps(result, indent=2) + "\n")
+    path.with_suffix(".md").write_text(_page(result, {name: all_measurements[name][0] for name in names}))
+    return path.with_suffix(".md")
+
+
+def _file_name(device: dict[str, Any]) -> str:
+    words = f"{device['type']} {device['name']} {device['threads']} threads"
+    return re.sub(r"[^a-z0-9]+", "_", words.lower()).strip("_")
+
+
+def _page(result: dict[str, Any], titles: dict[str, str]) -> str:
+    device, versions = result["device"], result["versions"]
+    head = (
+        f"# Measured on {device['name']}, {device['threads']} threads\n\n"
+        f"{result['taken']}, torch {versions['torch']}, Python {versions['python']}, "
+        f"commit {str(result['git']['commit'])[:8]}. "
+        f"Medians, taken in turn in one run; ratios are what to read.\n"
+    )
+    return head + "".join(f"\n## {titles[name]}\n\n{_table(rows)}\n" for name, rows in result["rows"].items())
+
+
+def _table(rows: list[Row]) -> str:
+    header = list(rows[0])
+    lines = [header, ["---"] * len(header), *([_cell(row[key]) for key in header] for row in rows)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _cell(value: Any) -> str:
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"

@@ -1,11 +1,10 @@
 """Our networks beside pytorchcv's: seconds of a training step and its memory, on the CPU.
 
-Both sides run in one process, turn by turn, so that a change of the machine's load meets both. Ours are laid out
-channels_last, which the training uses; pytorchcv's as they come.
+Both sides run in one process, turn by turn, so that a change of the machine's load meets both. Ours are laid
+out channels_last; pytorchcv's as they come.
 """
 
 import importlib
-import json
 import statistics
 import subprocess
 import sys
@@ -85,7 +84,7 @@ def _step(name: str, side: str, batch_size: int) -> Callable[[], None]:
 def _ours(name: str) -> nn.Module:
     # pytorchcv's networks have no dropout
     model: nn.Module = instantiate(composed(name, "model.dropout=0.0").model, num_classes=10)
-    return model.to(memory_format=torch.channels_last)
+    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
 
 
 def _theirs(name: str) -> nn.Module:
@@ -101,8 +100,8 @@ def _train(model: nn.Module, images: Tensor) -> None:
 def _medians(sides: list[Callable[[], None]], turns: int, steps: int) -> list[float]:
     """Median seconds of each side's steps.
 
-    Each turn begins with a step that is not measured: the other side has filled the caches meanwhile, the one of
-    compiled convolutions among them.
+    Each turn begins with a step that is not measured: the other side has filled the caches meanwhile, the one
+    of compiled convolutions among them.
     """
     seconds: list[list[float]] = [[] for _ in sides]
     for _ in range(turns):
@@ -117,19 +116,18 @@ def _medians(sides: list[Callable[[], None]], turns: int, steps: int) -> list[fl
 
 def _megabytes(name: str, side: str, batch_size: int) -> float:
     """Rise of the peak memory over two steps, in a process of its own."""
-    call = f"from isda_bench.benchmarks.networks import _print_rise; _print_rise({name!r}, {side!r}, {batch_size})"
-    environment = {"path": sys.path}
-    code = f"import json, sys; sys.path[:] = json.loads({json.dumps(environment)!r})['path']; {call}"
+    code = f"import sys; sys.path[:] = {sys.path!r}; from isda_bench.benchmarks import networks as n; "
+    code += f"print(n._rise({name!r}, {side!r}, {batch_size}))"
     output = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
-    return float(output.split()[-1])
+    return float(output)
 
 
-def _print_rise(name: str, side: str, batch_size: int) -> None:
+def _rise(name: str, side: str, batch_size: int) -> float:
     step = _step(name, side, batch_size)
     before = _kilobytes("VmRSS")
     for _ in range(2):
         step()
-    print((_kilobytes("VmHWM") - before) / 1024)
+    return (_kilobytes("VmHWM") - before) / 1024
 
 
 def _kilobytes(field: str) -> int:

@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types tests bench tables clean
+.PHONY: help demo test lint types tests bench models tables clean
 .DELETE_ON_ERROR:
 
 help: ## list all targets
@@ -29,6 +29,9 @@ tests: $(VENV)/ready-test ## the suite (ARGS="-m slow" for the long ones)
 
 bench: $(VENV)/ready ## measure: results/benchmarks/<device>.json and .md
 	@$(BIN)/python scripts/benchmark.py $(ARGS)
+
+models: $(VENV)/ready ## the table of networks: results/models.md
+	@$(BIN)/python scripts/model_table.py $(ARGS)
 
 tables: $(VENV)/ready ## tables and curves of all finished runs (ARGS="experiment=demo out=runs/demo")
 	@$(BIN)/python scripts/make_tables.py $(ARGS)

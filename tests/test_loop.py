@@ -14,6 +14,7 @@ import torch
 from conftest import REPOSITORY, TINY
 from isda_bench import checkpoint
 from isda_bench.compose import compose_run
+from isda_bench.data.loader import Loader
 from isda_bench.loop import NonFiniteLoss
 from isda_bench.losses.isda import ISDA
 from isda_bench.run import run
@@ -90,6 +91,48 @@ def test_interrupted_run_equals_an_unbroken_one(tmp_path, monkeypatch, unbroken,
         torch.equal(a, b)
         for a, b in zip(newest_weights(directory).values(), newest_weights(unbroken).values(), strict=True)
     )
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        ["model=shake_shake_26_2x32d", "model.width=4"],
+        ["model=pyramidnet110_a48", "model.depth=20", "model.shake_drop=0.5"],
+    ],
+    ids=["shake_shake", "shake_drop"],
+)
+def test_random_branches_go_on_where_they_were(tmp_path, network):
+    """The first of two runs dies in its third epoch and goes on; the second does not."""
+    overrides = [
+        "dataset=digits",
+        "dataset.train_size=64",
+        "schedule.batch_size=32",
+        "schedule.epochs=3",
+        *network,
+    ]
+    broken, unbroken = (compose_run([*overrides, f"runs_dir={tmp_path / name}"]) for name in ("a", "b"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Loader, "__iter__", _dies_after(Loader.__iter__, batches=5))
+        with pytest.raises(Killed):
+            run(broken)
+    torch.manual_seed(99)
+    run(broken)
+    run(unbroken)
+    assert_same_run(tmp_path / "a" / broken.run_id, tmp_path / "b" / unbroken.run_id)
+
+
+def _dies_after(iterate, batches):
+    given = 0
+
+    def dying(self):
+        nonlocal given
+        for batch in iterate(self):
+            given += self.shuffle
+            if given == batches:
+                raise Killed
+            yield batch
+
+    return dying
 
 
 @pytest.mark.parametrize("wait", [0.0, 0.15, 0.4, 0.9])

@@ -6,7 +6,7 @@ import pytest
 
 from isda_bench.errors import UserError
 from isda_bench.figures import error_curves
-from isda_bench.results import cell_statistics, read_records
+from isda_bench.results import cell_statistics, collect_records, read_records
 from isda_bench.tables import markdown_table
 
 EPOCHS = 4
@@ -22,7 +22,7 @@ def write_record(root, loss, seed, last_10, epochs=EPOCHS, finished=True):
         "run_id": directory.name,
         "cell": cell,
         "names": {"dataset": "digits", "model": "resnet8", "loss": loss},
-        "config": {"seed": seed},
+        "config": {"seed": seed, "dataset": {}},
         "split": "test",
         "error": {"last_10": last_10, "final": last_10 + 1, "best": last_10 - 1},
         "epochs": epochs,
@@ -82,3 +82,15 @@ def test_curves_are_written_as_svg_and_png(tmp_path, records):
     assert (
         error_curves(records, tmp_path / "again.svg")[0].read_text() == text
     )  # committed pictures must not churn
+
+
+def test_collected_records_carry_no_path_of_the_machine(tmp_path):
+    directory = write_record(tmp_path / "runs", "isda", 0, 3.0)
+    record = json.loads((directory / "record.json").read_text())
+    record["config"] |= {"runs_dir": str(tmp_path), "dataset": {"root": str(tmp_path)}}
+    (directory / "record.json").write_text(json.dumps(record))
+    write_record(tmp_path / "runs", "isda", 1, 3.0, finished=False)
+    (target,) = collect_records(tmp_path / "runs", tmp_path / "out")
+    assert str(tmp_path) not in (target / "record.json").read_text()
+    assert read_records([tmp_path / "out"])["run_id"].tolist() == [directory.name]
+    assert (target / "metrics.jsonl").read_text() == (directory / "metrics.jsonl").read_text()

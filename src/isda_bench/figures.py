@@ -6,7 +6,7 @@ import matplotlib as mpl
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FormatStrFormatter
+from matplotlib.ticker import FormatStrFormatter, LogLocator, NullLocator
 
 from isda_bench.results import read_metrics
 
@@ -38,9 +38,10 @@ def _draw_panel(axis: Axes, runs: pd.DataFrame) -> None:
         low, high = curves.min(axis=1), curves.max(axis=1)
         axis.fill_between(curves.index, low, high, alpha=0.2, linewidth=0, color=line.get_color())
     axis.set(xlabel="epoch", ylabel=f"{runs['split'].iloc[0]} error in %", yscale="log")
+    axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axis.yaxis.set_major_formatter(FormatStrFormatter("%g"))
-    axis.yaxis.set_minor_formatter(FormatStrFormatter("%g"))
-    axis.grid(alpha=0.3, which="both")
+    axis.yaxis.set_minor_locator(NullLocator())
+    axis.grid(alpha=0.3)
     axis.legend()
 
 

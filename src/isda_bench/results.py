@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from isda_bench.atomic import write_atomically
 from isda_bench.record import read_json
 
 PROTOCOLS = {"last_10": "mean of the last 10 epochs", "final": "last epoch", "best": "best epoch"}
@@ -43,6 +44,26 @@ def read_metrics(directory: Path) -> pd.DataFrame:
     """A row an epoch of the run in `directory`."""
     lines = (directory / "metrics.jsonl").read_text().splitlines()
     return pd.DataFrame([json.loads(line) for line in lines])
+
+
+def collect_records(runs_dir: Path, out: Path) -> list[Path]:
+    """Copies record.json and metrics.jsonl of every finished run, without the paths of the machine it ran on.
+
+    Returns:
+        The directories written, <out>/<run id>.
+    """
+    written = []
+    for path in sorted(runs_dir.glob("*/record.json")):
+        record = read_json(path)
+        record["config"]["runs_dir"] = "runs"
+        if "root" in record["config"]["dataset"]:
+            record["config"]["dataset"]["root"] = "data"
+        target = out / record["run_id"]
+        target.mkdir(parents=True, exist_ok=True)
+        write_atomically(target / "record.json", (json.dumps(record, indent=2) + "\n").encode())
+        write_atomically(target / "metrics.jsonl", (path.parent / "metrics.jsonl").read_bytes())
+        written.append(target)
+    return written
 
 
 _COLUMNS = ["run_id", "cell", "seed", "dataset", "model", "loss", "split", *PROTOCOLS]

@@ -1,39 +1,45 @@
 """Builds the parts of a run from its configuration."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from hydra.errors import InstantiationException
 from hydra.utils import get_class, instantiate
 
-from isda_bench.config import Settings, problems_of
 from isda_bench.data.base import DataSet
+from isda_bench.errors import UserError
+from isda_bench.losses.base import Loss
+from isda_bench.models.base import Classifier
+from isda_bench.settings import Settings, problems_of
+
+REHEARSED_IMAGES = 64  # enough that a crop that can leave the image does so among them
+
+
+class Part(NamedTuple):
+    """A component, None where something is wrong with it, and what that is."""
+
+    built: Any
+    problems: list[str]
 
 
 def part_problems(settings: Settings) -> list[str]:
     """What is wrong with the components: each is built, on no device and without its data."""
     with torch.device("meta"):
-        dataset_problems = _problems("dataset", settings.dataset)
-        dataset = None if dataset_problems else build_dataset(settings)
-        sizes = dataset or get_dataset_class(settings)
+        dataset = _build("dataset", DataSet, settings.dataset)
+        sizes = dataset.built or _dataset_class(settings)
         given = {"num_classes": getattr(sizes, "num_classes", 10)}
-        model_given = given | {"in_channels": getattr(sizes, "in_channels", 3)}
-        model_problems = _problems("model", settings.model, **model_given)
-        feature_dim = 1 if model_problems else instantiate(settings.model, **model_given).feature_dim
-        problems = [
-            *dataset_problems,
-            *model_problems,
-            *_problems("loss", settings.loss, **given, feature_dim=feature_dim),
-            *_problems("augment", settings.augment),
-            *_problems("logger", settings.logger),
-            *_device_problems(settings.device),
-        ]
-    if dataset is not None and settings.schedule.batch_size > dataset.train_count:
-        problems.append(
-            f"schedule.batch_size={settings.schedule.batch_size}: "
-            f"larger than the training set of {dataset.train_count} images"
-        )
+        in_channels = getattr(sizes, "in_channels", 3)
+        model = _build("model", Classifier, settings.model, **given, in_channels=in_channels)
+        feature_dim = model.built.feature_dim if model.built else 1
+        loss = _build("loss", Loss, settings.loss, **given, feature_dim=feature_dim)
+        augment = _build("augment", object, settings.augment)
+        logger = _build("logger", object, settings.logger)
+    problems = [line for part in (dataset, model, loss, augment, logger) for line in part.problems]
+    problems += problems_of(lambda: choose_device(settings.device), "")
+    if dataset.built is not None:
+        problems += _batch_problems(dataset.built, settings.schedule.batch_size)
+        problems += _rehearsal_problems(dataset.built, model.built, augment.built)
     return problems
 
 
@@ -41,14 +47,6 @@ def build_dataset(settings: Settings) -> DataSet:
     """The data set, not read yet."""
     dataset: DataSet = instantiate(settings.dataset)
     return dataset
-
-
-def get_dataset_class(settings: Settings) -> Any:
-    """The data set's class, which knows its number of classes; None if it cannot be found."""
-    try:
-        return get_class(settings.dataset.get("_target_", ""))
-    except Exception:
-        return None
 
 
 def choose_device(name: str) -> torch.device:
@@ -66,26 +64,62 @@ def choose_device(name: str) -> torch.device:
     return torch.device(wanted)
 
 
-def _device_problems(name: str) -> list[str]:
-    return problems_of(lambda: choose_device(name), "", {})
-
-
-def _problems(section: str, node: dict[str, Any], **given: Any) -> list[str]:
+def _build(section: str, contract: type, node: dict[str, Any], **given: Any) -> Part:
     if "_target_" not in node:
-        return [f"{section}._target_: not given"]
-    return problems_of(_unwrapped(lambda: instantiate(node, **given)), f"{section}.", node)
+        return Part(None, [f"{section}._target_: not given"])
+    built = []
+    problems = problems_of(lambda: built.append(_instantiate(node, given)), f"{section}.")
+    if built and not isinstance(built[0], contract):
+        problems.append(f"{section}._target_={node['_target_']}: should make a {contract.__name__}")
+    return Part(None if problems else built[0], problems)
 
 
-def _unwrapped(build: Callable[[], Any]) -> Callable[[], Any]:
-    """`build`, raising what the component raised instead of Hydra's wrapper."""
+def _instantiate(node: dict[str, Any], given: dict[str, Any]) -> Any:
+    """The component, or the error that it raised itself instead of Hydra's wrapper."""
+    try:
+        return instantiate(node, **given)
+    except InstantiationException as error:
+        cause = error.__cause__
+        if cause is not None and not isinstance(cause, ImportError):
+            raise cause from error
+        raise ValueError(f"_target_={node['_target_']}: {' '.join(str(cause or error).split())}") from error
 
-    def call() -> Any:
-        try:
-            return build()
-        except InstantiationException as error:
-            cause = error.__cause__
-            if isinstance(cause, (ValueError, TypeError)):
-                raise cause from error
-            raise ValueError(str(error).splitlines()[0]) from error
 
-    return call
+def _dataset_class(settings: Settings) -> Any:
+    """The data set's class, which knows its number of classes; None if it cannot be found."""
+    try:
+        return get_class(settings.dataset.get("_target_", ""))
+    except Exception:
+        return None
+
+
+def _batch_problems(dataset: DataSet, batch_size: int) -> list[str]:
+    if batch_size <= dataset.train_count:
+        return []
+    return [f"schedule.batch_size={batch_size}: larger than the training set of {dataset.train_count} images"]
+
+
+def _rehearsal_problems(dataset: DataSet, model: Classifier | None, augment: Any) -> list[str]:
+    """What does not fit the data set's images: black ones take the way of a batch."""
+    if dataset.image_size is None:
+        return []
+    shape = (REHEARSED_IMAGES, dataset.in_channels, dataset.image_size, dataset.image_size)
+    problems = []
+    if augment is not None:
+        with torch.random.fork_rng(devices=[]):
+            problems += _fit_problems("augment", lambda: augment(torch.zeros(shape, dtype=torch.uint8)))
+    if model is not None:
+        problems += _fit_problems("model", lambda: model(torch.zeros(shape, device="meta")))
+    return problems
+
+
+def _fit_problems(section: str, use: Callable[[], Any]) -> list[str]:
+    try:
+        use()
+    except UserError as error:
+        return [str(error)]
+    except NotImplementedError:
+        return []  # an operation that cannot be tried without values
+    except (RuntimeError, IndexError, ValueError) as error:
+        return [f"{section}: does not fit the images of the data set: {str(error).splitlines()[0]}"]
+    return []

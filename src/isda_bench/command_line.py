@@ -12,10 +12,12 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
-from isda_bench.compose import command_line_problems, run_config
+from isda_bench.compose import run_config
 from isda_bench.config import CONF
 from isda_bench.errors import ConfigError, UserError
+from isda_bench.overrides import command_line_problems
 
 INTERRUPTED, TERMINATED = 130, 143  # exit codes, by the shells' convention of 128 + signal
 
@@ -28,6 +30,7 @@ def main() -> None:
     """Runs what sys.argv asks for; exits with 2 for a wrong configuration, 1 if a run failed."""
     signal.signal(signal.SIGTERM, _terminate)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands exceptions on instead of printing and exiting
+    sys.argv[1:] = _flags_first(sys.argv[1:])
     arguments = get_args_parser().parse_args()
     try:
         if _trains(arguments) or arguments.cfg:
@@ -37,8 +40,10 @@ def main() -> None:
         _exit(2, error)
     except UserError:
         sys.exit(1)  # the job has told
-    except HydraException as error:
+    except (HydraException, OmegaConfBaseException) as error:
         _exit(2, error)
+    except OSError as error:
+        _exit(1, UserError(f"{error.filename}: {error.strerror}"))
     except Terminated:
         _exit(TERMINATED, "terminated; the same command goes on from the last checkpoint")
     except KeyboardInterrupt:
@@ -66,12 +71,18 @@ class JobFailed(UserError):
 
 def _check(arguments: Any) -> None:
     """Raises ConfigError with all that is wrong with the command line."""
+    if arguments.cfg and arguments.multirun:
+        raise ConfigError(["--cfg shows the configuration of one run: leave -m out"])
     if arguments.config_dir or arguments.config_name or arguments.config_path:
         return  # another configuration: Hydra's own errors must do
-    multirun = arguments.multirun or any(o.startswith(("experiment=", "hydra")) for o in arguments.overrides)
-    problems = command_line_problems(arguments.overrides, multirun or bool(arguments.cfg))
+    problems = command_line_problems(arguments.overrides, arguments.multirun, check_values=not arguments.cfg)
     if problems:
         raise ConfigError(problems)
+
+
+def _flags_first(arguments: list[str]) -> list[str]:
+    """Hydra's parser does not take `a=1 -m b=2,3`."""
+    return sorted(arguments, key=lambda argument: argument not in ("-m", "--multirun", "--resolve"))
 
 
 def _trains(arguments: Any) -> bool:

@@ -2,13 +2,15 @@
 
 import sys
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ConfigDict
+from yaml import YAMLError  # type: ignore[import-untyped]
 
-from isda_bench.config import did_you_mean, problems_of
 from isda_bench.errors import ConfigError, UserError
+from isda_bench.settings import did_you_mean, problems_of
 
 
 class Options(BaseModel):
@@ -21,7 +23,7 @@ Kind = TypeVar("Kind", bound=Options)
 
 
 def main(kind: type[Kind], command: Callable[[Kind], None], usage: str | None) -> None:
-    """Runs `command` with the options on sys.argv; a user's mistake ends with one message, exit code 1 or 2."""
+    """Runs `command` with the options on sys.argv; a user's mistake ends with a message, exit code 1 or 2."""
     arguments = sys.argv[1:]
     if {"-h", "--help"} & set(arguments):
         print(usage)
@@ -31,6 +33,9 @@ def main(kind: type[Kind], command: Callable[[Kind], None], usage: str | None) -
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2 if isinstance(error, ConfigError) else 1)
+    except OSError as error:
+        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
+        sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
 
@@ -41,15 +46,33 @@ def parse(kind: type[Kind], arguments: list[str]) -> Kind:
     Raises:
         ConfigError: listing every argument that cannot be read, is unknown, missing or of a wrong type.
     """
-    known = list(kind.model_fields)
-    problems = [f"{a}: should be key=value" for a in arguments if "=" not in a]
-    given = OmegaConf.to_container(OmegaConf.from_cli([a for a in arguments if "=" in a]))
-    assert isinstance(given, dict)
-    values = {str(key): value for key, value in given.items()}
-    unknown = [key for key in values if key not in known]
-    problems += [f"{key}: no such option{did_you_mean(key, known)}" for key in unknown]
-    values = {key: value for key, value in values.items() if key in known}
-    problems += problems_of(lambda: kind.model_validate(values), "", values)
+    values: dict[str, Any] = {}
+    problems: list[str] = []
+    for argument in arguments:
+        try:
+            key, value = _read(argument)
+        except ValueError as error:
+            problems.append(f"{argument}: {error}")
+            continue
+        if key not in kind.model_fields:
+            problems.append(f"{key}: no such option{did_you_mean(key, list(kind.model_fields))}")
+        elif key in values:
+            problems.append(f"{key}: given twice")
+        else:
+            values[key] = value
+    problems += problems_of(lambda: kind.model_validate(values), "")
     if problems:
         raise ConfigError(problems)
     return kind.model_validate(values)
+
+
+def _read(argument: str) -> tuple[str, Any]:
+    key, equals, _ = argument.partition("=")
+    if not key or not equals:
+        raise ValueError("should be key=value")
+    try:
+        given = OmegaConf.to_container(OmegaConf.from_dotlist([argument]))
+    except (OmegaConfBaseException, YAMLError) as error:
+        raise ValueError("cannot be read; quote special characters") from error
+    assert isinstance(given, dict)
+    return key, given.get(key)

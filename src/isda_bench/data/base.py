@@ -49,11 +49,14 @@ class DataSet:
         flip: whether a mirrored image is a likely image, for `augment=standard`.
 
     Raises:
-        ValueError: train_size + val_size above the number of training images.
+        ValueError: train_size + val_size above the number of training images, a padding as large as the
+            images.
     """
 
     num_classes: int
     in_channels: int
+    image_size: int | None = None
+    """Height and width, where all images are square and of one size: what does not fit them is told early."""
     train_images: int
     """Images in the training set."""
     mean: tuple[float, ...]
@@ -70,10 +73,10 @@ class DataSet:
         flip: bool,
     ) -> None:
         if (train_size or 1) + val_size > self.train_images:
-            raise ValueError(
-                f"train_size={train_size} and val_size={val_size} take more than the "
-                f"{self.train_images} images of the training set"
-            )
+            wanted = f"val_size={val_size}" + (f" and train_size={train_size}" if train_size else "")
+            raise ValueError(f"{wanted}: too many for the {self.train_images} images of the training set")
+        if self.image_size is not None and padding >= self.image_size:
+            raise ValueError(f"padding={padding}: should be less than the images' side, {self.image_size}")
         self.train_size = train_size
         self.val_size = val_size
         self.split_seed = split_seed
@@ -95,10 +98,11 @@ class DataSet:
         """Reads, checks the labels and splits.
 
         Raises:
-            UserError: the data set cannot be had, or a label is outside 0..num_classes - 1.
+            UserError: the data set cannot be had, has not `train_images` training images, or has a label
+                outside 0..num_classes - 1.
         """
         train, test = self.read()
-        self._check_labels(train, test)
+        self._check_sets(train, test)
         chosen, held_out = split_indices(
             train.targets.numpy(), self.train_size, self.val_size, self.split_seed
         )
@@ -109,8 +113,10 @@ class DataSet:
             train = train.take(chosen)
         return ImageData(train, test, "test", checksum)
 
-    def _check_labels(self, *sets: ImageSet) -> None:
-        for _, targets in sets:
+    def _check_sets(self, train: ImageSet, test: ImageSet) -> None:
+        if len(train.targets) != self.train_images:
+            raise UserError(f"dataset: {len(train.targets)} training images, should be {self.train_images}")
+        for _, targets in (train, test):
             lowest, highest = (int(t) for t in targets.aminmax())
             if lowest < 0 or highest >= self.num_classes:
                 raise UserError(
@@ -123,28 +129,24 @@ def split_indices(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Sorted indices (training, validation), disjoint and stratified.
 
-    Every class is shuffled once; the validation images come from its end, the training images from its
-    beginning, so that the subset of a smaller `train_size` lies in that of a larger one.
+    The training images are the first of `stratified_order`, the validation images its last, so that the
+    subset of a smaller size lies in that of a larger one.
+    """
+    order = stratified_order(targets, seed)
+    rest = len(order) - val_size
+    return np.sort(order[: rest if train_size is None else train_size]), np.sort(order[rest:])
+
+
+def stratified_order(targets: np.ndarray, seed: int) -> np.ndarray:
+    """All indices, shuffled so that every beginning and every end has each class in its share.
+
+    The k-th of a class of n images, from 0, comes at (k + 1/2) / n of the way (Webster's method). Shares by
+    the largest remainder would not do: there a class can lose an image when the subset grows.
     """
     generator = np.random.default_rng(seed)
-    classes = np.unique(targets)
-    shuffled = [generator.permutation(np.flatnonzero(targets == c)) for c in classes]
-    sizes = np.array([len(indices) for indices in shuffled])
-    held_out = _shares(sizes, val_size)
-    left = sizes - held_out
-    kept = left if train_size is None else _shares(left, train_size)
-    training = [indices[:k] for indices, k in zip(shuffled, kept, strict=True)]
-    validation = [indices[len(indices) - k :] for indices, k in zip(shuffled, held_out, strict=True)]
-    return np.sort(np.concatenate(training)), np.sort(np.concatenate(validation))
-
-
-def _shares(sizes: np.ndarray, total: int) -> np.ndarray:
-    """`total` shared out in proportion to `sizes`, whole numbers by the largest remainder."""
-    exact = sizes * (total / sizes.sum())
-    shares = np.floor(exact).astype(np.int64)
-    most_wanting = np.argsort(shares - exact, kind="stable")
-    shares[most_wanting[: total - shares.sum()]] += 1
-    return shares
+    classes = [generator.permutation(np.flatnonzero(targets == c)) for c in np.unique(targets)]
+    places = np.concatenate([(np.arange(len(indices)) + 0.5) / len(indices) for indices in classes])
+    return np.concatenate(classes)[np.argsort(places, kind="stable")]
 
 
 def checksum_of(*sets: ImageSet) -> str:

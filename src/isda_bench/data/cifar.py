@@ -2,19 +2,19 @@
 
 import socket
 import sys
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from filelock import FileLock
-from pydantic import NonNegativeInt, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveInt
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from isda_bench.arguments import checked
+from isda_bench.atomic import remove_leftovers, write_atomically
 from isda_bench.data.base import DataSet, ImageSet, checksum_of
 from isda_bench.errors import UserError
 
@@ -34,6 +34,7 @@ class CIFAR10(DataSet):
     torchvision_class = "CIFAR10"
     num_classes = 10
     in_channels = 3
+    image_size = 32
     train_images = 50_000
     mean = (125.3, 123.0, 113.9)
     std = (63.0, 62.1, 66.7)
@@ -41,7 +42,7 @@ class CIFAR10(DataSet):
     @checked
     def __init__(
         self,
-        root: str = "data",
+        root: Annotated[str, Field(min_length=1)] = "data",
         download: bool = True,
         train_size: PositiveInt | None = None,
         val_size: NonNegativeInt = 0,
@@ -70,15 +71,27 @@ class CIFAR10(DataSet):
 
     @contextmanager
     def _writable_root(self) -> Iterator[None]:
-        """Holds the lock of `root`, so that two processes do not download into it at once."""
+        """Makes `root` and holds its lock, so that two processes do not download into it at once.
+
+        A folder made in vain is removed again.
+        """
+        made = not self.root.exists()
+        lock = FileLock(self.root / ".isda_bench.lock")
         try:
             self.root.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.root / ".isda_bench.lock")
             lock.acquire()
+        except FileExistsError as error:
+            raise UserError(f"dataset.root={self.root}: is not a folder") from error
         except OSError as error:
-            raise UserError(f"dataset.root={self.root}: cannot be written: {error}") from error
-        with lock:
-            yield
+            reason = error.strerror or error
+            raise UserError(f"dataset.root={self.root}: cannot be written: {reason}") from error
+        try:
+            with lock:
+                yield
+        except UserError:
+            if made:
+                _remove_if_empty(self.root, Path(lock.lock_file))
+            raise
 
     def _read_arrays(self, path: Path) -> tuple[ImageSet, ImageSet] | None:
         """The kept arrays; None where there are none, or none that are whole."""
@@ -93,19 +106,16 @@ class CIFAR10(DataSet):
                 return train, test
         except (OSError, SafetensorError):
             pass
-        print(f"dataset.root: {path} is damaged; made again from the published files", file=sys.stderr)
+        print(
+            f"dataset.root: {path} is damaged; made again from the published files",
+            file=sys.stderr,
+        )
         return None
 
     def _keep(self, path: Path, sets: tuple[ImageSet, ImageSet]) -> None:
-        """Writes the arrays aside and renames them, so that a reader never sees half a file."""
+        remove_leftovers(self.root)
         arrays = dict(zip(_ARRAYS, (array for part in sets for array in part), strict=True))
-        try:
-            with tempfile.TemporaryDirectory(dir=self.root) as folder:
-                aside = Path(folder) / path.name
-                save_file(arrays, aside, {"sha256": checksum_of(*sets)})
-                aside.replace(path)
-        except (OSError, SafetensorError) as error:
-            raise UserError(f"dataset.root={self.root}: cannot keep the arrays there: {error}") from error
+        write_atomically(path, save(arrays, {"sha256": checksum_of(*sets)}))
 
     def _read_published(self) -> tuple[ImageSet, ImageSet]:
         source = _torchvision_datasets()
@@ -155,6 +165,13 @@ def _torchvision_datasets() -> Any:
     from torchvision import datasets
 
     return datasets
+
+
+def _remove_if_empty(folder: Path, lock: Path) -> None:
+    with suppress(OSError):
+        if list(folder.iterdir()) == [lock]:
+            lock.unlink()
+            folder.rmdir()
 
 
 def _as_set(published: Any) -> ImageSet:

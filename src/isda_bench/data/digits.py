@@ -20,6 +20,7 @@ class Digits(DataSet):
 
     num_classes = 10
     in_channels = 1
+    image_size = 8
     train_images = 1797 - TEST_IMAGES
     mean = (77.9,)
     std = (96.0,)

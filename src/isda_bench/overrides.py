@@ -1,0 +1,187 @@
+"""Finds what is wrong with a command line, all at once, before Hydra sees it."""
+
+from collections import Counter
+from collections.abc import Iterator
+from itertools import chain, islice
+from typing import Any
+
+from hydra.core.override_parser.types import Override
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from isda_bench.compose import compose_lines, hydra_context, parse, run_config_of, sweep_of, without_hydra
+from isda_bench.config import CONF, check
+from isda_bench.errors import ConfigError
+from isda_bench.settings import did_you_mean
+
+METHOD_SETS = ("loss", "generator")
+TRIED_JOBS = 30  # of a grid, to see whether a mistake is in all of them
+
+
+def command_line_problems(
+    overrides: list[str], multirun: bool = False, check_values: bool = True
+) -> list[str]:
+    """What is wrong with the overrides of a command line; what is right is checked further.
+
+    In a grid a wrong value is told here only if no choice of the others mends it; else its jobs tell.
+
+    Args:
+        overrides: `key=value` arguments as typed.
+        multirun: whether they describe a grid; an experiment can say so too.
+        check_values: whether the values are checked, and not only what they are given to.
+    """
+    with hydra_context():
+        parsed, problems = parse(overrides)
+        wrong = {id(o): found for o in parsed if (found := _form_problems(o) or _choice_problems(o))}
+        problems += [line for found in wrong.values() for line in found]
+        problems += _repetitions(parsed)
+        sound = [override for override in parsed if id(override) not in wrong]
+        groups = [o for o in sound if _is_group(o) or o.is_hydra_override()]
+        try:
+            composed = compose_lines([_lines(override)[0] for override in groups])
+            problems += _conflicts(parsed, composed)
+            if not multirun and composed.hydra.mode != RunMode.MULTIRUN:
+                problems += [
+                    f"{o.input_line}: several values need -m" for o in sound if o.is_sweep_override()
+                ]
+            unknown = _key_problems([o for o in sound if o not in groups], groups, composed)
+            unsettled = {override.key_or_group for override in parsed if id(override) in wrong}
+            problems += [line for key, line in unknown.items() if key.partition(".")[0] not in unsettled]
+            known = [o for o in sound if o.key_or_group not in unknown]
+            return problems + (_value_problems(known) if check_values else [])
+        except ConfigError as error:
+            return problems + error.problems
+
+
+def _form_problems(override: Override) -> list[str]:
+    line = override.input_line
+    if override.is_hydra_override():
+        return []
+    if override.is_add() or override.is_force_add() or override.is_delete() or override.package is not None:
+        return [f"{line}: only keys that the configuration has can be set, as key=value"]
+    if override.is_interval_sweep():
+        return [f"{line}: a grid takes choice(...) or range(...)"]
+    return []
+
+
+def _choice_problems(override: Override) -> list[str]:
+    if not _is_group(override):
+        return []
+    group = override.key_or_group
+    choices = sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+    values = _values(override)
+    problems = [
+        f"{group}={value}: no such {group}{did_you_mean(value, choices)}"
+        for value in values
+        if value not in choices
+    ]
+    if group == "experiment" and len(values) > 1:
+        problems.append(f"{override.input_line}: one experiment at a time")
+    return problems or ([] if values else [f"{override.input_line}: no such {group}"])
+
+
+def _repetitions(overrides: list[Override]) -> list[str]:
+    times = Counter(override.key_or_group for override in overrides)
+    return [f"{key}: given {count} times" for key, count in times.items() if count > 1]
+
+
+def _conflicts(overrides: list[Override], composed: DictConfig) -> list[str]:
+    chosen = {override.key_or_group for override in overrides} | set(sweep_of(composed))
+    both = [key for key in METHOD_SETS if key in chosen and "method" in chosen]
+    return [f"method: sets {key} too; give method or {key}, not both" for key in both]
+
+
+def _key_problems(overrides: list[Override], groups: list[Override], composed: DictConfig) -> dict[str, str]:
+    """Key -> problem of each that the configuration does not have under some choice of the grid.
+
+    Args:
+        overrides: of keys.
+        groups: overrides that choose.
+        composed: under the first choices.
+    """
+    problems: dict[str, str] = {}
+    if not overrides:
+        return problems
+    others = (compose_lines(job) for job in islice(_one_at_a_time(groups), 1, None))
+    for variant in chain([composed], others):
+        keys = _keys(variant)
+        for key in (override.key_or_group for override in overrides):
+            if key not in keys and key not in problems:
+                problems[key] = f"{key}: no such key{_hint(key, keys, variant)}"
+    return problems
+
+
+def _hint(key: str, keys: set[str], composed: DictConfig) -> str:
+    """What could have been meant: likelier a key of the same section."""
+    section, _, name = key.rpartition(".")
+    choice = composed.hydra.runtime.choices.get(section)
+    with_choice = f" with {section}={choice}" if choice else ""
+    others = [path.stem for path in sorted((CONF / section).glob("*.yaml")) if name in OmegaConf.load(path)]
+    if with_choice and others:
+        return f"{with_choice}; there is one with {section}={', '.join(others)}"
+    meant = sorted(k for k in keys if not k.endswith("_target_"))
+    siblings = [k for k in meant if k.rpartition(".")[0] == section]
+    if section in keys:
+        return with_choice + (did_you_mean(key, siblings) if siblings else ", nor any other")
+    return did_you_mean(key, meant, [k for k in meant if "." not in k])
+
+
+def _value_problems(overrides: list[Override]) -> list[str]:
+    """What is wrong with the values of a job, if it is wrong in all jobs of the grid."""
+    jobs = list(islice(_one_at_a_time(overrides), TRIED_JOBS + 1))
+    problems = _problems_of_job(jobs[0])
+    for job in jobs[1:]:
+        if not problems or len(jobs) > TRIED_JOBS:
+            return []
+        found = _problems_of_job(job)
+        problems = [line for line in problems if line in found]
+    return problems
+
+
+def _problems_of_job(lines: list[str]) -> list[str]:
+    try:
+        check(run_config_of(compose_lines(lines)).config)
+    except ConfigError as error:
+        return error.problems
+    return []
+
+
+def _one_at_a_time(overrides: list[Override]) -> Iterator[list[str]]:
+    """Jobs of a grid: the first, and those that differ from it in one override."""
+    first = [_lines(override)[0] for override in overrides]
+    yield first
+    for i, override in enumerate(overrides):
+        for line in _lines(override)[1:]:
+            yield [*first[:i], line, *first[i + 1 :]]
+
+
+def _lines(override: Override) -> list[str]:
+    """The override with each of its values."""
+    if not override.is_sweep_override():
+        return [str(override.input_line)]
+    return [f"{override.key_or_group}={value}" for value in override.sweep_string_iterator()]
+
+
+def _values(override: Override) -> list[str]:
+    """The names chosen from a group."""
+    if override.is_sweep_override():
+        return [str(value) for value in override.sweep_string_iterator()]
+    value = override.value()
+    return ["null" if value is None else str(value)]
+
+
+def _is_group(override: Override) -> bool:
+    return not override.is_hydra_override() and (CONF / override.key_or_group).is_dir()
+
+
+def _keys(composed: DictConfig) -> set[str]:
+    """The dotted keys that can be set."""
+
+    def walk(node: Any, prefix: str) -> Iterator[str]:
+        for name, value in node.items():
+            yield f"{prefix}{name}"
+            if isinstance(value, dict):
+                yield from walk(value, f"{prefix}{name}.")
+
+    container = OmegaConf.to_container(without_hydra(composed), resolve=False)
+    return set(walk(container, ""))

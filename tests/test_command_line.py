@@ -1,0 +1,162 @@
+"""train.py as a user types it: real processes, and the functions behind them."""
+
+import subprocess
+import sys
+
+import pytest
+
+from conftest import REPOSITORY, TINY
+from isda_bench import command_line
+from isda_bench.errors import ConfigError
+from isda_bench.options import Options, parse
+
+
+@pytest.fixture
+def typed(monkeypatch, tmp_path, capsys):
+    """Runs the command line in this process up to its end; returns exit code and output."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["train.py", *arguments])
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(command_line.signal, "signal", lambda *_: None)
+        with pytest.raises(SystemExit) as raised:
+            command_line.main()
+        return raised.value.code, capsys.readouterr()
+
+    return call
+
+
+def nothing_written(folder) -> bool:
+    return not list(folder.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["model=resnt32"], "model=resnt32: no such model; did you mean resnet32?"),
+        (["+smuggled=1", "seed=a"], "2 problems in the configuration:\n  +smuggled=1: only keys"),
+        (["-m", "experiment=demo,demo"], "one experiment at a time"),
+        (["experiment=demo", "schedule.epochs=0"], "schedule.epochs=0: should be greater than 0"),
+        (["-m", "dataset=digits", "model=resnet8", "schedule.epochs=-1", "seed=0,1"], "schedule.epochs=-1"),
+        (["--cfg", "job", "-m"], "leave -m out"),
+        (["--cfg", "job", "sed=1"], "sed: no such key; did you mean seed?"),
+        (["--cfg", "job", "--resolve", "dataset.root=${nope}"], "Interpolation key 'nope' not found"),
+        (["--nosuch"], "unrecognized arguments: --nosuch"),
+    ],
+)
+def test_a_mistake_ends_with_code_2_and_one_message(typed, tmp_path, arguments, told):
+    code, output = typed(*arguments)
+    assert code == 2
+    assert told in output.err
+    assert output.err.count("error: ") == 1
+    assert "Traceback" not in output.err
+    assert output.out == ""
+    assert nothing_written(tmp_path)
+
+
+def test_a_file_where_the_grid_should_be_written_is_told(typed, tmp_path):
+    (tmp_path / "file").touch()
+    code, output = typed("-m", *TINY, "runs_dir=file", "seed=0,1")
+    assert code == 1
+    assert output.err.splitlines()[-1].startswith("error: ")
+    assert "file" in output.err
+    assert "Traceback" not in output.err
+
+
+def test_a_file_in_place_of_runs_dir_is_told(typed, tmp_path):
+    (tmp_path / "runs").touch()
+    code, output = typed(*TINY)
+    assert code == 1
+    assert output.err.startswith("error: runs_dir: ")
+    assert "Traceback" not in output.err
+    assert (tmp_path / "runs").read_bytes() == b""
+
+
+def test_a_file_in_place_of_the_data_folder_is_told(typed, tmp_path):
+    (tmp_path / "file").touch()
+    code, output = typed("dataset.root=file")
+    assert code == 1
+    assert output.err == "error: dataset.root=file: is not a folder\n"
+
+
+def test_offline_without_cifar_one_error_names_the_way_on(typed, tmp_path, monkeypatch):
+    for name in ("https_proxy", "http_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    code, output = typed()
+    assert code == 1
+    assert output.err.count("error: ") == 1
+    assert "Traceback" not in output.err
+    for part in ("dataset.root=data", "looked in:", "tried:", "cifar-10-python.tar.gz", "dataset=digits"):
+        assert part in output.err
+    assert nothing_written(tmp_path)
+
+
+def test_one_failing_job_does_not_stop_the_others(tmp_path):
+    arguments = [*TINY, "-m", "loss=isda", "schedule.epochs=1", "loss.strength=-1,0.5", "runs_dir=runs"]
+    code = (
+        f"import sys; sys.argv = {['train.py', *arguments]!r}\n"
+        "from isda_bench.command_line import main\n"
+        "try: main()\n"
+        "finally: assert not {'wandb', 'torchvision', 'timm'} & set(sys.modules), 'imported in vain'"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 1
+    assert "error: a problem in the configuration:\n  loss.strength=-1: should be" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(list(tmp_path.glob("runs/digits-resnet8-isda-s0-*/record.json"))) == 1
+    assert len(list(tmp_path.glob("runs/digits-*"))) == 1
+
+
+def test_the_resolved_configuration_is_printed(typed, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["train.py", "--cfg", "job", "--resolve", "model=wrn28_10", "loss=isda"])
+    command_line.main()
+    printed = capsys.readouterr().out
+    for line in ("width: 10", "factor: 0.2", "strength: 0.5", "padding: 4"):
+        assert line in printed
+    assert "${" not in printed
+    assert nothing_written(tmp_path)
+
+
+def test_help_names_the_groups_and_imports_no_torch():
+    code = (
+        "import sys; sys.argv = ['train.py', '--help']\n"
+        "from isda_bench.command_line import main\n"
+        "try: main()\n"
+        "finally: assert not {'torch', 'wandb', 'torchvision'} & set(sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    for part in ("loss: center, cross_entropy", "isda", "resnet110", "seed: 0", "experiment=demo"):
+        assert part in done.stdout
+
+
+class Wanted(Options):
+    run: str
+    count: int = 3
+
+
+def test_options_of_scripts():
+    assert parse(Wanted, ["run=runs/a=b"]) == Wanted(run="runs/a=b")
+    assert parse(Wanted, ["count=5", "run=x"]).count == 5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problems"),
+    [
+        ([], ["run: not given"]),
+        (["foo", "=3"], ["foo: should be key=value", "=3: should be key=value", "run: not given"]),
+        (["run=x", "cuont=3"], ["cuont: no such option; did you mean count?"]),
+        (["run=x", "run=y"], ["run: given twice"]),
+        (["run=x", "count=1.5"], ["count=1.5: should be a valid integer"]),
+        (["run=["], ["run=[: cannot be read; quote special characters", "run: not given"]),
+        (["run=", "count=a"], ["run=null: should be a valid string", "count='a': should be a valid integer"]),
+    ],
+)
+def test_wrong_options_of_scripts_are_all_listed(arguments, problems):
+    with pytest.raises(ConfigError) as raised:
+        parse(Wanted, arguments)
+    assert [line.partition(", unable")[0] for line in raised.value.problems] == problems

@@ -1,0 +1,253 @@
+"""The promises of the design: what tools outside the project, and whoever adds to it, rely on."""
+
+import ast
+import importlib
+import inspect
+import subprocess
+import sys
+from functools import cache
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+import torch
+from hydra.utils import get_class, instantiate
+from omegaconf import OmegaConf
+
+from conftest import REPOSITORY
+from isda_bench.config import CONF
+from isda_bench.losses.base import Loss, Outputs
+from isda_bench.models.base import Classifier
+
+SOURCE = REPOSITORY / "src"
+GIVEN = {"num_classes", "feature_dim", "in_channels"}  # by the run, not by the YAML
+NAMES = {
+    "model": """resnet8 resnet20 resnet32 resnet44 resnet56 resnet110 se_resnet110 wrn16_8 wrn28_10
+        densenet_bc_100_12 densenet_bc_190_40 resnext29_8x64d resnext29_16x64d shake_shake_26_2x32d
+        shake_shake_26_2x96d shake_shake_26_2x112d pyramidnet110_a48 pyramidnet272_a200 resnet50 resnet101
+        resnet152 resnext50_32x4d resnext101_32x8d densenet121 densenet265""",
+    "loss": "cross_entropy isda disturb_label focal lq center large_margin",
+    "dataset": "digits cifar10 cifar100",
+    "augment": "none standard cutout autoaugment randaugment",
+    "logger": "none wandb",
+}
+NOT_THE_DEFAULT = {  # what a network's name says, or the paper of its basic model
+    ("pyramidnet272_a200", "shake_drop"),
+    ("resnext101_32x8d", "groups"),
+    ("resnext101_32x8d", "width_per_group"),
+    ("resnext50_32x4d", "groups"),
+    ("resnext50_32x4d", "width_per_group"),
+    ("se_resnet110", "se_reduction"),
+    ("wrn16_8", "dropout"),
+    ("wrn28_10", "dropout"),
+}
+
+
+def yaml_files(*groups: str) -> list[Path]:
+    return [path for group in groups for path in sorted((CONF / group).glob("*.yaml"))]
+
+
+def content(path: Path) -> dict:
+    keys = OmegaConf.to_container(OmegaConf.load(path))
+    return {key: value for key, value in keys.items() if key != "defaults"}
+
+
+COMPONENTS = [
+    pytest.param(path, id=f"{path.parent.name}={path.stem}")
+    for path in yaml_files("model", "loss", "dataset", "augment", "generator", "logger")
+    if content(path)
+]
+
+
+def run_python(code: str) -> str:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("group", NAMES)
+def test_names_are_those_of_the_design(group):
+    assert set(NAMES[group].split()) <= {path.stem for path in yaml_files(group)}
+
+
+def test_everything_composes_after_the_import_alone_and_without_torch():
+    groups = {
+        folder.name: [p.stem for p in yaml_files(folder.name)] for folder in CONF.iterdir() if folder.is_dir()
+    }
+    overlays = [f"{group}={name}" for group in ("method", "experiment") for name in groups.pop(group, [])]
+    together = [
+        [f"{group}={names[i % len(names)]}" for group, names in groups.items()]
+        for i in range(max(map(len, groups.values())))
+    ]
+    run_python(f"""
+import sys
+import isda_bench
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+with initialize_config_dir({str(CONF)!r}, version_base="1.3"):
+    for overrides in {together + [[overlay] for overlay in overlays]!r}:
+        config = compose("config", overrides)
+        OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+for module in ("torch", "torchvision", "wandb", "timm", "matplotlib", "pandas"):
+    assert module not in sys.modules, module
+""")
+
+
+def test_the_torch_free_modules_are_torch_free():
+    modules = ("config", "settings", "compose", "overrides", "command_line", "options", "schedules", "errors")
+    names = ", ".join(f"isda_bench.{module}" for module in modules)
+    run_python(f"import {names}, sys; assert 'torch' not in sys.modules")
+
+
+@pytest.mark.parametrize("path", yaml_files("model"), ids=lambda path: path.stem)
+def test_a_model_yaml_makes_a_classifier(path):
+    with torch.device("meta"):
+        model = instantiate(content(path), num_classes=7)
+        images = torch.zeros(2, 3, 64, 64)
+    assert isinstance(model, Classifier)
+    assert isinstance(model.head, torch.nn.Linear)
+    assert model.head.out_features == 7
+    model.eval()
+    features = model.features(images)
+    assert features.shape == (2, model.feature_dim)
+    assert model(images).shape == (2, 7)
+
+
+@pytest.mark.parametrize("path", yaml_files("loss"), ids=lambda path: path.stem)
+def test_a_loss_yaml_makes_a_loss_called_as_the_contract_says(path):
+    torch.manual_seed(0)
+    loss = instantiate(content(path), num_classes=5, feature_dim=4)
+    assert isinstance(loss, Loss)
+    assert isinstance(loss.parameter_groups(), list)
+    head = torch.nn.Linear(4, 5)
+    features = torch.randn(6, 4, requires_grad=True)
+    targets = torch.tensor([0, 1, 2, 3, 4, 0])
+    for progress in (0.0, 0.5, torch.tensor(1.0)):
+        value = loss(Outputs(features, head(features), head), targets, progress)
+        assert value.shape == ()
+        assert value.isfinite()
+    value.backward()
+    assert features.grad.isfinite().all()
+    assert features.grad.any()
+
+
+@pytest.mark.parametrize("path", COMPONENTS)
+def test_a_component_yaml_lists_every_tunable_argument_with_its_default(path):
+    values = content(path)
+    component = get_class(values.pop("_target_"))
+    arguments = {k: v.default for k, v in inspect.signature(component).parameters.items() if k not in GIVEN}
+    assert set(values) == set(arguments)
+    for key, value in values.items():
+        interpolated = isinstance(value, str) and value.startswith("${")
+        if interpolated or arguments[key] is inspect.Parameter.empty or (path.stem, key) in NOT_THE_DEFAULT:
+            continue
+        assert value == arguments[key], key
+        assert type(value) is type(arguments[key]), key
+
+
+@pytest.mark.parametrize("path", COMPONENTS)
+def test_a_target_is_a_full_path_of_this_package(path):
+    target = content(path)["_target_"]
+    assert target.startswith("isda_bench.")
+    assert get_class(target).__module__ == target.rpartition(".")[0]
+
+
+# Stations of the way of the data: what stands further left knows nothing of what stands further right
+STATIONS = ["data", "models", "losses", "loop", "record", "results", "tables", "figures"]
+NEIGHBOURS = [
+    {"data", "models", "losses"},
+    {"loop", "record"},
+    {"tables", "figures"},
+]  # loop writes the record
+
+
+@cache
+def modules() -> dict[str, Path]:
+    def name(path: Path) -> str:
+        parts = path.relative_to(SOURCE).with_suffix("").parts
+        return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+    return {name(path): path for path in (SOURCE / "isda_bench").rglob("*.py")}
+
+
+@cache
+def imports() -> dict[str, set[str]]:
+    """Module -> modules of ours that it imports, anywhere in it (for type checkers alone excepted).
+
+    The package itself, which hands the public names on, stands for none.
+    """
+    ours = set(modules()) - {"isda_bench"}
+    return {name: _imported(path) & ours - {name} for name, path in modules().items()}
+
+
+def _imported(path: Path) -> set[str]:
+    found = set()
+    nodes = list(ast.parse(path.read_text()).body)
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            continue
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            found |= {str(node.module)} | {f"{node.module}.{alias.name}" for alias in node.names}
+        nodes += ast.iter_child_nodes(node)
+    return found
+
+
+def reachable(start: str) -> set[str]:
+    seen, todo = set(), [start]
+    while todo:
+        for name in imports()[todo.pop()] - seen:
+            seen.add(name)
+            todo.append(name)
+    return seen
+
+
+def station(name: str) -> str | None:
+    part = name.split(".")[1] if "." in name else ""
+    return part if part in STATIONS else None
+
+
+def test_no_imports_go_in_a_circle():
+    assert "isda_bench.loop" in imports()["isda_bench.run"]
+    list(TopologicalSorter(imports()).static_order())
+
+
+@pytest.mark.parametrize("name", sorted(name for name in modules() if station(name)))
+def test_imports_run_one_way_along_the_stations(name):
+    here = STATIONS.index(station(name))
+    later = {n for n in reachable(name) if station(n) and STATIONS.index(station(n)) > here}
+    allowed = next((group for group in NEIGHBOURS if station(name) in group), set())
+    assert {n for n in later if station(n) not in allowed} == set()
+
+
+@pytest.mark.parametrize("part", ["data", "models", "losses"])
+def test_components_know_no_configuration(part):
+    above = {
+        f"isda_bench.{name}" for name in ("config", "settings", "compose", "build", "run", "loop", "record")
+    }
+    for name in modules():
+        if station(name) == part:
+            assert not reachable(name) & above, name
+
+
+def test_models_losses_and_data_do_not_know_each_other():
+    for name in modules():
+        others = {"data", "models", "losses"} - {station(name)}
+        if station(name) in ("data", "models", "losses"):
+            assert not {n for n in reachable(name) if station(n) in others}, name
+
+
+def test_every_module_says_what_it_is_for_and_stays_short():
+    for name, path in modules().items():
+        text = path.read_text()
+        assert ast.get_docstring(ast.parse(text)), name
+        assert text.count("\n") < 300, name
+        assert path.stem not in ("utils", "helpers", "misc", "common"), name
+
+
+def test_every_module_can_be_imported():
+    for name in modules():
+        importlib.import_module(name)

@@ -12,7 +12,7 @@ help: ## list all targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/ready ## the main job: digits with and without ISDA, three seeds each, table and curves
-	@$(BIN)/python train.py experiment=demo $(ARGS)
+	@$(BIN)/python train.py experiment=demo
 	@$(BIN)/python scripts/make_tables.py experiment=demo out=runs/demo
 
 test: lint types tests ## lint, types and the whole suite

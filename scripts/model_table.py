@@ -1,12 +1,29 @@
-"""Prints the table of all networks and writes it to results/models.md."""
+"""Prints the table of all networks and writes it.
+
+python scripts/model_table.py [out=results/models.md]
+"""
 
 from pathlib import Path
 
+from isda_bench.atomic import write_atomically
 from isda_bench.model_table import markdown, measure, names
+from isda_bench.options import Options, main
 
-RESULT = Path(__file__).resolve().parents[1] / "results" / "models.md"
+
+class ModelTableOptions(Options):
+    """What can be given as key=value."""
+
+    out: str = "results/models.md"
+
+
+def model_table(options: ModelTableOptions) -> None:
+    """Measures every network that there is a configuration of."""
+    table = markdown(measure(name) for name in names())
+    path = Path(options.out)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, table.encode())
+    print(table, end="")
+
 
 if __name__ == "__main__":
-    table = markdown(measure(name) for name in names())
-    RESULT.write_text(table, encoding="utf-8")
-    print(table, end="")
+    main(ModelTableOptions, model_table, __doc__)

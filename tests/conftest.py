@@ -6,10 +6,7 @@ from pathlib import Path
 import pytest
 
 import isda_bench  # noqa: F401  # before torch, for its OpenMP setting
-
-REPOSITORY = Path(__file__).parents[1]
-TINY = ["dataset=digits", "model=resnet8", "dataset.train_size=200", "schedule.batch_size=64"]
-"""Overrides of a run whose epoch takes a fraction of a second."""
+from tiny import REPOSITORY
 
 
 @pytest.fixture

@@ -42,6 +42,15 @@ def test_damaged_newest_falls_back_to_the_one_before(tmp_path, capsys, damage):
     assert newest.name in message and "damaged" in message
 
 
+def test_damaged_checkpoints_do_not_crowd_out_new_ones(tmp_path, capsys):
+    for epoch in (19, 20):
+        checkpoint.save(tmp_path, epoch, state(1.0)).write_bytes(b"damaged")
+    assert checkpoint.load_newest(tmp_path) is None
+    assert "none is left" in capsys.readouterr().err
+    assert checkpoint.save(tmp_path, 1, state(2.0)).exists()
+    assert checkpoint.load_newest(tmp_path)["weights"][0, 0] == 2.0
+
+
 def test_a_pickle_is_not_executed(tmp_path):
     class Hostile:
         def __reduce__(self):

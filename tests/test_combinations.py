@@ -6,12 +6,12 @@ import pytest
 import torch
 from hydra.utils import instantiate
 
-from conftest import REPOSITORY
 from isda_bench.compose import compose_run
 from isda_bench.data.base import ImageSet
 from isda_bench.data.loader import Loader, Normalise
 from isda_bench.loop import make_optimizer
 from isda_bench.training_module import TrainingModule
+from tiny import REPOSITORY
 
 COVARIANCES = ("full", "diagonal", "shared", "identity")
 

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from conftest import REPOSITORY
+from tiny import REPOSITORY
 
 
 def code_blocks(document: str, language: str) -> list[str]:

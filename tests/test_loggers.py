@@ -7,9 +7,9 @@ import sys
 import pytest
 from wandb.proto import wandb_internal_pb2
 
-from conftest import TINY
 from isda_bench.compose import compose_run
 from isda_bench.run import run
+from tiny import TINY
 
 BLOCK, FULL, LAST = 32768, 1, 4
 

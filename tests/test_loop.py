@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from conftest import REPOSITORY, TINY
 from isda_bench import checkpoint
 from isda_bench.compose import compose_run
 from isda_bench.data.loader import Loader
 from isda_bench.loop import NonFiniteLoss
 from isda_bench.losses.isda import ISDA
 from isda_bench.run import run
+from tiny import REPOSITORY, TINY
 
 EPOCHS = 5
 CLOCKS = {"seconds", "images_per_second"}

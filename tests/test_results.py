@@ -12,9 +12,9 @@ from isda_bench.tables import markdown_table
 EPOCHS = 4
 
 
-def write_record(root, loss, seed, last_10, epochs=EPOCHS, finished=True):
-    cell = f"digits-resnet8-{loss}-{epochs:08d}"
-    directory = root / f"digits-resnet8-{loss}-s{seed}-{epochs:08d}"
+def write_record(root, loss, seed, last_10, epochs=EPOCHS, finished=True, strength=None):
+    cell = f"digits-resnet8-{loss}-{epochs:08d}{strength}"
+    directory = root / f"digits-resnet8-{loss}-s{seed}-{epochs:08d}{strength}"
     directory.mkdir(parents=True)
     rows = [{"epoch": e + 1, "test_error": last_10 + epochs - e} for e in range(epochs)]
     (directory / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -22,6 +22,7 @@ def write_record(root, loss, seed, last_10, epochs=EPOCHS, finished=True):
         "run_id": directory.name,
         "cell": cell,
         "names": {"dataset": "digits", "model": "resnet8", "loss": loss},
+        "identity": {"seed": seed, "schedule": {"epochs": epochs}, "loss": {"strength": strength}},
         "config": {"seed": seed, "dataset": {}},
         "split": "test",
         "error": {"last_10": last_10, "final": last_10 + 1, "best": last_10 - 1},
@@ -45,14 +46,23 @@ def records(tmp_path):
 
 def test_table_to_the_character(records):
     assert markdown_table(records) == (
-        "| data set | network | loss          | epochs | error in % (mean +- std) | runs |\n"
-        "|----------|---------|---------------|--------|--------------------------|------|\n"
-        "| digits   | resnet8 | cross_entropy | 4      | 4.00 +- 1.00             | 3    |\n"
-        "| digits   | resnet8 | isda          | 2      | 7.12                     | 1    |\n"
-        "| digits   | resnet8 | isda          | 4      | 2.50                     | 1    |\n"
+        "| data set | network | loss          | epochs | error on | error in % (mean +- std) | runs |\n"
+        "|----------|---------|---------------|--------|----------|--------------------------|------|\n"
+        "| digits   | resnet8 | cross_entropy | 4      | test     | 4.00 +- 1.00             | 3    |\n"
+        "| digits   | resnet8 | isda          | 2      | test     | 7.12                     | 1    |\n"
+        "| digits   | resnet8 | isda          | 4      | test     | 2.50                     | 1    |\n"
         "\n"
-        "Error on the test set, mean of the last 10 epochs; standard deviation over seeds (n - 1).\n"
+        "Error: mean of the last 10 epochs; standard deviation over seeds (n - 1).\n"
     )
+
+
+def test_cells_that_differ_in_a_setting_say_so(tmp_path):
+    for strength in (0.25, 0.5):
+        write_record(tmp_path, "isda", 0, 3.0, strength=strength)
+    write_record(tmp_path, "focal", 0, 3.0)
+    table = markdown_table(read_records([tmp_path]))
+    assert "| isda (loss.strength=0.25) |" in table and "| isda (loss.strength=0.5)  |" in table
+    assert "| focal                     |" in table
 
 
 @pytest.mark.parametrize(("protocol", "mean"), [("final", 5.0), ("best", 3.0)])

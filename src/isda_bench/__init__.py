@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 __all__ = ["LoadedRun", "load_run"]
 __version__ = "0.1.0"
 
-# OpenMP's threads otherwise spin while they wait for each other: with another process on the same cores a
-# training step then takes several times as long. Read when torch is loaded, so it has to be set before.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# OpenMP's threads spin for milliseconds while they wait for each other: with another process on the same
+# cores a training step then takes several times as long. Tens of microseconds do; torch reads it when loaded.
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 
 def __getattr__(name: str) -> Any:

@@ -77,12 +77,23 @@ def _build(section: str, contract: type, node: dict[str, Any], **given: Any) -> 
 def _instantiate(node: dict[str, Any], given: dict[str, Any]) -> Any:
     """The component, or the error that it raised itself instead of Hydra's wrapper."""
     try:
-        return instantiate(node, **given)
+        return _on_meta_or_cpu(node, given)
     except InstantiationException as error:
         cause = error.__cause__
         if cause is not None and not isinstance(cause, ImportError):
             raise cause from error
         raise ValueError(f"_target_={node['_target_']}: {' '.join(str(cause or error).split())}") from error
+
+
+def _on_meta_or_cpu(node: dict[str, Any], given: dict[str, Any]) -> Any:
+    """The component without memory for its weights; with it where the constructor reads a tensor's value."""
+    try:
+        return instantiate(node, **given)
+    except InstantiationException as error:
+        if not isinstance(error.__cause__, (NotImplementedError, RuntimeError)):
+            raise
+    with torch.device("cpu"), torch.random.fork_rng(devices=[]):
+        return instantiate(node, **given).to("meta")
 
 
 def _dataset_class(settings: Settings) -> Any:

@@ -36,13 +36,15 @@ def save(directory: Path, epoch: int, state: dict[str, Any]) -> Path:
 def load_newest(directory: Path) -> dict[str, Any] | None:
     """The state of the newest whole checkpoint, on the CPU; None if there is none.
 
-    A damaged one is named on stderr and passed over.
+    A damaged one is named on stderr and renamed, so that it takes no whole one's place.
     """
     for path in checkpoints(directory):
         try:
             return load(path)
         except ValueError as error:
-            print(f"{error}; going on from the one before", file=sys.stderr)
+            path.replace(path.with_suffix(".damaged"))
+            left = len(checkpoints(directory))
+            print(f"{error}; {'using the one before' if left else 'none is left'}", file=sys.stderr)
     return None
 
 

@@ -38,12 +38,14 @@ def main() -> None:
         hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(_job)()
     except ConfigError as error:
         _exit(2, error)
-    except UserError:
+    except JobFailed:
         sys.exit(1)  # the job has told
+    except UserError as error:
+        _exit(1, error)
     except (HydraException, OmegaConfBaseException) as error:
         _exit(2, error)
     except OSError as error:
-        _exit(1, UserError(f"{error.filename}: {error.strerror}"))
+        _exit(1, error)
     except Terminated:
         _exit(TERMINATED, "terminated; the same command goes on from the last checkpoint")
     except KeyboardInterrupt:
@@ -56,12 +58,15 @@ def _job(composed: DictConfig) -> None:
 
     hydra_config = HydraConfig.get()
     choices: Any = OmegaConf.to_container(hydra_config.runtime.choices)
+    name = " ".join(hydra_config.overrides.task)
     try:
-        run(run_config(composed, choices))
+        config = run_config(composed, choices)
+        name = config.run_id
+        run(config)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr, flush=True)
         if hydra_config.mode != RunMode.MULTIRUN:
-            sys.exit(1)
+            _exit(2 if isinstance(error, ConfigError) else 1, error)
+        print(f"error: {name}: {error}", file=sys.stderr, flush=True)
         raise JobFailed from error
 
 

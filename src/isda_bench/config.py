@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -38,7 +39,7 @@ class RunConfig:
     @cached_property
     def settings(self) -> Settings:
         """The configuration with its types."""
-        return Settings.model_validate(self.config)
+        return settings_of(self.config)
 
     @property
     def cell(self) -> str:
@@ -64,6 +65,18 @@ class RunConfig:
             "identity": identity(self.config),
             "config": self.config,
         }
+
+
+def settings_of(config: dict[str, Any]) -> Settings:
+    """The types of a configuration that an older version may have written: later keys have their defaults."""
+    complete = deepcopy(config)
+    for key, default in ADDED_LATER.items():
+        *sections, name = key.split(".")
+        node = complete
+        for section in sections:
+            node = node.setdefault(section, {})
+        node.setdefault(name, default)
+    return Settings.model_validate(complete)
 
 
 def identity(config: dict[str, Any]) -> dict[str, Any]:

@@ -18,14 +18,13 @@ class Display:
         title: the run's name.
         epochs: of the whole run.
         steps: of an epoch.
-        done: epochs that an earlier process trained.
     """
 
     def __init__(self, title: str, epochs: int, steps: int) -> None:
         self.title = title
         self.epochs = epochs
         self.steps = steps
-        self.first_epoch: int | None = None
+        self.epochs_before = 0
         self.start = time.monotonic()
         self.last_line = 0.0
         self.terminal = sys.stderr.isatty()
@@ -50,16 +49,19 @@ class Display:
         if self.terminal:
             self.bar.stop()
 
-    def step(self, step: int) -> None:
+    def begin(self, epochs_before: int) -> None:
+        """The training begins, after so many epochs that an earlier process trained."""
+        self.epochs_before = epochs_before
+        self.start = time.monotonic()
+        self.bar.reset(self.task, completed=epochs_before * self.steps)
+
+    def step(self) -> None:
         """A training step is done."""
         if self.terminal:
             self.bar.advance(self.task)
 
     def epoch(self, row: dict[str, Any]) -> None:
         """An epoch is done, with these metrics."""
-        if self.first_epoch is None:
-            self.first_epoch = row["epoch"]
-            self.start = time.monotonic() - row["seconds"]
         status = self._status(row)
         if self.terminal:
             self.bar.update(self.task, completed=row["epoch"] * self.steps, status=status)
@@ -81,7 +83,6 @@ class Display:
         )
 
     def _time_left(self, epoch: int) -> str:
-        assert self.first_epoch is not None
-        done = epoch - self.first_epoch + 1
+        done = epoch - self.epochs_before
         seconds = int((time.monotonic() - self.start) / done * (self.epochs - epoch))
         return f"{seconds // 3600}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter, LogLocator, NullLocator
 
-from isda_bench.results import read_metrics
+from isda_bench.results import read_metrics, with_variants
 
 
 def error_curves(records: pd.DataFrame, path: Path) -> list[Path]:
@@ -18,7 +18,7 @@ def error_curves(records: pd.DataFrame, path: Path) -> list[Path]:
 
     Writes `path` with the endings .svg and .png and returns both.
     """
-    panels = list(records.groupby(["dataset", "model"], sort=False))
+    panels = list(with_variants(records).groupby(["dataset", "model"], sort=False))
     figure = Figure(figsize=(6 * len(panels), 4), layout="constrained")
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
     for axis, ((dataset, model), runs) in zip(axes, panels, strict=True):
@@ -32,12 +32,12 @@ def error_curves(records: pd.DataFrame, path: Path) -> list[Path]:
 
 
 def _draw_panel(axis: Axes, runs: pd.DataFrame) -> None:
-    for (_, loss), cell in runs.groupby(["cell", "loss"], sort=False):
+    for (_, loss, variant), cell in runs.groupby(["cell", "loss", "variant"], sort=False):
         curves = _curves(cell)
-        (line,) = axis.plot(curves.index, curves.median(axis=1), label=f"{loss} (n = {len(cell)})")
+        (line,) = axis.plot(curves.index, curves.median(axis=1), label=f"{loss} {variant} (n = {len(cell)})")
         low, high = curves.min(axis=1), curves.max(axis=1)
         axis.fill_between(curves.index, low, high, alpha=0.2, linewidth=0, color=line.get_color())
-    axis.set(xlabel="epoch", ylabel=f"{runs['split'].iloc[0]} error in %", yscale="log")
+    axis.set(xlabel="epoch", ylabel=f"{' / '.join(runs['split'].unique())} error in %", yscale="log")
     axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axis.yaxis.set_major_formatter(FormatStrFormatter("%g"))
     axis.yaxis.set_minor_locator(NullLocator())

@@ -3,19 +3,18 @@
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
 from hydra.utils import instantiate
 
 from isda_bench import checkpoint
 from isda_bench.build import build_dataset, choose_device
-from isda_bench.config import Settings
-from isda_bench.data.loader import Loader, Normalise
-from isda_bench.errors import UserError
+from isda_bench.config import settings_of
+from isda_bench.data.loader import evaluation_loader
+from isda_bench.errors import ConfigError, UserError
 from isda_bench.evaluate import evaluate
 from isda_bench.losses.base import Loss
 from isda_bench.models.base import Classifier
-from isda_bench.record import read_json
-
-EVALUATION_BATCH = 500
+from isda_bench.record import read_record
 
 
 class LoadedRun(NamedTuple):
@@ -67,14 +66,13 @@ def evaluate_run(path: str | Path, root: str | None = None, device: str = "auto"
     """
     config, model, _ = load_run(path)
     if root is not None:
+        if "root" not in config["dataset"]:
+            raise ConfigError([f"root={root}: the data set of this run has no root"])
         config["dataset"]["root"] = root
-    settings = Settings.model_validate(config)
-    where = choose_device(device)
+    settings = settings_of(config)
+    where = _device(device)
     dataset = build_dataset(settings)
-    evaluation = dataset.load().evaluation
-    batch_size = min(EVALUATION_BATCH, len(evaluation.targets))
-    normalise = Normalise(dataset.mean, dataset.std, where)
-    batches = Loader(evaluation, batch_size, where, [normalise], shuffle=False)
+    batches = evaluation_loader(dataset.load().evaluation, dataset, where)
     return evaluate(model.to(where), batches, bf16=settings.precision == "bf16")
 
 
@@ -88,11 +86,18 @@ def read_finished(directory: Path) -> dict[str, Any]:
     if not path.exists():
         state = "is not finished" if (directory / "run.json").exists() else "is no run's directory"
         raise UserError(f"{directory}: {state} (no record.json)")
-    return read_json(path)
+    return read_record(path)
+
+
+def _device(name: str) -> torch.device:
+    try:
+        return choose_device(name)
+    except ValueError as error:
+        raise ConfigError([str(error)]) from error
 
 
 def _modules(config: dict[str, Any]) -> tuple[Classifier, Loss]:
-    settings = Settings.model_validate(config)
+    settings = settings_of(config)
     dataset = build_dataset(settings)
     model = instantiate(settings.model, num_classes=dataset.num_classes, in_channels=dataset.in_channels)
     loss = instantiate(settings.loss, num_classes=dataset.num_classes, feature_dim=model.feature_dim)

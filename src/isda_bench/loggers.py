@@ -31,10 +31,6 @@ class Logger:
         """Takes the finished run's record."""
 
 
-class NoLogger(Logger):
-    """Sends nothing."""
-
-
 class WandbLogger(Logger):
     """One wandb run a job; runs of one cell (all seeds) form a group. A failure of wandb never stops a run.
 

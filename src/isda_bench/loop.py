@@ -15,11 +15,9 @@ from isda_bench.display import Display
 from isda_bench.errors import UserError
 from isda_bench.evaluate import evaluate
 from isda_bench.loggers import Logger
-from isda_bench.record import Metrics, RunDirectory
+from isda_bench.record import LAST_EPOCHS, Metrics, RunDirectory
 from isda_bench.schedules import Schedule, learning_rate, progress, rate_factor
 from isda_bench.training_module import TrainingModule
-
-ALWAYS_EVALUATED = 10  # the last epochs, over which the reported error is averaged
 
 
 class NonFiniteLoss(UserError):
@@ -61,12 +59,13 @@ def fit(
     """
     optimizer = make_optimizer(module, schedule)
     metrics = _resume(module, optimizer, directory)
+    display.begin(len(metrics))
     for epoch in range(len(metrics) + 1, schedule.epochs + 1):
         start = time.perf_counter()
         _set_learning_rate(optimizer, rate_factor(schedule, epoch))
         row: Metrics = {"epoch": epoch, "learning_rate": learning_rate(schedule, epoch)}
         row |= train_epoch(module, optimizer, batches, epoch, schedule.epochs, display)
-        if epoch % evaluate_every == 0 or epoch > schedule.epochs - ALWAYS_EVALUATED:
+        if epoch % evaluate_every == 0 or epoch > schedule.epochs - LAST_EPOCHS:
             measured = evaluate(module.model, evaluation, module.bf16)
             row |= {f"{split}_{name}": value for name, value in measured.items()}
         row["seconds"] = time.perf_counter() - start
@@ -103,8 +102,9 @@ def train_epoch(
         with torch.no_grad():
             totals += torch.stack([loss * len(targets), (logits.argmax(1) != targets).sum()])
             losses[step] = loss
-        display.step(step)
-    _check_finite(losses, epoch, 0)
+        display.step()
+    if device.type != "cpu":
+        _check_finite(losses, epoch, 0)
     loss_sum, errors = totals.tolist()
     return {
         "train_loss": loss_sum / batches.samples,

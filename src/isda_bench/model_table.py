@@ -4,11 +4,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
-from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
-from omegaconf import DictConfig
 from torch.utils.flop_counter import FlopCounterMode
 
+from isda_bench.compose import compose_run
 from isda_bench.config import CONF
 from isda_bench.models.base import Classifier
 
@@ -84,19 +83,13 @@ def names() -> list[str]:
     return sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
 
 
-def composed(name: str, *overrides: str) -> DictConfig:
-    """The whole configuration with this network, and so with its schedule."""
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose("config", [f"model={name}", *overrides])
-
-
 def measure(name: str) -> Row:
     """Counts what a network has and does, without computing anything (on the meta device)."""
-    config = composed(name)
-    family = config.model["_target_"].split(".")[-2]
+    settings = compose_run([f"model={name}"]).settings
+    family = settings.model["_target_"].split(".")[-2]
     classes, side, images = (1000, 224, 1_281_167) if family == "imagenet" else (10, 32, 50_000)
     with torch.device("meta"):
-        model: Classifier = instantiate(config.model, num_classes=classes)
+        model: Classifier = instantiate(settings.model, num_classes=classes)
         batch = torch.empty(1, 3, side, side)
     with FlopCounterMode(display=False) as counter:
         model(batch)
@@ -108,7 +101,7 @@ def measure(name: str) -> Row:
         feature_dim=model.feature_dim,
         multiply_adds=flops // 2,
         training_flops=3 * flops,
-        epochs=config.schedule.epochs,
+        epochs=settings.schedule.epochs,
         images=images,
     )
 

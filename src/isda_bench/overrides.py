@@ -87,7 +87,10 @@ def _repetitions(overrides: list[Override]) -> list[str]:
 
 def _conflicts(overrides: list[Override], composed: DictConfig) -> list[str]:
     chosen = {override.key_or_group for override in overrides} | set(sweep_of(composed))
+    method = composed.hydra.runtime.choices.get("method")
+    sets = OmegaConf.load(CONF / "method" / f"{method}.yaml") if method else OmegaConf.create()
     both = [key for key in METHOD_SETS if key in chosen and "method" in chosen]
+    both += [key for key in chosen if method and OmegaConf.select(sets, key) is not None]
     return [f"method: sets {key} too; give method or {key}, not both" for key in both]
 
 

@@ -1,7 +1,6 @@
 """Where a number comes from: code, versions, machine."""
 
 import platform
-import resource
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -9,20 +8,21 @@ from typing import Any
 
 import torch
 
+_STATUS = Path("/proc/self/status")
+
 
 def provenance(device: torch.device) -> dict[str, Any]:
-    """Git commit, versions and device, for a run's record."""
+    """Versions and device, for a record."""
     return {
-        "git": git_state(),
         "versions": versions(),
         "device": {"type": device.type, "name": device_name(device), "threads": torch.get_num_threads()},
     }
 
 
 def git_state() -> dict[str, Any]:
-    """Commit of the code and whether it was changed since; null where it is no checkout."""
+    """Commit of the code and whether code or configuration differ from it; null where it is no checkout."""
     commit = _git("rev-parse", "HEAD")
-    changes = _git("status", "--porcelain", "--untracked-files=no")
+    changes = _git("status", "--porcelain", "--", ":/src", ":/conf", ":/train.py")
     return {"commit": commit, "dirty": None if changes is None else bool(changes)}
 
 
@@ -43,12 +43,20 @@ def device_name(device: torch.device) -> str:
         return platform.processor() or platform.machine()
 
 
-def peak_memory(device: torch.device) -> int:
-    """Bytes at most in use: on the GPU by tensors, on the CPU by the process."""
+def reset_peak_memory(device: torch.device) -> None:
+    """Begins to measure anew: runs of a grid share a process."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    elif _STATUS.exists():
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_memory(device: torch.device) -> int | None:
+    """Most bytes in use since the reset: by tensors on the GPU, by the process on the CPU (None: unknown)."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    kibibytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return kibibytes * 1024
+    lines = _STATUS.read_text().splitlines() if _STATUS.exists() else []
+    return next((1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM")), None)
 
 
 def _version(package: str) -> str | None:

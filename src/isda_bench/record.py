@@ -12,6 +12,7 @@ from filelock import FileLock, Timeout
 from isda_bench.atomic import remove_leftovers, write_atomically
 from isda_bench.config import RunConfig
 from isda_bench.errors import UserError
+from isda_bench.provenance import git_state
 
 Metrics = dict[str, Any]
 LAST_EPOCHS = 10  # over which the paper averages the test error
@@ -52,16 +53,18 @@ class RunDirectory:
             raise UserError(f"{self.path}: another process is at work on this run; nothing done") from error
         except OSError as error:
             raise UserError(f"runs_dir: {self.path} cannot be written: {error.strerror or error}") from error
-        with lock:
+        try:
             remove_leftovers(self.path)
             self._claim()
             yield
+        finally:
+            lock.release()
 
     def _claim(self) -> None:
         """Writes the configuration, or checks that it is the one that is there."""
         path = self.path / "run.json"
         if not path.exists():
-            content = self.config.as_dict() | {"started": now()}
+            content = self.config.as_dict() | {"started": now(), "git": git_state()}
             write_atomically(path, _json(content))
             return
         held = read_json(path)
@@ -70,15 +73,19 @@ class RunDirectory:
                 f"{self.path}: holds a run of another configuration; move it away or change runs_dir"
             )
 
-    @property
-    def started(self) -> str:
-        """When the run was first started, UTC."""
-        return str(read_json(self.path / "run.json")["started"])
+    def beginning(self) -> dict[str, Any]:
+        """When the run was first started (UTC), and the state of the code then."""
+        held = read_json(self.path / "run.json")
+        return {key: held.get(key) for key in ("started", "git")}
 
     def finished(self) -> dict[str, Any] | None:
-        """The record, if the run is finished."""
+        """The record, if the run is finished.
+
+        Raises:
+            UserError: it is damaged.
+        """
         path = self.path / "record.json"
-        return read_json(path) if path.exists() else None
+        return read_record(path) if path.exists() else None
 
     def append(self, row: Metrics) -> None:
         """Adds an epoch's metrics.
@@ -121,10 +128,29 @@ def read_json(path: Path) -> dict[str, Any]:
         UserError: it cannot be read, or is not JSON.
     """
     try:
-        content: dict[str, Any] = json.loads(path.read_text())
+        content = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: damaged or not readable: {error}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: damaged: should hold an object")
     return content
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """The record in `path`, a finished run's record.json.
+
+    Raises:
+        UserError: it cannot be read, or lacks what every record has.
+    """
+    record = read_json(path)
+    lacking = [
+        key
+        for key in ("run_id", "cell", "names", "config", "identity", "error", "epochs")
+        if key not in record
+    ]
+    if lacking:
+        raise UserError(f"{path}: damaged: lacks {', '.join(lacking)}")
+    return record
 
 
 def _json(content: dict[str, Any]) -> bytes:

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from isda_bench.atomic import write_atomically
-from isda_bench.record import read_json
+from isda_bench.record import read_record
 
 PROTOCOLS = {"last_10": "mean of the last 10 epochs", "final": "last epoch", "best": "best epoch"}
 
@@ -25,7 +25,7 @@ def read_records(roots: Iterable[Path]) -> pd.DataFrame:
     rows: dict[str, dict[str, Any]] = {}
     for root in roots:
         for path in sorted(root.glob("*/record.json")):
-            row = _row(read_json(path), path.parent)
+            row = _row(read_record(path), path.parent)
             rows.setdefault(row["run_id"], row)
     return pd.DataFrame(list(rows.values()), columns=_COLUMNS)
 
@@ -33,11 +33,28 @@ def read_records(roots: Iterable[Path]) -> pd.DataFrame:
 def cell_statistics(records: pd.DataFrame, protocol: str = "last_10") -> pd.DataFrame:
     """Number of runs, mean and standard deviation (n - 1) of each cell's error, in the records' order.
 
-    Columns: cell, dataset, model, loss, split, epochs, n, mean, std (NaN for a single run).
+    Columns: cell, dataset, model, loss, variant, split, epochs, n, mean, std (NaN for a single run).
     """
-    keys = ["cell", "dataset", "model", "loss", "split", "epochs"]
-    grouped = records.groupby(keys, sort=False)[protocol]
+    keys = ["cell", "dataset", "model", "loss", "variant", "split", "epochs"]
+    grouped = with_variants(records).groupby(keys, sort=False)[protocol]
     return grouped.agg(n="count", mean="mean", std="std").reset_index()
+
+
+def with_variants(records: pd.DataFrame) -> pd.DataFrame:
+    """The records and a column `variant`: what tells a cell from others of its data set, network and loss.
+
+    'loss.strength=0.25, dataset.train_size=1000', or empty where nothing else is like it.
+    """
+    settings = records["record"].map(lambda record: _flat(record["identity"]))
+    variants = pd.Series("", index=records.index, dtype=object)
+    for _, alike in records.groupby(["dataset", "model", "loss"], sort=False):
+        chosen = settings[alike.index]
+        keys = sorted({key for flat in chosen for key in flat} - {"seed", "schedule.epochs"})
+        differing = [key for key in keys if len({json.dumps(flat.get(key)) for flat in chosen}) > 1]
+        variants[alike.index] = chosen.map(
+            lambda flat, keys=differing: ", ".join(f"{key}={json.dumps(flat.get(key))}" for key in keys)
+        )
+    return records.assign(variant=variants)
 
 
 def read_metrics(directory: Path) -> pd.DataFrame:
@@ -54,7 +71,7 @@ def collect_records(runs_dir: Path, out: Path) -> list[Path]:
     """
     written = []
     for path in sorted(runs_dir.glob("*/record.json")):
-        record = read_json(path)
+        record = read_record(path)
         record["config"]["runs_dir"] = "runs"
         if "root" in record["config"]["dataset"]:
             record["config"]["dataset"]["root"] = "data"
@@ -76,3 +93,10 @@ def _row(record: dict[str, Any], directory: Path) -> dict[str, Any]:
     same = {key: record[key] for key in ("run_id", "cell", "split", "epochs", "seconds")}
     errors = {protocol: error[protocol] for protocol in PROTOCOLS}
     return parts | same | errors | {"seed": record["config"]["seed"], "path": directory, "record": record}
+
+
+def _flat(node: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in node.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+    return flat

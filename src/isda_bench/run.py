@@ -10,10 +10,10 @@ from hydra.utils import instantiate
 from isda_bench.build import build_dataset, choose_device
 from isda_bench.config import RunConfig, check
 from isda_bench.data.base import DataSet, ImageData
-from isda_bench.data.loader import Loader, Normalise
+from isda_bench.data.loader import Loader, Normalise, evaluation_loader
 from isda_bench.display import Display
 from isda_bench.loop import fit
-from isda_bench.provenance import peak_memory, provenance
+from isda_bench.provenance import peak_memory, provenance, reset_peak_memory
 from isda_bench.record import Metrics, RunDirectory, errors_of, now
 from isda_bench.training_module import TrainingModule
 
@@ -60,6 +60,9 @@ def _train(config: RunConfig, directory: RunDirectory) -> dict[str, Any]:
         record = directory.finished()  # another process may just have ended it
         if record is not None:
             return record
+        if device.type == "cuda":
+            torch.cuda.set_device(device)  # whose random state the checkpoints keep
+        reset_peak_memory(device)
         torch.manual_seed(settings.seed)
         _set_precision(settings.precision)
         module = _build_module(config, dataset, device)
@@ -98,12 +101,9 @@ def _loaders(
     config: RunConfig, dataset: DataSet, data: ImageData, device: torch.device
 ) -> tuple[Loader, Loader]:
     settings = config.settings
-    normalise = Normalise(dataset.mean, dataset.std, device)
-    batch_size = settings.schedule.batch_size
-    augment = instantiate(settings.augment)
-    training = Loader(data.train, batch_size, device, [augment, normalise], shuffle=True)
-    whole_batch = min(max(batch_size, 500), len(data.evaluation.targets))
-    return training, Loader(data.evaluation, whole_batch, device, [normalise], shuffle=False)
+    transforms = [instantiate(settings.augment), Normalise(dataset.mean, dataset.std, device)]
+    training = Loader(data.train, settings.schedule.batch_size, device, transforms, shuffle=True)
+    return training, evaluation_loader(data.evaluation, dataset, device)
 
 
 def _set_precision(precision: str) -> None:
@@ -129,7 +129,7 @@ def _record(
         "parameters": sum(parameter.numel() for parameter in module.model.parameters()),
         "train_images": len(data.train.targets),
         "data_sha256": data.checksum,
-        "started": directory.started,
+        **directory.beginning(),
         "ended": now(),
         "seconds": round(seconds, 3),
         "images_per_second": round(samples / seconds, 1),
@@ -145,4 +145,3 @@ def _free_memory() -> None:
         torch._dynamo.reset()
     if torch.cuda.is_initialized():
         torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats()

@@ -10,20 +10,20 @@ from isda_bench.results import PROTOCOLS, cell_statistics
 def markdown_table(records: pd.DataFrame, protocol: str = "last_10") -> str:
     """Errors of every cell, mean +- standard deviation over seeds, in Markdown, with the protocol named."""
     statistics = cell_statistics(records, protocol)
-    header = ["data set", "network", "loss", "epochs", "error in % (mean +- std)", "runs"]
+    header = ["data set", "network", "loss", "epochs", "error on", "error in % (mean +- std)", "runs"]
     rows = [
         [
             cell.dataset,
             cell.model,
-            cell.loss,
+            f"{cell.loss} ({cell.variant})" if cell.variant else cell.loss,
             str(cell.epochs),
+            cell.split,
             mean_and_std(cell.mean, cell.std),
             str(cell.n),
         ]
         for cell in statistics.itertuples()
     ]
-    splits = " and ".join(sorted(statistics["split"].unique()))
-    note = f"Error on the {splits} set, {PROTOCOLS[protocol]}; standard deviation over seeds (n - 1)."
+    note = f"Error: {PROTOCOLS[protocol]}; standard deviation over seeds (n - 1)."
     return f"{_markdown([header, *rows])}\n\n{note}\n"
 
 

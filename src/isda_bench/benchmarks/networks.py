@@ -5,20 +5,21 @@ out channels_last; pytorchcv's as they come.
 """
 
 import importlib
-import statistics
+import importlib.util
 import subprocess
 import sys
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import isda_bench.torchvision_cure  # noqa: F401  # isort: skip  # pytorchcv imports torchvision here and there
 import torch
 from hydra.utils import instantiate
 from torch import Tensor, nn
 
-from isda_bench.model_table import composed
+from isda_bench.benchmarks.timing import medians
+from isda_bench.compose import compose_run
+from isda_bench.errors import UserError
 
 COUNTERPARTS = {
     "resnet110": "resnet_cifar.resnet110_cifar10",
@@ -30,45 +31,40 @@ COUNTERPARTS = {
 }
 """Our network -> module and function of pytorchcv.models that make the same one."""
 
-
-@dataclass(frozen=True)
-class Row:
-    """One network beside its counterpart.
-
-    Attributes:
-        name: the network.
-        seconds: median of a forward and backward pass, ours.
-        their_seconds: the same, pytorchcv's.
-        megabytes: by how much the passes raise the process's peak memory, ours.
-        their_megabytes: the same, pytorchcv's.
-    """
-
-    name: str
-    seconds: float
-    their_seconds: float
-    megabytes: float
-    their_megabytes: float
+SIDES = ("ours", "theirs")
 
 
-def compare(names: list[str], batch_size: int = 32, turns: int = 3, steps: int = 3) -> list[Row]:
-    """Measures the networks named, keys of `COUNTERPARTS`, beside their counterparts.
+def network_rows(turns: int = 3, batch_size: int = 32) -> list[dict[str, Any]]:
+    """Measures our networks beside their counterparts.
 
     Args:
-        names: networks.
+        turns: of which the median is taken, ours and theirs in turn.
         batch_size: images a step.
-        turns: how often either side gets its turn.
-        steps: measured steps a turn, after one that is not measured.
+
+    Returns:
+        Rows of network, milliseconds of a forward and backward pass, and MiB by which two passes raise the
+        process's peak memory, of both, and their ratios.
 
     Raises:
-        ModuleNotFoundError: pytorchcv is not installed (`pip install isda_bench[bench]`).
+        UserError: pytorchcv is not installed.
     """
-    rows = []
-    for name in names:
-        sides = [_step(name, side, batch_size) for side in ("ours", "theirs")]
-        ours, theirs = _medians(sides, turns, steps)
-        memory = (_megabytes(name, side, batch_size) for side in ("ours", "theirs"))
-        rows.append(Row(name, ours, theirs, *memory))
-    return rows
+    if importlib.util.find_spec("pytorchcv") is None:
+        raise UserError("the comparison of networks needs pytorchcv: pip install -e '.[bench]'")
+    return [_row(name, turns, batch_size) for name in COUNTERPARTS]
+
+
+def _row(name: str, turns: int, batch_size: int) -> dict[str, Any]:
+    seconds = medians({side: _step(name, side, batch_size) for side in SIDES}, turns)
+    memory = {side: _megabytes(name, side, batch_size) for side in SIDES}
+    return {
+        "network": name,
+        "ms": 1000 * seconds["ours"],
+        "their_ms": 1000 * seconds["theirs"],
+        "time_ratio": seconds["ours"] / seconds["theirs"],
+        "mib": memory["ours"],
+        "their_mib": memory["theirs"],
+        "memory_ratio": memory["ours"] / memory["theirs"],
+    }
 
 
 def _step(name: str, side: str, batch_size: int) -> Callable[[], None]:
@@ -83,7 +79,8 @@ def _step(name: str, side: str, batch_size: int) -> Callable[[], None]:
 
 def _ours(name: str) -> nn.Module:
     # pytorchcv's networks have no dropout
-    model: nn.Module = instantiate(composed(name, "model.dropout=0.0").model, num_classes=10)
+    settings = compose_run([f"model={name}", "model.dropout=0.0"]).settings
+    model: nn.Module = instantiate(settings.model, num_classes=10)
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
 
 
@@ -95,23 +92,6 @@ def _theirs(name: str) -> nn.Module:
 def _train(model: nn.Module, images: Tensor) -> None:
     model.zero_grad()
     model(images).logsumexp(1).mean().backward()
-
-
-def _medians(sides: list[Callable[[], None]], turns: int, steps: int) -> list[float]:
-    """Median seconds of each side's steps.
-
-    Each turn begins with a step that is not measured: the other side has filled the caches meanwhile, the one
-    of compiled convolutions among them.
-    """
-    seconds: list[list[float]] = [[] for _ in sides]
-    for _ in range(turns):
-        for side, step in enumerate(sides):
-            step()
-            for _ in range(steps):
-                start = time.perf_counter()
-                step()
-                seconds[side].append(time.perf_counter() - start)
-    return [statistics.median(measured) for measured in seconds]
 
 
 def _megabytes(name: str, side: str, batch_size: int) -> float:

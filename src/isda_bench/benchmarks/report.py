@@ -8,16 +8,18 @@ from typing import Any
 
 import torch
 
-from isda_bench.provenance import provenance
+from isda_bench.atomic import write_atomically
+from isda_bench.provenance import git_state, provenance
 from isda_bench.record import now
 
 Row = dict[str, Any]
 
 
 def measurements() -> dict[str, tuple[str, Callable[[], list[Row]]]]:
-    """Name -> what it measures, and how. Imported here, so that one that lacks its package fails alone."""
+    """Name -> what it measures, and how."""
     from isda_bench.benchmarks.augmentations import augmentation_rows
     from isda_bench.benchmarks.losses import isda_rows, loss_rows
+    from isda_bench.benchmarks.networks import network_rows
     from isda_bench.benchmarks.training_step import data_rows, step_rows
 
     return {
@@ -26,6 +28,7 @@ def measurements() -> dict[str, tuple[str, Callable[[], list[Row]]]]:
         "losses": ("Every loss: a step of ResNet-32 with it over one with cross-entropy", loss_rows),
         "data": ("Gather, crop, flip and normalise on one core, batch 128", data_rows),
         "augmentations": ("Augmentations on one core", augmentation_rows),
+        "networks": ("Networks beside pytorchcv's: forward and backward, batch 32", network_rows),
     }
 
 
@@ -33,15 +36,16 @@ def measure(names: Sequence[str], out: Path) -> Path:
     """Takes the measurements `names`, in one run, and writes them; returns the Markdown file."""
     all_measurements = measurements()
     device = torch.device("cpu")
-    result: dict[str, Any] = {"taken": now(), **provenance(device), "rows": {}}
+    result: dict[str, Any] = {"taken": now(), "git": git_state(), **provenance(device), "rows": {}}
     for name in names:
         title, take = all_measurements[name]
         print(f"{name}: {title} ...", flush=True)
         result["rows"][name] = take()
     out.mkdir(parents=True, exist_ok=True)
     path = out / _file_name(result["device"])
-    path.with_suffix(".json").write_text(json.dumps(result, indent=2) + "\n")
-    path.with_suffix(".md").write_text(_page(result, {name: all_measurements[name][0] for name in names}))
+    page = _page(result, {name: all_measurements[name][0] for name in names})
+    write_atomically(path.with_suffix(".json"), (json.dumps(result, indent=2) + "\n").encode())
+    write_atomically(path.with_suffix(".md"), page.encode())
     return path.with_suffix(".md")
 
 

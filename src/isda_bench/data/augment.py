@@ -25,6 +25,9 @@ class Standard:
     Args:
         padding: pixels by which the image is reflected at every border; the crop moves by as many.
         flip: whether every second image, at random, is mirrored.
+
+    Raises:
+        ValueError: at the first batch, a padding as large as the image.
     """
 
     @checked
@@ -35,6 +38,8 @@ class Standard:
     def __call__(self, images: Tensor) -> Tensor:
         """Crops and flips each image with a draw of its own: one gather of pixels for the batch."""
         n, channels, height, width = images.shape
+        if self.padding >= min(height, width):
+            raise ValueError(f"padding={self.padding}: should be less than the image, {height}x{width}")
         rows = self._shifted(n, height, images.device)
         columns = self._shifted(n, width, images.device)
         if self.flip:

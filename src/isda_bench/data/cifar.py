@@ -86,12 +86,13 @@ class CIFAR10(DataSet):
             reason = error.strerror or error
             raise UserError(f"dataset.root={self.root}: cannot be written: {reason}") from error
         try:
-            with lock:
-                yield
+            yield
         except UserError:
             if made:
                 _remove_if_empty(self.root, Path(lock.lock_file))
             raise
+        finally:
+            lock.release()
 
     def _read_arrays(self, path: Path) -> tuple[ImageSet, ImageSet] | None:
         """The kept arrays; None where there are none, or none that are whole."""

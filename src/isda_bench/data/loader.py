@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor
 
-from isda_bench.data.base import ImageSet
+from isda_bench.data.base import DataSet, ImageSet
 
+EVALUATION_BATCH = 500
 BatchTransform = Callable[[Tensor], Tensor]
 
 
@@ -74,3 +75,10 @@ class Normalise:
     def __call__(self, images: Tensor) -> Tensor:
         """Images (N, C, H, W), uint8, as float32."""
         return images.float().sub_(self.mean).mul_(self.inverse_std)
+
+
+def evaluation_loader(images: ImageSet, dataset: DataSet, device: torch.device) -> Loader:
+    """The images to evaluate on, in order and not augmented, in batches that fit beside a network."""
+    batch_size = min(EVALUATION_BATCH, len(images.targets))
+    normalise = Normalise(dataset.mean, dataset.std, device)
+    return Loader(images, batch_size, device, [normalise], shuffle=False)

@@ -1,5 +1,7 @@
 """Online statistics of each class's deep features (supplement A, Eq. 1-3)."""
 
+from typing import Any
+
 import torch
 from pydantic import PositiveInt
 from torch import Tensor, nn
@@ -70,6 +72,10 @@ class ClassStatistics(nn.Module):
             _update_present_classes(self.covariance, kept, deviations, shifts, targets)
         self.mean += difference * weight
         self.count += new
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        self._promote(state_dict.get(f"{prefix}mean", self.mean).dtype)
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def _promote(self, dtype: torch.dtype) -> None:
         if dtype == torch.float64 and self.mean.dtype != dtype:

@@ -1,8 +1,9 @@
 """The embedded data set."""
 
+import numpy as np
 import torch
 
-from isda_bench.data.digits import Digits
+from isda_bench.data.digits import Digits, _scikit_learns_table
 
 
 def test_shapes_types_and_the_whole_range_of_grey():
@@ -32,3 +33,11 @@ def test_mean_and_deviation_are_those_of_the_training_set():
     images = digits.read()[0].images.double()
     assert abs(images.mean() - digits.mean[0]) < 0.05
     assert abs(images.std() - digits.std[0]) < 0.5
+
+
+def test_they_are_scikit_learns():
+    from sklearn.datasets import load_digits
+
+    images, targets = load_digits(return_X_y=True)
+    table = _scikit_learns_table()
+    assert np.array_equal(table, np.column_stack([images, targets]))

@@ -1,11 +1,6 @@
-from functools import cache
-
 import pytest
 from hydra.utils import instantiate
-
-from isda_bench.model_table import composed
-
-composed_once = cache(composed)
+from networks import model_config
 
 
 @pytest.fixture(scope="session")
@@ -13,6 +8,6 @@ def build():
     """Makes the network of a configuration, with some of its arguments changed."""
 
     def make(name, num_classes=10, **changes):
-        return instantiate(composed_once(name).model, num_classes=num_classes, **changes)
+        return instantiate(model_config(name), num_classes=num_classes, **changes)
 
     return make

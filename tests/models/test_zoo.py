@@ -6,10 +6,10 @@ import inspect
 import pytest
 import torch
 from hydra.utils import get_class
+from networks import model_config
 from torch import nn
 from torch.testing import assert_close
 
-from conftest import composed_once
 from isda_bench.losses.base import Outputs
 from isda_bench.losses.isda import ISDA
 from isda_bench.model_table import names
@@ -75,7 +75,7 @@ def test_zoo_is_whole():
 
 @whole_zoo
 def test_configuration_lists_every_tunable_argument(name):
-    config = composed_once(name).model
+    config = model_config(name)
     arguments = set(inspect.signature(get_class(config._target_)).parameters) - {"num_classes", "in_channels"}
     assert set(config) - {"_target_"} == arguments
 

@@ -1,12 +1,15 @@
 """The embedded data set: scikit-learn's 1,797 handwritten digits, 8x8, no download."""
 
+import importlib.util
+from pathlib import Path
+
 import numpy as np
 import torch
 from pydantic import NonNegativeInt, PositiveInt
-from sklearn.datasets import load_digits
 
 from isda_bench.arguments import checked
 from isda_bench.data.base import DataSet, ImageSet, split_indices
+from isda_bench.errors import UserError
 
 TEST_IMAGES = 360
 
@@ -38,8 +41,20 @@ class Digits(DataSet):
 
     def read(self) -> tuple[ImageSet, ImageSet]:
         """The 1,437 training and 360 test images; grey levels 0..16 become 0..255."""
-        images, targets = load_digits(return_X_y=True)
-        pixels = np.rint(images * (255 / 16)).astype(np.uint8).reshape(-1, 1, 8, 8)
-        everything = ImageSet(torch.from_numpy(pixels), torch.from_numpy(targets.astype(np.int64)))
+        table = _scikit_learns_table()
+        pixels = np.rint(table[:, :-1] * (255 / 16)).astype(np.uint8).reshape(-1, 1, 8, 8)
+        targets = table[:, -1].astype(np.int64)
+        everything = ImageSet(torch.from_numpy(pixels), torch.from_numpy(targets))
         train, test = split_indices(targets, None, TEST_IMAGES, seed=0)
         return everything.take(train), everything.take(test)
+
+
+def _scikit_learns_table() -> np.ndarray:
+    """64 grey levels and the class of each image, (1797, 65): what `sklearn.datasets.load_digits` reads.
+
+    Read without importing scikit-learn, which takes longer than the demo's first epochs.
+    """
+    package = importlib.util.find_spec("sklearn")
+    if package is None or package.origin is None:
+        raise UserError("dataset=digits needs scikit-learn, whose digits these are: pip install scikit-learn")
+    return np.loadtxt(Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz", delimiter=",")

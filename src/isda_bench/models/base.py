@@ -61,7 +61,9 @@ def he_initialise(model: nn.Module) -> None:
     Source: He et al. 2015, "Delving Deep into Rectifiers", Eq. 14.
     """
     for module in model.modules():
-        if isinstance(module, nn.Conv2d):
+        if (
+            isinstance(module, nn.Conv2d) and not module.weight.is_meta
+        ):  # there it would load torch's compiler
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
             if module.bias is not None:
                 nn.init.zeros_(module.bias)

@@ -1,4 +1,4 @@
-"""Measures speed and memory; writes results/benchmarks/<device>.json and .md.
+"""Measures speed and memory; writes results/benchmarks/<device>.json and .md (a part: <device>_<part>).
 
 python scripts/benchmark.py               some minutes; a machine without other load tells more
 python scripts/benchmark.py only=isda     one part: isda, step, losses, data, augmentations,
@@ -30,7 +30,7 @@ def benchmark(options: BenchmarkOptions) -> None:
         if options.only not in names:
             raise ConfigError([f"only={options.only}: no such part{did_you_mean(options.only, names)}"])
         chosen = [options.only]
-    page = measure(chosen, Path(options.out))
+    page = measure(chosen, Path(options.out), f"_{options.only}" if options.only else "")
     print(page.read_text())
     print("written:", page, page.with_suffix(".json"))
 

@@ -32,8 +32,12 @@ def measurements() -> dict[str, tuple[str, Callable[[], list[Row]]]]:
     }
 
 
-def measure(names: Sequence[str], out: Path) -> Path:
-    """Takes the measurements `names`, in one run, and writes them; returns the Markdown file."""
+def measure(names: Sequence[str], out: Path, suffix: str = "") -> Path:
+    """Takes the measurements `names` in one run and writes them to <out>/<device><suffix>.json and .md.
+
+    Returns:
+        The Markdown file.
+    """
     all_measurements = measurements()
     device = torch.device("cpu")
     result: dict[str, Any] = {"taken": now(), "git": git_state(), **provenance(device), "rows": {}}
@@ -42,7 +46,7 @@ def measure(names: Sequence[str], out: Path) -> Path:
         print(f"{name}: {title} ...", flush=True)
         result["rows"][name] = take()
     out.mkdir(parents=True, exist_ok=True)
-    path = out / _file_name(result["device"])
+    path = out / f"{_file_name(result['device'])}{suffix}"
     page = _page(result, {name: all_measurements[name][0] for name in names})
     write_atomically(path.with_suffix(".json"), (json.dumps(result, indent=2) + "\n").encode())
     write_atomically(path.with_suffix(".md"), page.encode())

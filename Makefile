@@ -41,8 +41,8 @@ clean: ## remove the environment and caches; runs/ and data/ stay
 
 # A stamp is written last: an installation that broke off is done again.
 $(VENV)/ready: requirements.txt pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-	  echo "isda_bench needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) --version 2>&1 || echo missing)." >&2; \
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "isda_bench needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) --version 2>/dev/null || echo not there)." >&2; \
 	  echo "Name another one: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || { \
 	  echo "Could not make $(VENV) with '$(PYTHON) -m venv' (Debian: apt install python3-venv; or the disk is full)." >&2; exit 1; }

@@ -197,6 +197,14 @@ def test_a_finished_run_is_not_run_again(tmp_path, unbroken, capsys, monkeypatch
     assert "finished already" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(("milestones", "told"), [("[80, 120]", True), ("[1]", False), ("null", False)])
+def test_milestones_that_are_never_reached_are_told(tmp_path, capsys, milestones, told):
+    factor = "null" if milestones == "null" else "0.1"
+    overrides = ["schedule.epochs=1", f"schedule.milestones={milestones}", f"schedule.factor={factor}"]
+    run(compose_run([*TINY, *overrides, f"runs_dir={tmp_path}"]))
+    assert ("schedule.milestones=[80, 120] lie after the last epoch, 1" in capsys.readouterr().err) == told
+
+
 def test_evaluate_every_but_always_the_last_ten(tmp_path):
     config = compose_run([*TINY, "schedule.epochs=13", "evaluate.every=2", f"runs_dir={tmp_path}"])
     run(config)

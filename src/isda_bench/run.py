@@ -15,6 +15,7 @@ from isda_bench.display import Display
 from isda_bench.loop import fit
 from isda_bench.provenance import peak_memory, provenance, reset_peak_memory
 from isda_bench.record import Metrics, RunDirectory, errors_of, now
+from isda_bench.schedules import unreached_milestones
 from isda_bench.training_module import TrainingModule
 
 
@@ -34,6 +35,7 @@ def run(config: RunConfig) -> dict[str, Any]:
         print(f"{summary(record)} (finished already)")
         return record
     check(config.config)
+    _warn(config)
     try:
         record = _train(config, directory)
     finally:
@@ -49,6 +51,18 @@ def summary(record: dict[str, Any]) -> str:
         f"{record['run_id']}: {record['split']} error {error['last_10']:.2f}% "
         f"(mean of the last epochs; final {error['final']:.2f}%, best {error['best']:.2f}%)"
     )
+
+
+def _warn(config: RunConfig) -> None:
+    """Says what is legal and perhaps not meant."""
+    schedule = config.settings.schedule
+    unreached = unreached_milestones(schedule)
+    if unreached:
+        print(
+            f"{config.run_id}: schedule.milestones={unreached} lie after the last epoch, {schedule.epochs}: "
+            f"the learning rate does not drop there",
+            file=sys.stderr,
+        )
 
 
 def _train(config: RunConfig, directory: RunDirectory) -> dict[str, Any]:

@@ -49,6 +49,11 @@ def rate_factor(schedule: Schedule, epoch: int) -> float:
     return schedule.factor ** sum(epoch >= milestone for milestone in schedule.milestones)
 
 
+def unreached_milestones(schedule: Schedule) -> list[int]:
+    """Milestones after the last epoch, as when only the number of epochs was overridden."""
+    return [milestone for milestone in schedule.milestones or [] if milestone > schedule.epochs]
+
+
 def learning_rate(schedule: Schedule, epoch: int) -> float:
     """The learning rate of `epoch`, counted from 1."""
     return schedule.learning_rate * rate_factor(schedule, epoch)

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import torch
 from hydra.errors import InstantiationException
 from hydra.utils import get_class, instantiate
+from torch import nn
 
 from isda_bench.data.base import DataSet
 from isda_bench.errors import UserError
@@ -93,7 +94,8 @@ def _on_meta_or_cpu(node: dict[str, Any], given: dict[str, Any]) -> Any:
         if not isinstance(error.__cause__, (NotImplementedError, RuntimeError)):
             raise
     with torch.device("cpu"), torch.random.fork_rng(devices=[]):
-        return instantiate(node, **given).to("meta")
+        built = instantiate(node, **given)
+    return built.to("meta") if isinstance(built, nn.Module) else built
 
 
 def _dataset_class(settings: Settings) -> Any:

@@ -29,12 +29,12 @@ def run(config: RunConfig) -> dict[str, Any]:
         ConfigError: listing all that is wrong with the configuration; nothing is written then.
         UserError: the data cannot be had, something cannot be written, the loss is not finite, ...
     """
+    check(config.config)
     directory = RunDirectory(config)
     record = directory.finished()
     if record is not None:
         print(f"{summary(record)} (finished already)")
         return record
-    check(config.config)
     _warn(config)
     try:
         record = _train(config, directory)

@@ -1,0 +1,46 @@
+"""What is built to check a configuration, before anything is loaded or written."""
+
+import pytest
+import torch
+
+from isda_bench.build import part_problems
+from isda_bench.compose import compose_run
+from isda_bench.errors import ConfigError
+from isda_bench.losses import CrossEntropy
+from isda_bench.run import run
+from tiny import TINY
+
+
+class ReadsValues(CrossEntropy):
+    """Its constructor needs a tensor's values, which the meta device has not."""
+
+    def __init__(self, num_classes: int, feature_dim: int) -> None:
+        super().__init__(num_classes, feature_dim)
+        self.rates = torch.linspace(0, 1, 3).tolist()
+
+
+class ReadsValuesOfNoModule:
+    """Likewise, and not a module."""
+
+    def __init__(self) -> None:
+        self.rates = torch.linspace(0, 1, 3).tolist()
+
+    def __call__(self, images):
+        return images
+
+
+@pytest.mark.parametrize(("section", "name"), [("loss", "ReadsValues"), ("augment", "ReadsValuesOfNoModule")])
+def test_a_constructor_may_read_values(section, name):
+    settings = compose_run(TINY).settings
+    before = torch.get_rng_state()
+    changed = settings.model_copy(update={section: {"_target_": f"test_build.{name}"}})
+    assert part_problems(changed) == []
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("wrong", ["seed=-1", "precision=fp8", "schedule.epochs=0", "loss.strength=-1"])
+def test_a_job_of_a_grid_tells_what_is_wrong_with_it(tmp_path, wrong):
+    config = compose_run([*TINY, "loss=isda", f"runs_dir={tmp_path / 'runs'}", wrong])
+    with pytest.raises(ConfigError, match=wrong.split("=")[0]):
+        run(config)
+    assert not (tmp_path / "runs").exists()

@@ -1,6 +1,7 @@
 """Every method with every augmentation and covariance builds and trains two steps."""
 
 from functools import cache
+from typing import get_args
 
 import pytest
 import torch
@@ -10,10 +11,11 @@ from isda_bench.compose import compose_run
 from isda_bench.data.base import ImageSet
 from isda_bench.data.loader import Loader, Normalise
 from isda_bench.loop import make_optimizer
+from isda_bench.losses.isda import Covariance
 from isda_bench.training_module import TrainingModule
 from tiny import REPOSITORY
 
-COVARIANCES = ("full", "diagonal", "shared", "identity")
+COVARIANCES = get_args(Covariance)
 
 
 def choices(group: str) -> list[str]:

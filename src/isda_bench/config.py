@@ -16,7 +16,7 @@ CONF = Path(__file__).resolve().parents[2] / "conf"
 NOT_IN_IDENTITY = ("device", "runs_dir", "logger", "checkpoint", "dataset.root", "dataset.download")
 """Keys that do not change a run's result."""
 
-ADDED_LATER: dict[str, Any] = {}
+ADDED_LATER: dict[str, Any] = {"loss.rank": None}
 """Dotted key -> default of every key (a whole section, if that is new) that the configuration did not have at
 first: append only.
 

@@ -16,7 +16,7 @@ each_loss = pytest.mark.parametrize("path", LOSSES, ids=lambda path: path.stem)
 each_setting = pytest.mark.parametrize(
     "path, settings",
     [(path, {}) for path in LOSSES]
-    + [(Path("isda.yaml"), {"covariance": variant}) for variant in ("diagonal", "shared", "identity")],
+    + [(Path("isda.yaml"), {"covariance": name}) for name in ("diagonal", "shared", "identity", "lowrank")],
     ids=lambda value: value.stem if isinstance(value, Path) else value.get("covariance", ""),
 )
 
@@ -85,6 +85,8 @@ def test_wrong_sizes_are_refused(path):
 @each_setting
 def test_torch_compile_captures_the_training_form(path, settings):
     """Loss, gradients and statistics update as one graph; on the CPU and for CUDA's fixed shapes alike."""
+    if settings.get("covariance") == "lowrank":
+        pytest.skip("its shapes depend on the batch")
 
     class Step(nn.Module):
         def __init__(self):

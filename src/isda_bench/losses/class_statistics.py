@@ -1,5 +1,6 @@
 """Online statistics of each class's deep features (supplement A, Eq. 1-3)."""
 
+from abc import abstractmethod
 from typing import Any
 
 import torch
@@ -9,8 +10,8 @@ from torch import Tensor, nn
 from isda_bench.arguments import checked
 
 
-class ClassStatistics(nn.Module):
-    """Number, mean and biased covariance of each class's features over all batches seen.
+class OnlineStatistics(nn.Module):
+    """Number and mean of each class's features over all batches seen; a subclass keeps their spread.
 
     After any sequence of batches they equal the closed form over all samples together. The state is float32
     and becomes float64 with the first float64 features. A class that is absent from a batch keeps its values
@@ -19,26 +20,19 @@ class ClassStatistics(nn.Module):
     Args:
         num_classes: C.
         feature_dim: A.
-        diagonal: whether only the variances are kept.
 
     Attributes:
         count: n (C,), int64.
         mean: mu (C, A).
-        covariance: Sigma (C, A, A), or its diagonals (C, A).
     """
 
     count: Tensor
     mean: Tensor
-    covariance: Tensor
 
-    @checked
-    def __init__(self, num_classes: PositiveInt, feature_dim: PositiveInt, diagonal: bool = False) -> None:
+    def __init__(self, num_classes: int, feature_dim: int) -> None:
         super().__init__()
-        shape = (num_classes, feature_dim) if diagonal else (num_classes, feature_dim, feature_dim)
-        self.diagonal = diagonal
         self.register_buffer("count", torch.zeros(num_classes, dtype=torch.int64))
         self.register_buffer("mean", torch.zeros(num_classes, feature_dim))
-        self.register_buffer("covariance", torch.zeros(shape))
 
     @torch.no_grad()
     def update(self, features: Tensor, targets: Tensor) -> None:
@@ -63,15 +57,20 @@ class ClassStatistics(nn.Module):
 
         deviations = (features - batch_mean[targets]) / total.sqrt()[targets, None]
         shifts = difference * (weight * (1 - weight)).sqrt()
-        kept = self.count / total
-        if self.diagonal:
-            _update_variances(self.covariance, kept, deviations, shifts, targets)
-        elif fixed_shapes(features):
-            _update_every_class(self.covariance, kept, deviations, shifts, targets)
-        else:
-            _update_present_classes(self.covariance, kept, deviations, shifts, targets)
+        self._spread(self.count / total, deviations, shifts, targets)
         self.mean += difference * weight
         self.count += new
+
+    @abstractmethod
+    def _spread(self, kept: Tensor, deviations: Tensor, shifts: Tensor, targets: Tensor) -> None:
+        """Eq. 2.
+
+        Args:
+            kept: n / (n + m) of each class, (C,).
+            deviations: R's rows of the samples, (N, A).
+            shifts: R's row of each class's shift, (C, A).
+            targets: (N,).
+        """
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
         self._promote(state_dict.get(f"{prefix}mean", self.mean).dtype)
@@ -80,6 +79,29 @@ class ClassStatistics(nn.Module):
     def _promote(self, dtype: torch.dtype) -> None:
         if dtype == torch.float64 and self.mean.dtype != dtype:
             self.double()
+
+
+class ClassStatistics(OnlineStatistics):
+    """The biased covariance of each class's features.
+
+    Args:
+        num_classes: C.
+        feature_dim: A.
+
+    Attributes:
+        covariance: Sigma (C, A, A).
+    """
+
+    covariance: Tensor
+
+    @checked
+    def __init__(self, num_classes: PositiveInt, feature_dim: PositiveInt) -> None:
+        super().__init__(num_classes, feature_dim)
+        self.register_buffer("covariance", torch.zeros(num_classes, feature_dim, feature_dim))
+
+    def _spread(self, kept: Tensor, deviations: Tensor, shifts: Tensor, targets: Tensor) -> None:
+        update = _update_every_class if fixed_shapes(deviations) else _update_present_classes
+        update(self.covariance, kept, deviations, shifts, targets)
 
 
 def fixed_shapes(values: Tensor) -> bool:
@@ -109,12 +131,3 @@ def _update_every_class(
     rows = torch.cat([member[:, :, None] * deviations, shifts[:, None, :]], 1)
     kept = kept.where(member.any(1), 1)
     covariance.mul_(kept[:, None, None]).baddbmm_(rows.mT, rows)
-
-
-def _update_variances(
-    covariance: Tensor, kept: Tensor, deviations: Tensor, shifts: Tensor, targets: Tensor
-) -> None:
-    """The diagonal alone, (C, A): squares where the whole has products."""
-    member = torch.arange(len(shifts), device=targets.device)[:, None] == targets
-    squares = member.to(deviations.dtype) @ deviations.square() + shifts.square()
-    covariance.mul_(kept.where(member.any(1), 1)[:, None]).add_(squares)

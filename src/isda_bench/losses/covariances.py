@@ -1,10 +1,10 @@
 """The ablation's covariances, cheaper than one full matrix a class: diagonal, shared, identity.
 
-Each takes in batches with `update` and gives ISDA's quadratic form between all pairs of classes,
+Each takes in batches with `update` and gives ISDA's quadratic form between samples' classes and all others,
 
-    q_cj = (w_j - w_c)^T Sigma_c (w_j - w_c),    (C, C), with gradients for W,
+    q_ij = (w_j - w_y)^T Sigma_y (w_j - w_y),    y = y_i,    (N, C), with gradients for W,
 
-multiplied out, so that nothing of size C x C x A is made.
+multiplied out, so that nothing of size N x C x A or C x C x A is made.
 """
 
 import torch
@@ -12,27 +12,38 @@ from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from isda_bench.arguments import checked
-from isda_bench.losses.class_statistics import ClassStatistics
+from isda_bench.losses.class_statistics import ClassStatistics, OnlineStatistics
 
 
-class DiagonalCovariance(ClassStatistics):
-    """The variances of each class's features (what the paper uses on ImageNet); the state is C x A.
+class DiagonalCovariance(OnlineStatistics):
+    """The variances of each class's features (what the paper uses on ImageNet).
 
     Args:
         num_classes: C.
         feature_dim: A.
+
+    Attributes:
+        covariance: the diagonals of Sigma, (C, A).
     """
+
+    covariance: Tensor
 
     @checked
     def __init__(self, num_classes: PositiveInt, feature_dim: PositiveInt) -> None:
-        super().__init__(num_classes, feature_dim, diagonal=True)
+        super().__init__(num_classes, feature_dim)
+        self.register_buffer("covariance", torch.zeros(num_classes, feature_dim))
 
-    def quadratic_form(self, weight: Tensor) -> Tensor:
-        """The form of W (C, A): sum_a s_ca (w_ja^2 - 2 w_ja w_ca + w_ca^2), s_c the variances of class c."""
+    def _spread(self, kept: Tensor, deviations: Tensor, shifts: Tensor, targets: Tensor) -> None:
+        member = torch.arange(len(shifts), device=targets.device)[:, None] == targets
+        squares = member.to(deviations.dtype) @ deviations.square() + shifts.square()
+        self.covariance.mul_(kept.where(member.any(1), 1)[:, None]).add_(squares)
+
+    def quadratic_form(self, weight: Tensor, targets: Tensor) -> Tensor:
+        """The form of W (C, A) and y (N,): sum_a s_ya (w_ja^2 - 2 w_ja w_ya + w_ya^2), s_y the variances."""
         variance = self.covariance.to(weight.dtype)
         squares = variance @ weight.square().T
         form = squares - 2 * (variance * weight) @ weight.T + squares.diagonal()[:, None]
-        return _without_diagonal(form)
+        return without_diagonal(form)[targets]
 
 
 class SharedCovariance(ClassStatistics):
@@ -51,9 +62,9 @@ class SharedCovariance(ClassStatistics):
         """Takes in one batch, as if all samples were of one class."""
         super().update(features, torch.zeros_like(targets))
 
-    def quadratic_form(self, weight: Tensor) -> Tensor:
-        """The form of W (C, A)."""
-        return _common_form(weight, weight @ self.covariance[0].to(weight.dtype))
+    def quadratic_form(self, weight: Tensor, targets: Tensor) -> Tensor:
+        """The form of W (C, A) and y (N,)."""
+        return _common_form(weight, weight @ self.covariance[0].to(weight.dtype))[targets]
 
 
 class IdentityCovariance(nn.Module):
@@ -71,19 +82,19 @@ class IdentityCovariance(nn.Module):
     def update(self, features: Tensor, targets: Tensor) -> None:
         """Nothing to take in."""
 
-    def quadratic_form(self, weight: Tensor) -> Tensor:
-        """The form of W (C, A): ||w_j - w_c||^2."""
-        return _common_form(weight, weight)
+    def quadratic_form(self, weight: Tensor, targets: Tensor) -> Tensor:
+        """The form of W (C, A) and y (N,): ||w_j - w_y||^2."""
+        return _common_form(weight, weight)[targets]
 
 
 def _common_form(weight: Tensor, projected: Tensor) -> Tensor:
     """The form of one Sigma for all classes, with M = W Sigma W^T and `projected` = W Sigma."""
     products = projected @ weight.T
     squares = products.diagonal()
-    return _without_diagonal(squares - 2 * products + squares[:, None])
+    return without_diagonal(squares - 2 * products + squares[:, None])
 
 
-def _without_diagonal(form: Tensor) -> Tensor:
+def without_diagonal(form: Tensor) -> Tensor:
     """The form with an exact 0 where j = c, instead of what rounding left there."""
     same = torch.eye(len(form), dtype=torch.bool, device=form.device)
     return form.masked_fill(same, 0)

@@ -29,22 +29,27 @@ from typing import Any, Literal
 
 import torch
 from pydantic import NonNegativeFloat, PositiveInt
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from isda_bench.arguments import checked
 from isda_bench.losses.base import Loss, Outputs
 from isda_bench.losses.class_statistics import ClassStatistics, fixed_shapes
 from isda_bench.losses.covariances import DiagonalCovariance, IdentityCovariance, SharedCovariance
+from isda_bench.losses.low_rank_covariance import LowRankCovariance
 
 Number = float | Tensor
-Covariance = Literal["full", "diagonal", "shared", "identity"]
+Covariance = Literal["full", "diagonal", "shared", "identity", "lowrank"]
 STATISTICS = {
     "full": ClassStatistics,
     "diagonal": DiagonalCovariance,
     "shared": SharedCovariance,
     "identity": IdentityCovariance,
 }
+RANK = 16  # of covariance=lowrank, unless told
+FULL_LIMIT = (
+    8e9  # bytes of covariance=full: far more than any CIFAR network's, half of a ResNet-50's on ImageNet
+)
 WHOLE_LIMIT = 2**20  # elements of a (C, C, A) buffer up to which the CPU does all classes at once
 
 
@@ -55,12 +60,14 @@ class ISDA(Loss):
         num_classes: C.
         feature_dim: A.
         strength: lambda_0.
-        covariance: Sigma: each class's own, full (ISDA) or diagonal (ISDA on ImageNet); or the ablation's,
-            shared by all classes or the identity.
+        covariance: Sigma: each class's own, full (ISDA), diagonal (ISDA on ImageNet) or lowrank (a few
+            directions and the diagonal); or the ablation's, shared by all classes or the identity.
         ramp: whether lambda grows in proportion to the progress (linear) or is always lambda_0 (constant).
+        rank: directions of a class that lowrank keeps; null: 16. Nothing else takes one.
 
     Raises:
-        ValueError: a strength below 0 or not finite, another covariance or ramp than these.
+        ValueError: a strength below 0 or not finite, another covariance or ramp than these, full covariances
+            that need more than 8 GB, a rank above A or without lowrank.
     """
 
     @checked
@@ -71,12 +78,13 @@ class ISDA(Loss):
         strength: NonNegativeFloat = 0.5,
         covariance: Covariance = "full",
         ramp: Literal["linear", "constant"] = "linear",
+        rank: PositiveInt | None = None,
     ) -> None:
         super().__init__(num_classes, feature_dim)
         self.strength = strength
         self.covariance = covariance
         self.ramp = ramp
-        self.statistics = STATISTICS[covariance](num_classes, feature_dim)
+        self.statistics = _statistics(covariance, num_classes, feature_dim, rank)
 
     def compute(self, outputs: Outputs, targets: Tensor, progress: float | Tensor) -> Tensor:
         """The augmented cross-entropy; in training mode the statistics take the batch in first."""
@@ -86,8 +94,25 @@ class ISDA(Loss):
         strength = self.strength * progress if self.ramp == "linear" else self.strength
         if self.covariance == "full":
             return augmented_cross_entropy(logits, head.weight, self.statistics.covariance, targets, strength)
-        form = self.statistics.quadratic_form(head.weight)
-        return F.cross_entropy(logits + (strength / 2) * form[targets], targets)
+        form = self.statistics.quadratic_form(head.weight, targets)
+        return F.cross_entropy(logits + (strength / 2) * form, targets)
+
+
+def _statistics(covariance: Covariance, num_classes: int, feature_dim: int, rank: int | None) -> nn.Module:
+    if covariance == "lowrank":
+        rank = min(RANK, feature_dim) if rank is None else rank
+        if rank > feature_dim:
+            raise ValueError(f"rank={rank}: the features have {feature_dim} dimensions only")
+        return LowRankCovariance(num_classes, feature_dim, rank)
+    if rank is not None:
+        raise ValueError(f"rank={rank}: only for covariance=lowrank, not {covariance}")
+    size = 4 * num_classes * feature_dim**2
+    if covariance == "full" and size > FULL_LIMIT:
+        raise ValueError(
+            f"covariance=full: {num_classes} classes x {feature_dim}^2 features need {size / 1e9:.1f} GB, "
+            f"above the limit of {FULL_LIMIT / 1e9:.0f} GB; take diagonal (the paper's choice) or lowrank"
+        )
+    return STATISTICS[covariance](num_classes, feature_dim)
 
 
 def augmented_cross_entropy(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from isda_bench.errors import ConfigError
-from isda_bench.settings import Settings, setting_problems
+from isda_bench.settings import COMPONENTS, Settings, setting_problems
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 
@@ -68,10 +68,15 @@ class RunConfig:
 
 
 def settings_of(config: dict[str, Any]) -> Settings:
-    """The types of a configuration that an older version may have written: later keys have their defaults."""
+    """The types of a configuration that an older version may have written: later keys have their defaults.
+
+    Those of components are in the constructors.
+    """
     complete = deepcopy(config)
     for key, default in ADDED_LATER.items():
         *sections, name = key.split(".")
+        if sections and sections[0] in COMPONENTS:
+            continue
         node = complete
         for section in sections:
             node = node.setdefault(section, {})

@@ -44,6 +44,9 @@ class Settings(_Section):
     logger: Component
 
 
+COMPONENTS = [name for name, field in Settings.model_fields.items() if field.annotation == Component]
+
+
 def setting_problems(config: dict[str, Any]) -> list[str]:
     """What is wrong with the keys outside the components."""
     return problems_of(lambda: Settings.model_validate(config), "")

@@ -29,7 +29,7 @@ from typing import Any, Literal
 
 import torch
 from pydantic import NonNegativeFloat, PositiveInt
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from isda_bench.arguments import checked
@@ -98,7 +98,7 @@ class ISDA(Loss):
         return F.cross_entropy(logits + (strength / 2) * form, targets)
 
 
-def _statistics(covariance: Covariance, num_classes: int, feature_dim: int, rank: int | None) -> nn.Module:
+def _statistics(covariance: Covariance, num_classes: int, feature_dim: int, rank: int | None) -> Any:
     if covariance == "lowrank":
         rank = min(RANK, feature_dim) if rank is None else rank
         if rank > feature_dim:

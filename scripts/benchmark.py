@@ -1,13 +1,15 @@
 """Measures speed and memory; writes results/benchmarks/<device>.json and .md (a part: <device>_<part>).
 
 python scripts/benchmark.py               some minutes; a machine without other load tells more
-python scripts/benchmark.py only=isda     one part: isda, step, losses, data, augmentations,
-                                          networks (on demand alone: needs pytorchcv)
+python scripts/benchmark.py device=cuda   what there is to measure on a GPU
+python scripts/benchmark.py only=isda     one part: isda, step, losses, data, augmentations, plain, start,
+                                          lowrank, steps, networks (on demand alone: needs pytorchcv)
 """
 
 from pathlib import Path
 
 from isda_bench.benchmarks.report import measure, measurements
+from isda_bench.build import choose_device
 from isda_bench.errors import ConfigError
 from isda_bench.options import Options, main
 from isda_bench.settings import did_you_mean
@@ -18,19 +20,21 @@ ON_DEMAND = "networks"
 class BenchmarkOptions(Options):
     """What can be given as key=value."""
 
+    device: str = "cpu"
     only: str | None = None
     out: str = "results/benchmarks"
 
 
 def benchmark(options: BenchmarkOptions) -> None:
     """Takes the measurements and prints the page."""
-    names = list(measurements())
+    device = choose_device(options.device)
+    names = list(measurements(device))
     chosen = [name for name in names if name != ON_DEMAND]
     if options.only is not None:
         if options.only not in names:
             raise ConfigError([f"only={options.only}: no such part{did_you_mean(options.only, names)}"])
         chosen = [options.only]
-    page = measure(chosen, Path(options.out), f"_{options.only}" if options.only else "")
+    page = measure(chosen, device, Path(options.out), f"_{options.only}" if options.only else "")
     print(page.read_text())
     print("written:", page, page.with_suffix(".json"))
 

@@ -39,7 +39,7 @@ def isda_rows(repeats: int = 9) -> list[dict[str, Any]]:
     for num_classes, feature_dim, n in SIZES:
         features, targets = torch.randn(n, feature_dim), torch.randint(num_classes, (n,))
         losses = {"isda": ISDA(num_classes, feature_dim), "naive": NaiveISDA(num_classes, feature_dim)}
-        steps = {name: _pass(loss, features, targets) for name, loss in losses.items()}
+        steps = {name: head_pass(loss, features, targets) for name, loss in losses.items()}
         seconds = medians(steps, repeats)
         row: dict[str, Any] = {"num_classes": num_classes, "feature_dim": feature_dim, "batch_size": n}
         row |= {f"{name}_ms": 1000 * s for name, s in seconds.items()}
@@ -65,7 +65,7 @@ def loss_rows(num_classes: int = 10, repeats: int = 101) -> list[dict[str, Any]]
     model = ResNet(num_classes, depth=32).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     images, targets = torch.randn(128, 3, 32, 32), torch.randint(num_classes, (128,))
     features = torch.randn(128, model.feature_dim)
-    heads = {name: _pass(loss, features, targets) for name, loss in _losses(num_classes, 64).items()}
+    heads = {name: head_pass(loss, features, targets) for name, loss in _losses(num_classes, 64).items()}
     seconds = medians(heads, repeats)
     whole = medians({"step": _cross_entropy_step(model, images, targets)}, max(repeats // 10, 5))
     plain = seconds["cross_entropy"]
@@ -135,9 +135,9 @@ def _losses(num_classes: int, feature_dim: int) -> dict[str, Loss]:
     return losses | variants
 
 
-def _pass(loss: Loss, features: Tensor, targets: Tensor) -> Call:
+def head_pass(loss: Loss, features: Tensor, targets: Tensor) -> Call:
     """Forward and backward from the features on, and a step of the loss's own parameters."""
-    head = nn.Linear(loss.feature_dim, loss.num_classes)
+    head = nn.Linear(loss.feature_dim, loss.num_classes, device=features.device)
     optimizers = [torch.optim.SGD(loss.parameter_groups())] if loss.parameter_groups() else []
 
     def call() -> None:

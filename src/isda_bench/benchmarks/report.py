@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,33 +14,44 @@ from isda_bench.provenance import git_state, provenance
 from isda_bench.record import now
 
 Row = dict[str, Any]
+Measurement = tuple[str, Callable[[], list[Row]]]
 
 
-def measurements() -> dict[str, tuple[str, Callable[[], list[Row]]]]:
-    """Name -> what it measures, and how."""
+def measurements(device: torch.device) -> dict[str, Measurement]:
+    """Name -> what it measures, and how: what there is to measure on `device`."""
     from isda_bench.benchmarks.augmentations import augmentation_rows
     from isda_bench.benchmarks.losses import isda_rows, loss_rows
+    from isda_bench.benchmarks.low_rank import low_rank_rows
+    from isda_bench.benchmarks.network_steps import network_step_rows
     from isda_bench.benchmarks.networks import network_rows
+    from isda_bench.benchmarks.plain_loop import plain_loop_rows
+    from isda_bench.benchmarks.start_up import start_up_rows
     from isda_bench.benchmarks.training_step import data_rows, step_rows
 
-    return {
+    on_any: dict[str, Measurement] = {
+        "lowrank": ("covariance=lowrank beside the full one", partial(low_rank_rows, device)),
+        "steps": ("What ISDA adds to the step of every network", partial(network_step_rows, device)),
+    }
+    on_cpu: dict[str, Measurement] = {
         "isda": ("ISDA beside its naive tensor form: statistics, forward and backward", isda_rows),
         "step": ("A training step of ResNet-32, batch 128: ISDA over cross-entropy", step_rows),
         "losses": ("Every loss: a step of ResNet-32 with it over one with cross-entropy", loss_rows),
         "data": ("Gather, crop, flip and normalise on one core, batch 128", data_rows),
         "augmentations": ("Augmentations on one core", augmentation_rows),
+        "plain": ("ResNet-32 beside a plain PyTorch loop, end to end", plain_loop_rows),
+        "start": ("How long one waits at the start", start_up_rows),
         "networks": ("Networks beside pytorchcv's: forward and backward, batch 32", network_rows),
     }
+    return on_any if device.type == "cuda" else on_cpu | on_any
 
 
-def measure(names: Sequence[str], out: Path, suffix: str = "") -> Path:
+def measure(names: Sequence[str], device: torch.device, out: Path, suffix: str = "") -> Path:
     """Takes the measurements `names` in one run and writes them to <out>/<device><suffix>.json and .md.
 
     Returns:
         The Markdown file.
     """
-    all_measurements = measurements()
-    device = torch.device("cpu")
+    all_measurements = measurements(device)
     result: dict[str, Any] = {"taken": now(), "git": git_state(), **provenance(device), "rows": {}}
     for name in names:
         title, take = all_measurements[name]

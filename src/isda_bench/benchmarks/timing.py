@@ -4,6 +4,8 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 
+import torch
+
 
 def medians(functions: Mapping[str, Callable[[], object]], rounds: int, warmup: int = 1) -> dict[str, float]:
     """Median seconds of each function over `rounds`, each round calling every one in turn.
@@ -36,4 +38,6 @@ def median_ratio(function: Callable[[], object], reference: Callable[[], object]
 def _seconds(function: Callable[[], object]) -> float:
     start = time.perf_counter()
     function()
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
     return time.perf_counter() - start

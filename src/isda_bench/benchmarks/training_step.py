@@ -38,7 +38,7 @@ def data_rows(rounds: int = 50) -> list[dict[str, Any]]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        batches = _endless(_loader())
+        batches = _endless(random_loader())
         times = {"batch": lambda: next(batches), "step": _training_step(CrossEntropy(10, 64))}
         batch = medians({"batch": times["batch"]}, rounds, warmup=5)["batch"]
         step = medians({"step": times["step"]}, rounds=3)["step"]
@@ -54,7 +54,7 @@ def _training_step(loss: Loss) -> Callable[[], None]:
     module = TrainingModule(ResNet(10, 32), loss).train()
     module.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = SGD(module.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-4, nesterov=True)
-    batches = _endless(_loader())
+    batches = _endless(random_loader())
 
     def step() -> None:
         images, targets = next(batches)
@@ -66,7 +66,7 @@ def _training_step(loss: Loss) -> Callable[[], None]:
     return step
 
 
-def _loader(images: int = 50 * BATCH) -> Loader:
+def random_loader(images: int = 50 * BATCH) -> Loader:
     """Random images: the time does not depend on what they show."""
     pixels = torch.randint(0, 256, (images, 3, 32, 32), dtype=torch.uint8)
     device = torch.device("cpu")

@@ -1,0 +1,114 @@
+"""What ISDA adds to the training step of every network, beside the least that its memory traffic can cost."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from hydra.utils import instantiate
+
+from isda_bench.benchmarks.losses import head_pass
+from isda_bench.benchmarks.timing import medians
+from isda_bench.compose import compose_run
+from isda_bench.losses import ISDA, CrossEntropy
+from isda_bench.losses.isda import Covariance
+from isda_bench.model_table import Row, measure, names
+from isda_bench.models.base import Classifier
+from isda_bench.training_module import TrainingModule
+
+CPU_FLOPS = 60e9
+"""A CPU's step is timed with so many images, and taken in proportion: PyramidNet's takes minutes."""
+COPIED = 2**28  # bytes
+
+
+def network_step_rows(device: torch.device, rounds: int = 5) -> list[dict[str, Any]]:
+    """Every CIFAR network with 10 and 100 classes; ResNet-50 with 1000 and the diagonal covariance.
+
+    ISDA's extra time is that of all that comes after the features, less cross-entropy's, taken in turn: the
+    noise of a whole step is larger. The floor is reading and writing the covariances of the classes in the
+    batch, at the speed of a copy of 256 MiB.
+
+    Returns:
+        Rows of network, num_classes, covariance, batch_size, timed_images, step_ms, extra_ms, floor_ms and
+        extra_percent of the step.
+    """
+    bandwidth = 2 * COPIED / medians({"copy": _copy(device)}, rounds)["copy"]
+    networks = [measure(name) for name in names()]
+    cifar = [network for network in networks if network.family != "imagenet"]
+    rows = [_row(network, (10, 100), "full", device, bandwidth, rounds) for network in cifar]
+    resnet50 = next(network for network in networks if network.name == "resnet50")
+    rows.append(_row(resnet50, (1000,), "diagonal", device, bandwidth, rounds))
+    return [row for of_network in rows for row in of_network]
+
+
+def _row(
+    network: Row,
+    classes: tuple[int, ...],
+    covariance: Covariance,
+    device: torch.device,
+    bandwidth: float,
+    rounds: int,
+) -> list[dict[str, Any]]:
+    batch_size = compose_run([f"model={network.name}"]).settings.schedule.batch_size
+    timed = batch_size
+    if device.type == "cpu":
+        timed = min(batch_size, max(2, round(CPU_FLOPS / network.training_flops)))
+    step = medians({"step": _step(network, classes[0], timed, device)}, 3)["step"] * batch_size / timed
+    rows = []
+    for num_classes in classes:
+        extra, floor = _extra(network.feature_dim, num_classes, batch_size, covariance, device, rounds)
+        rows.append(
+            {
+                "network": network.name,
+                "num_classes": num_classes,
+                "covariance": covariance,
+                "batch_size": batch_size,
+                "timed_images": timed,
+                "step_ms": 1000 * step,
+                "extra_ms": 1000 * extra,
+                "floor_ms": 1000 * floor / bandwidth,
+                "extra_percent": 100 * extra / step,
+            }
+        )
+    return rows
+
+
+def _extra(
+    feature_dim: int, num_classes: int, n: int, covariance: Covariance, device: torch.device, rounds: int
+) -> tuple[float, float]:
+    """ISDA's time over cross-entropy's, seconds, and the bytes that it cannot do without."""
+    features = torch.randn(n, feature_dim, device=device)
+    targets = torch.randint(num_classes, (n,), device=device)
+    losses = {
+        "isda": ISDA(num_classes, feature_dim, covariance=covariance),
+        "plain": CrossEntropy(num_classes, feature_dim),
+    }
+    passes = {name: head_pass(loss.to(device), features, targets) for name, loss in losses.items()}
+    seconds = medians(passes, 2 * rounds + 1, warmup=2)
+    elements = feature_dim**2 if covariance == "full" else feature_dim
+    return seconds["isda"] - seconds["plain"], 8.0 * len(targets.unique()) * elements
+
+
+def _step(network: Row, num_classes: int, n: int, device: torch.device) -> Callable[[], None]:
+    model: Classifier = instantiate(
+        compose_run([f"model={network.name}"]).settings.model, num_classes=num_classes
+    )
+    module = TrainingModule(model, CrossEntropy(num_classes, model.feature_dim)).to(device).train()
+    module.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    side = 224 if network.family == "imagenet" else 32
+    images = torch.randn(n, 3, side, side, device=device).to(memory_format=torch.channels_last)
+    targets = torch.randint(num_classes, (n,), device=device)
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.1, momentum=0.9, nesterov=True)
+
+    def step() -> None:
+        loss, _ = module(images, targets, 0.5)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    return step
+
+
+def _copy(device: torch.device) -> Callable[[], object]:
+    source = torch.zeros(COPIED, dtype=torch.uint8, device=device)
+    target = torch.empty_like(source)
+    return lambda: target.copy_(source)

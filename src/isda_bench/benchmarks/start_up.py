@@ -1,0 +1,60 @@
+"""How long a user waits: for the help, and for the first batch."""
+
+import json
+import statistics
+import subprocess
+import sys
+import time
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from isda_bench.config import CONF
+
+FIRST_BATCH = """
+import time
+import torch
+after_torch = time.perf_counter()
+import json, sys
+from isda_bench.compose import compose_run
+from isda_bench.data.loader import Loader
+from isda_bench.run import run
+batches = Loader.__iter__
+def first(self):
+    for batch in batches(self):
+        print(json.dumps(time.perf_counter() - after_torch), flush=True)
+        sys.exit()
+Loader.__iter__ = first
+run(compose_run(["dataset=digits", "model=resnet8", "loss=isda", "runs_dir=" + sys.argv[1]]))
+"""
+
+
+def start_up_rows(rounds: int = 5) -> list[dict[str, Any]]:
+    """Seconds of a fresh process, the median of `rounds`.
+
+    Returns:
+        Rows of what and seconds: `import torch`, `train.py --help` as a whole, and the first batch of digits
+        counted from the end of `import torch`.
+    """
+    waits = {
+        "import torch, as a process": lambda: _seconds("-c", "import torch"),
+        "train.py --help, as a process": lambda: _seconds(str(CONF.parent / "train.py"), "--help"),
+        "first batch of digits, after import torch": _first_batch,
+    }
+    return [
+        {"what": name, "seconds": statistics.median(wait() for _ in range(rounds))}
+        for name, wait in waits.items()
+    ]
+
+
+def _seconds(*arguments: str) -> float:
+    start = time.perf_counter()
+    subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL)
+    return time.perf_counter() - start
+
+
+def _first_batch() -> float:
+    with TemporaryDirectory() as runs:
+        done = subprocess.run(
+            [sys.executable, "-c", FIRST_BATCH, runs], check=True, capture_output=True, text=True
+        )
+    return float(json.loads(done.stdout.splitlines()[-1]))

@@ -16,6 +16,7 @@ from isda_bench.compose import compose_run
 from isda_bench.data.loader import Loader
 from isda_bench.loop import NonFiniteLoss
 from isda_bench.losses.isda import ISDA
+from isda_bench.record import read_record
 from isda_bench.run import run
 from tiny import REPOSITORY, TINY
 
@@ -34,7 +35,7 @@ def metrics(directory: Path) -> list[dict]:
 
 
 def record(directory: Path) -> dict:
-    content = json.loads((directory / "record.json").read_text())
+    content = read_record(directory / "record.json")
     del content["config"]["runs_dir"]
     return {key: value for key, value in content.items() if key not in CHANGING}
 

@@ -13,8 +13,10 @@ from isda_bench.atomic import remove_leftovers, write_atomically
 from isda_bench.config import RunConfig
 from isda_bench.errors import UserError
 from isda_bench.provenance import git_state
+from isda_bench.sealed import check_seal, read_beside, read_sealed, read_unchecked, write_sealed
 
 Metrics = dict[str, Any]
+METRICS, RECORD = "metrics.jsonl", "record.json"
 LAST_EPOCHS = 10  # over which the paper averages the test error
 
 
@@ -65,17 +67,18 @@ class RunDirectory:
         path = self.path / "run.json"
         if not path.exists():
             content = self.config.as_dict() | {"started": now(), "git": git_state()}
-            write_atomically(path, _json(content))
+            write_sealed(path, content)
             return
-        held = read_json(path)
+        held = read_unchecked(path)
         if held.get("identity") != self.config.as_dict()["identity"]:
             raise UserError(
                 f"{self.path}: holds a run of another configuration; move it away or change runs_dir"
             )
+        check_seal(path, held)
 
     def beginning(self) -> dict[str, Any]:
         """When the run was first started (UTC), and the state of the code then."""
-        held = read_json(self.path / "run.json")
+        held = read_sealed(self.path / "run.json")
         return {key: held.get(key) for key in ("started", "git")}
 
     def finished(self) -> dict[str, Any] | None:
@@ -84,7 +87,7 @@ class RunDirectory:
         Raises:
             UserError: it is damaged.
         """
-        path = self.path / "record.json"
+        path = self.path / RECORD
         return read_record(path) if path.exists() else None
 
     def append(self, row: Metrics) -> None:
@@ -93,20 +96,21 @@ class RunDirectory:
         Raises:
             UserError: the line cannot be written.
         """
-        path = self.path / "metrics.jsonl"
+        path = self.path / METRICS
         try:
             with path.open("ab") as file:
-                file.write(_line(row))
+                file.write(_lines([row]))
         except OSError as error:
             raise UserError(f"{path}: cannot be written: {error.strerror or error}") from error
 
     def rewrite(self, metrics: list[Metrics]) -> None:
         """Makes the file of metrics hold these epochs and no other."""
-        write_atomically(self.path / "metrics.jsonl", b"".join(_line(row) for row in metrics))
+        write_atomically(self.path / METRICS, _lines(metrics))
 
-    def finish(self, record: dict[str, Any]) -> None:
-        """Writes the record: from here on the run is finished."""
-        write_atomically(self.path / "record.json", _json(record))
+    def finish(self, record: dict[str, Any], metrics: list[Metrics]) -> None:
+        """Writes the record, which vouches for the metrics: from here on the run is finished."""
+        self.rewrite(metrics)
+        write_sealed(self.path / RECORD, record, {METRICS: _lines(metrics)})
 
 
 def errors_of(metrics: list[Metrics], split: str) -> dict[str, float]:
@@ -121,28 +125,13 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file.
-
-    Raises:
-        UserError: it cannot be read, or is not JSON.
-    """
-    try:
-        content = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: damaged or not readable: {error}") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: damaged: should hold an object")
-    return content
-
-
 def read_record(path: Path) -> dict[str, Any]:
     """The record in `path`, a finished run's record.json.
 
     Raises:
-        UserError: it cannot be read, or lacks what every record has.
+        UserError: it cannot be read, is damaged, or lacks what every record has.
     """
-    record = read_json(path)
+    record = read_sealed(path)
     lacking = [
         key
         for key in ("run_id", "cell", "names", "config", "identity", "error", "epochs")
@@ -153,9 +142,14 @@ def read_record(path: Path) -> dict[str, Any]:
     return record
 
 
-def _json(content: dict[str, Any]) -> bytes:
-    return (json.dumps(content, indent=2) + "\n").encode()
+def metrics_content(directory: Path) -> bytes:
+    """The lines of the finished run's metrics.jsonl, as written.
+
+    Raises:
+        UserError: they cannot be read, or are not those that the record vouches for.
+    """
+    return read_beside(directory / RECORD, METRICS)
 
 
-def _line(row: Metrics) -> bytes:
-    return (json.dumps(row) + "\n").encode()
+def _lines(metrics: list[Metrics]) -> bytes:
+    return "".join(json.dumps(row) + "\n" for row in metrics).encode()

@@ -8,7 +8,9 @@ from typing import Any
 import pandas as pd
 
 from isda_bench.atomic import write_atomically
-from isda_bench.record import read_record
+from isda_bench.errors import UserError
+from isda_bench.record import METRICS, RECORD, metrics_content, read_record
+from isda_bench.sealed import write_sealed
 
 PROTOCOLS = {"last_10": "mean of the last 10 epochs", "final": "last epoch", "best": "best epoch"}
 
@@ -58,9 +60,16 @@ def with_variants(records: pd.DataFrame) -> pd.DataFrame:
 
 
 def read_metrics(directory: Path) -> pd.DataFrame:
-    """A row an epoch of the run in `directory`."""
-    lines = (directory / "metrics.jsonl").read_text().splitlines()
-    return pd.DataFrame([json.loads(line) for line in lines])
+    """A row an epoch of the finished run in `directory`.
+
+    Raises:
+        UserError: its metrics or its record are damaged.
+    """
+    try:
+        rows = [json.loads(line) for line in metrics_content(directory).splitlines()]
+    except ValueError as error:
+        raise UserError(f"{directory / 'metrics.jsonl'}: damaged: {error}") from error
+    return pd.DataFrame(rows)
 
 
 def collect_records(runs_dir: Path, out: Path) -> list[Path]:
@@ -68,17 +77,20 @@ def collect_records(runs_dir: Path, out: Path) -> list[Path]:
 
     Returns:
         The directories written, <out>/<run id>.
+
+    Raises:
+        UserError: a record or its metrics are damaged, or something cannot be written.
     """
     written = []
     for path in sorted(runs_dir.glob("*/record.json")):
-        record = read_record(path)
+        record, metrics = read_record(path), metrics_content(path.parent)
         record["config"]["runs_dir"] = "runs"
         if "root" in record["config"]["dataset"]:
             record["config"]["dataset"]["root"] = "data"
         target = out / record["run_id"]
         target.mkdir(parents=True, exist_ok=True)
-        write_atomically(target / "record.json", (json.dumps(record, indent=2) + "\n").encode())
-        write_atomically(target / "metrics.jsonl", (path.parent / "metrics.jsonl").read_bytes())
+        write_atomically(target / METRICS, metrics)
+        write_sealed(target / RECORD, record, {METRICS: metrics})
         written.append(target)
     return written
 

@@ -98,7 +98,7 @@ def _train(config: RunConfig, directory: RunDirectory) -> dict[str, Any]:
             )
             record = _record(config, directory, module, data, metrics, device)
             logger.finish(record)
-        directory.finish(record)
+        directory.finish(record, metrics)
     return record
 
 

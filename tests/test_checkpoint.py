@@ -59,9 +59,21 @@ def test_a_pickle_is_not_executed(tmp_path):
     content = pickle.dumps(Hostile())
     name = f"checkpoint-00001-{checkpoint._digest(content)}.pt"
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(pickle.UnpicklingError):
+    with pytest.raises(ValueError, match="refused: not a checkpoint"):
         checkpoint.load(tmp_path / name)
     assert not (tmp_path / "executed").exists()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_what_is_not_finite_is_never_kept(tmp_path, value):
+    kept = checkpoint.save(tmp_path, 1, state(1.0))
+    wrong = state(2.0)
+    wrong["weights"][2, 1] = value
+    with pytest.raises(checkpoint.NonFiniteState, match=r"after epoch 2: weights: stopped"):
+        checkpoint.save(tmp_path, 2, wrong)
+    with pytest.raises(checkpoint.NonFiniteState, match=r"metrics\.0\.loss"):
+        checkpoint.save(tmp_path, 2, state(2.0) | {"metrics": [{"loss": value}]})
+    assert list(tmp_path.iterdir()) == [kept]
 
 
 def test_disk_full_keeps_what_was_there(tmp_path, monkeypatch):

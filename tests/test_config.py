@@ -212,3 +212,12 @@ def test_did_you_mean():
     assert did_you_mean("CIFAR10", ["cifar10"]) == "; did you mean cifar10?"
     assert did_you_mean("x", ["cifar10", "digits"]) == "; there are: cifar10, digits"
     assert did_you_mean("x", ["a.b", "c"], ["a", "c"]) == "; there are: a, c"
+
+
+def test_a_long_list_of_problems_is_one_message_of_ten_lines():
+    error = ConfigError([f"key_{i}: wrong\nas can be\u2028" for i in range(100)] + ["x" * 10**6])
+    lines = str(error).splitlines()
+    assert len(lines) == 10 and len(error.problems) == 101
+    assert lines[0] == "101 problems in the configuration:"
+    assert lines[1] == "  key_0: wrong as can be" and lines[-1] == "  ... and 93 more"
+    assert len(str(ConfigError(["x" * 10**6]))) < 2000

@@ -6,23 +6,38 @@ two are kept.
 
 import hashlib
 import io
+import pickle
 import sys
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from isda_bench.atomic import write_atomically
+from isda_bench.errors import UserError
 
 KEPT = 2
+
+
+class NonFiniteState(UserError):
+    """What should be kept has become NaN or infinite."""
 
 
 def save(directory: Path, epoch: int, state: dict[str, Any]) -> Path:
     """Writes `state` (tensors, numbers, strings, lists, dicts) as the checkpoint of `epoch`.
 
     Raises:
+        NonFiniteState: something in it is NaN or infinite; the checkpoints before it stay.
         UserError: it cannot be written; the checkpoints before it stay.
     """
+    wrong = list(_not_finite(state, ""))
+    if wrong:
+        raise NonFiniteState(
+            f"not finite after epoch {epoch}: {', '.join(wrong[:3])}{', ...' if len(wrong) > 3 else ''}: "
+            f"stopped there; the checkpoints of the epochs before are kept"
+        )
     buffer = io.BytesIO()
     torch.save(state, buffer)
     content = buffer.getvalue()
@@ -38,12 +53,14 @@ def load_newest(directory: Path) -> dict[str, Any] | None:
 
     A damaged one is named on stderr and renamed, so that it takes no whole one's place.
     """
-    for path in checkpoints(directory):
+    found = checkpoints(directory)
+    for path in found:
         try:
             return load(path)
         except ValueError as error:
-            path.replace(path.with_suffix(".damaged"))
-            left = len(checkpoints(directory))
+            with suppress(OSError):  # a directory that can only be read
+                path.replace(path.with_suffix(".damaged"))
+            left = path != found[-1]
             print(f"{error}; {'using the one before' if left else 'none is left'}", file=sys.stderr)
     return None
 
@@ -52,18 +69,31 @@ def load(path: Path) -> dict[str, Any]:
     """The state in `path`, on the CPU.
 
     Raises:
-        ValueError: the content is not what was written.
+        ValueError: the content is not what was written, or would have to be executed.
     """
     content = path.read_bytes()
     if _digest(content) != path.stem.rsplit("-", 1)[-1]:
         raise ValueError(f"{path}: damaged: its content is not what its name says")
-    state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    try:
+        state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, EOFError, RuntimeError) as error:
+        raise ValueError(f"{path}: refused: not a checkpoint ({str(error).splitlines()[0]})") from error
     return state
 
 
 def checkpoints(directory: Path) -> list[Path]:
     """The checkpoints in `directory`, newest first."""
     return sorted(directory.glob("checkpoint-*.pt"), reverse=True)
+
+
+def _not_finite(node: Any, name: str) -> Iterator[str]:
+    """The dotted names of tensors and numbers below `node` that are NaN or infinite."""
+    if isinstance(node, dict | list | tuple):
+        items = node.items() if isinstance(node, dict) else enumerate(node)
+        for key, value in items:
+            yield from _not_finite(value, f"{name}.{key}" if name else str(key))
+    elif isinstance(node, torch.Tensor | float) and not bool(torch.as_tensor(node).isfinite().all()):
+        yield name
 
 
 def _digest(content: bytes) -> str:

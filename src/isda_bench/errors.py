@@ -1,18 +1,34 @@
 """What a user can mend: shown as one message, without a traceback."""
 
+SHOWN = 8  # problems in one message: with its head and "... and n more" they are ten lines
+WIDTH = 1000  # characters of a problem
+
 
 class UserError(Exception):
     """A mistake or an obstacle that the user can mend (exit code 1)."""
+
+
+class NonFiniteLoss(UserError):
+    """The loss became NaN or infinite."""
 
 
 class ConfigError(UserError):
     """Everything that is wrong with a command line or a composed configuration.
 
     Args:
-        problems: one line for each problem, beginning with the dotted key.
+        problems: one line for each problem, beginning with the dotted key. The message shows the first few,
+            shortened where they are endless.
     """
 
     def __init__(self, problems: list[str]) -> None:
         self.problems = problems
+        shown = [_one_line(problem) for problem in problems[:SHOWN]]
+        if len(problems) > SHOWN:
+            shown.append(f"... and {len(problems) - SHOWN} more")
         count = "a problem" if len(problems) == 1 else f"{len(problems)} problems"
-        super().__init__("\n  ".join([f"{count} in the configuration:", *problems]))
+        super().__init__("\n  ".join([f"{count} in the configuration:", *shown]))
+
+
+def _one_line(problem: str) -> str:
+    line = " ".join(problem.splitlines())
+    return line if len(line) <= WIDTH else f"{line[:WIDTH]} ..."

@@ -12,16 +12,12 @@ from isda_bench import checkpoint
 from isda_bench.data.base import Split
 from isda_bench.data.loader import Loader
 from isda_bench.display import Display
-from isda_bench.errors import UserError
+from isda_bench.errors import NonFiniteLoss
 from isda_bench.evaluate import evaluate
 from isda_bench.loggers import Logger
 from isda_bench.record import LAST_EPOCHS, Metrics, RunDirectory
 from isda_bench.schedules import Schedule, learning_rate, progress, rate_factor
 from isda_bench.training_module import TrainingModule
-
-
-class NonFiniteLoss(UserError):
-    """The loss became NaN or infinite."""
 
 
 def fit(
@@ -55,6 +51,7 @@ def fit(
 
     Raises:
         NonFiniteLoss: naming epoch and step; the checkpoints before it stay.
+        NonFiniteState: naming what else became NaN or infinite, likewise.
         UserError: something cannot be written.
     """
     optimizer = make_optimizer(module, schedule)

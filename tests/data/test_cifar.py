@@ -1,6 +1,5 @@
 """CIFAR from small files in its own format: right, kept, damaged, hostile; the real sets where they are."""
 
-import hashlib
 import os
 import pickle
 
@@ -9,60 +8,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from isda_bench import torchvision_cure  # noqa: F401
 from isda_bench.data.cifar import CIFAR10, CIFAR100
 from isda_bench.errors import UserError
-
-# isort: split
-import torchvision
-
-IMAGES = 100  # in a batch file
-
-
-class Published:
-    """CIFAR-10 or CIFAR-100 with few images, below `root`, in the format of the published files."""
-
-    def __init__(self, ours, root, monkeypatch):
-        self.root = root
-        self.source = getattr(torchvision.datasets, ours.torchvision_class)
-        self.folder = root / self.source.base_folder
-        self.key = "labels" if ours is CIFAR10 else "fine_labels"
-        self.classes = ours.num_classes
-        self.monkeypatch = monkeypatch
-        self.folder.mkdir(parents=True)
-        rng = np.random.default_rng(0)
-        self.batches = {
-            name: {
-                "data": rng.integers(0, 256, (IMAGES, 3072), dtype=np.uint8),
-                self.key: rng.permutation(np.arange(IMAGES) % self.classes).tolist(),
-            }
-            for name, _ in [*self.source.train_list, *self.source.test_list]
-        }
-        for name, batch in self.batches.items():
-            self.write(name, batch)
-        meta = self.source.meta["filename"]
-        self.write(meta, {self.source.meta["key"]: [str(c) for c in range(self.classes)]})
-        self.pin()
-        monkeypatch.setattr(ours, "train_images", IMAGES * len(self.source.train_list))
-
-    def write(self, name, content):
-        (self.folder / name).write_bytes(pickle.dumps(content))
-
-    def md5(self, name):
-        return hashlib.md5((self.folder / name).read_bytes()).hexdigest()
-
-    def pin(self):
-        """Makes torchvision hold these files for the published ones."""
-        for files in ("train_list", "test_list"):
-            pinned = [[name, self.md5(name)] for name, _ in getattr(self.source, files)]
-            self.monkeypatch.setattr(self.source, files, pinned)
-        meta = self.source.meta | {"md5": self.md5(self.source.meta["filename"])}
-        self.monkeypatch.setattr(self.source, "meta", meta)
-
-    def stacked(self, files):
-        names = [name for name, _ in getattr(self.source, files)]
-        images = np.concatenate([self.batches[name]["data"] for name in names]).reshape(-1, 3, 32, 32)
-        return images, [label for name in names for label in self.batches[name][self.key]]
+from published_cifar import Published
 
 
 @pytest.fixture(params=[CIFAR10, CIFAR100], ids=lambda ours: ours.__name__)
@@ -70,7 +18,6 @@ def published(request, tmp_path, monkeypatch):
     for name in ("https_proxy", "http_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")  # nobody listens there
     files = Published(request.param, tmp_path / "data", monkeypatch)
-    files.ours = request.param
     return files
 
 

@@ -1,0 +1,23 @@
+"""What forked.py's server imports before it forks; it runs nothing that starts a thread."""
+
+import gc
+
+from isda_bench import torchvision_cure  # noqa: F401
+
+# isort: split
+import torchvision.datasets  # noqa: F401
+from hydra.core.plugins import Plugins
+
+import isda_bench.command_line
+import isda_bench.data.augment
+import isda_bench.data.cifar
+import isda_bench.data.digits
+import isda_bench.figures
+import isda_bench.losses.isda
+import isda_bench.models.resnet
+import isda_bench.options
+import isda_bench.results
+import isda_bench.run  # noqa: F401
+
+Plugins.instance()
+gc.freeze()  # a child's collections need not walk through all of torch

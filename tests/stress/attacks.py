@@ -1,0 +1,136 @@
+"""What is done to a process: called in the child, before train.py or a script begins."""
+
+import errno
+import io
+import os
+import resource
+import signal
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+
+NOBODY = 65534
+EVENTS = {"open", "os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.truncate", "shutil.rmtree"}
+
+
+def each(*attacks: Callable[[], object]) -> Callable[[], object]:
+    """Several of them."""
+    return partial(_each, attacks)
+
+
+def _each(attacks) -> None:
+    for attack in attacks:
+        attack()
+
+
+def small_cifar(images: int) -> None:
+    """CIFAR-10 is as small as the files below data/ that `Published` wrote."""
+    from isda_bench.data.cifar import CIFAR10
+    from published_cifar import Published
+
+    published = Published.__new__(Published)
+    published.__dict__ |= {
+        "monkeypatch": SimpleNamespace(setattr=setattr),
+        "source": __import__("torchvision").datasets.CIFAR10,
+        "folder": Path("data/cifar-10-batches-py"),
+    }
+    published.pin()
+    CIFAR10.train_images = 5 * images
+
+
+def kill_at_operation(number: int, below: str) -> None:
+    """SIGKILL before the file system operation of that number, from 1, on what lies below a folder.
+
+    Operations are opening, making, renaming, removing and flushing. 0: kills never, and tells their number.
+    """
+    done = 0
+
+    def operation(name, path):
+        nonlocal done
+        if not Path.cwd().joinpath(path).is_relative_to(below):
+            return
+        done += 1
+        if done == number:
+            os.write(2, f"\nkilled before {name} {path}\n".encode())
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def hook(event, arguments):
+        if event in EVENTS and isinstance(arguments[0], str | bytes):
+            operation(event, os.fsdecode(arguments[0]))
+
+    flush = os.fsync
+
+    def fsync(descriptor):
+        operation("fsync", file_of(descriptor))
+        flush(descriptor)
+
+    sys.addaudithook(hook)
+    os.fsync = fsync
+    if not number:
+        import atexit
+
+        atexit.register(lambda: os.write(2, f"\noperations: {done}\n".encode()))
+
+
+def file_of(descriptor: int) -> Path:
+    """The open file."""
+    return Path(f"/proc/self/fd/{descriptor}").readlink()
+
+
+def kill_at_size(size: int) -> None:
+    """The kernel kills the process in the middle of the write that makes a file larger than that."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+    signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+
+
+def full_above_size(size: int) -> None:
+    """No file can become larger: EFBIG in the middle of a write."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+
+def nobody() -> None:
+    """Permissions bind: root's do not."""
+    os.setgroups([])
+    os.setgid(NOBODY)
+    os.setuid(NOBODY)
+    os.environ["HOME"] = "/nonexistent"
+
+
+def fail_writes(name: str, number: int = errno.ENOSPC) -> None:
+    """Flushing a file whose name contains `name` fails as on a full disk."""
+    flush = os.fsync
+
+    def fsync(descriptor):
+        if name in str(file_of(descriptor)):
+            raise OSError(number, os.strerror(number))
+        flush(descriptor)
+
+    os.fsync = fsync
+
+
+def clock_set_back(seconds: float) -> None:
+    """The clock is set back in the middle: each time it is read it is earlier."""
+    import datetime
+    import time
+
+    import isda_bench.record
+
+    real, steps = time.time, iter(range(1, 10**9))
+
+    class Clock(datetime.datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return datetime.datetime.fromtimestamp(time.time(), tz)
+
+    time.time = lambda: real() - seconds * next(steps)
+    isda_bench.record.datetime = Clock
+
+
+def without_output() -> None:
+    """Standard error is gone, as when the terminal was closed."""
+    os.close(2)
+    sys.stderr = io.TextIOWrapper(io.FileIO(os.open("/dev/full", os.O_WRONLY), "w"))

@@ -1,0 +1,147 @@
+"""Random command lines: each composes and builds, or ends with one short error that names a key."""
+
+import signal
+import sys
+from collections import Counter
+from contextlib import contextmanager
+
+import pytest
+from hydra.core.global_hydra import GlobalHydra
+from hypothesis import HealthCheck, given, settings
+from hypothesis import seed as seeded
+from hypothesis import strategies as st
+
+from isda_bench import command_line
+from isda_bench.compose import compose_run
+from isda_bench.config import CONF, check
+
+HANGS = 60  # seconds for a command line, on a busy machine
+GROUPS = {
+    path.name: sorted(file.stem for file in path.glob("*.yaml")) for path in CONF.iterdir() if path.is_dir()
+}
+SIZES = ["1000000000", "1000000000000000000000", "-1", "0", "1e308", "1e-320", ".inf", "nan", "2147483648"]
+ODD = [
+    "", "null", "true", "False", "[]", "{}", "[1,2]", "{a:1}", "'quoted'", '"x"', "a b", "${seed}", "${nope}",
+    "${oc.env:HOME}", "???", "ü", "模型", "🙂", "\u2028", "a\nb", "\x00", "\udcff", "1,2", "choice(1,2)",
+    "range(1,3)", "range(1,1000000000)", "interval(0,1)", "glob(*)", "shuffle(1,2)", "int(1)", "x" * 10_000,
+    "[" * 500, "\\", "=", "1=2", "0x10", "1_000", "01", "--cfg", "${seed", "${eval:1}",
+]  # fmt: skip
+PREFIXES = ["", "", "", "", "", "", "+", "~", "++", "~~", "@", "-"]
+
+
+def dotted(node, prefix=""):
+    """All keys that a configuration has."""
+    for name, value in node.items():
+        yield prefix + name
+        if isinstance(value, dict):
+            yield from dotted(value, f"{prefix}{name}.")
+
+
+LINES = [
+    [],
+    ["loss=isda"],
+    ["dataset=digits", "model=wrn16_8"],
+    ["model=pyramidnet110_a48", "loss=large_margin"],
+]
+KEYS = sorted(
+    {key for line in LINES for key in dotted(compose_run(line).config)} | {"hydra.job.name", "hydra"}
+)
+names = st.one_of(
+    st.sampled_from(KEYS),
+    st.sampled_from(sorted(GROUPS)),
+    st.sampled_from(KEYS).map(lambda key: key[:-1]),
+    st.sampled_from(KEYS).map(lambda key: key + ".deeper"),
+    st.sampled_from(
+        ["", "modell", "ü.ä", "a.b.c", "model@other", "_target_", "loss._target_", "/model", "hydra/launcher"]
+    ),
+    st.text(max_size=8),
+)
+values = st.one_of(
+    st.sampled_from(SIZES),
+    st.sampled_from(ODD),
+    st.integers().map(str),
+    st.floats().map(str),
+    st.text(max_size=12),
+)
+chosen = st.sampled_from(sorted(GROUPS)).flatmap(
+    lambda group: st.sampled_from(GROUPS[group]).map(lambda name: f"{group}={name}")
+)
+settings_of = st.builds(
+    lambda prefix, name, sign, value: prefix + name + sign + value,
+    st.sampled_from(PREFIXES),
+    names,
+    st.sampled_from(["=", "=", "=", "=", "=", "", ":", "=="]),
+    values,
+)
+sizes = st.builds("{}={}".format, st.sampled_from(KEYS), st.sampled_from(SIZES))
+command_lines = st.tuples(
+    st.lists(st.one_of(chosen, chosen, settings_of, sizes), min_size=1, max_size=5), st.booleans()
+).map(lambda drawn: [*(["-m"] if drawn[1] else []), *drawn[0]])
+
+
+@contextmanager
+def alarm(seconds):
+    """Raises TimeoutError where it hangs."""
+
+    def hangs(number, frame):
+        raise TimeoutError("hangs")
+
+    before = signal.signal(signal.SIGALRM, hangs)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def ends(monkeypatch, capsys, line):
+    """The exit code and the errors of a command line that trains nothing."""
+    monkeypatch.setattr(sys, "argv", ["train.py", *line])
+    GlobalHydra.instance().clear()
+    code = 0
+    with alarm(HANGS):
+        try:
+            command_line.main()
+        except SystemExit as error:
+            code = error.code or 0
+    return code, capsys.readouterr()
+
+
+def one_short_error(line, code, output):
+    """Code 2 (1: a job of a grid) with one error of at most ten lines that names what was given."""
+    errors = output.err.split("error: ")
+    multirun = "-m" in line or "sweep" in output.err or any("experiment=" in word for word in line)
+    assert code in ((1, 2) if multirun else (2,)), (line, output.err)
+    assert len(errors) == 2 or (multirun and code == 1), (line, output.err)
+    for error in errors[1:]:
+        assert len(error.splitlines()) <= 10, (line, error)
+    words = {word for text in line for word in text.lstrip("+~").partition("=")[0].split(".")}
+    assert any(word in output.err for word in words), (line, output.err)
+
+
+@pytest.mark.parametrize("examples", [20, pytest.param(2000, marks=pytest.mark.slow)])
+def test_random_command_lines(tmp_path, monkeypatch, capsys, seed, tried, examples):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(command_line.signal, "signal", lambda *_: None)
+    monkeypatch.setattr("isda_bench.run.run", lambda config: check(config.config))
+    outcomes = Counter()
+
+    @seeded(seed)
+    @settings(
+        max_examples=examples,
+        deadline=None,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(command_lines)
+    def composes_or_tells(line):
+        code, output = ends(monkeypatch, capsys, line)
+        assert "Traceback" not in output.err, (line, output.err)
+        if code:
+            one_short_error(line, code, output)
+        outcomes["one error that names the key" if code else "composes and builds"] += 1
+
+    composes_or_tells()
+    assert set(tmp_path.iterdir()) <= {tmp_path / "runs"}  # where a grid's description is written
+    tried("random command lines", outcomes.elements())

@@ -1,0 +1,145 @@
+"""The table of an experiment: its cells, what the records say of each, and what the paper does.
+
+A `Table` is a list of `Line`s. A line is one cell: runs that differ in nothing but the seed, so that runs of
+different settings never share one. Its place is `coordinates`. There is a line for every cell that the experiment
+plans, also where nothing has run yet, and one for every group of records that would belong there but for a named
+deviation (fewer epochs, a subset, another precision, another network where the table is not about networks).
+Renderers (tables.py, a report) need nothing but these objects.
+"""
+
+import math
+import statistics
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from isda_bench.coordinates import Coordinates
+
+
+@dataclass(frozen=True)
+class Published:
+    """A number of the paper.
+
+    Attributes:
+        mean: error in percent.
+        std: standard deviation over runs; None where none is printed.
+        checked: whether the number was read from the published table itself; where not, it is shown with a mark.
+    """
+
+    mean: float
+    std: float | None
+    checked: bool
+
+
+@dataclass(frozen=True)
+class Paired:
+    """ISDA against its baseline, runs that differ in the loss alone.
+
+    Attributes:
+        differences: seed -> ISDA's error less the baseline's, in points; over the common seeds.
+        p_value: Welch's two-sided t-test over all runs of both; None below two runs each or without any spread.
+    """
+
+    differences: dict[int, float]
+    p_value: float | None
+
+    @property
+    def mean(self) -> float:
+        """Mean of the differences; below 0 where ISDA is better."""
+        return statistics.fmean(self.differences.values())
+
+    @property
+    def std(self) -> float:
+        """Their standard deviation (n - 1); NaN for a single one."""
+        return std_of(list(self.differences.values()))
+
+
+@dataclass(frozen=True)
+class Line:
+    """One cell of a table.
+
+    Attributes:
+        cell: the cell's id, as in the records.
+        at: its place.
+        planned: whether it is the experiment's own cell (True), or records that deviate from one.
+        seeds: those that the experiment asks for; empty where not planned.
+        errors: seed -> error in percent of the finished runs, by the table's protocol.
+        unfinished: seeds of runs that have begun and are not finished.
+        deviations: what differs from the experiment, in words; each becomes a footnote.
+        published: the paper's number for this cell.
+        paired: against the baseline; None for what is not ISDA, or where no seed is common.
+        note: a word on the line ('chosen on validation'), or ''.
+        runs: directories of the finished runs, by seed.
+    """
+
+    cell: str
+    at: Coordinates
+    planned: bool
+    seeds: tuple[int, ...] = ()
+    errors: dict[int, float] = field(default_factory=dict)
+    unfinished: tuple[int, ...] = ()
+    deviations: tuple[str, ...] = ()
+    published: Published | None = None
+    paired: Paired | None = None
+    note: str = ""
+    runs: dict[int, Path] = field(default_factory=dict)
+
+    @property
+    def n(self) -> int:
+        """Finished runs."""
+        return len(self.errors)
+
+    @property
+    def mean(self) -> float:
+        """Mean error; NaN without a finished run."""
+        return statistics.fmean(self.errors.values()) if self.errors else math.nan
+
+    @property
+    def std(self) -> float:
+        """Standard deviation over seeds (n - 1); NaN below two runs."""
+        return std_of(list(self.errors.values()))
+
+    @property
+    def missing(self) -> tuple[int, ...]:
+        """Seeds that the experiment asks for and that have not finished."""
+        return tuple(seed for seed in self.seeds if seed not in self.errors)
+
+    @property
+    def difference(self) -> float:
+        """Ours less the published one, in points; NaN where one is not there."""
+        return self.mean - self.published.mean if self.published else math.nan
+
+
+@dataclass(frozen=True)
+class Table:
+    """What is known of an experiment.
+
+    Attributes:
+        name: the experiment's ('comparison', of which comparison_wgan.yaml is a part).
+        title: the head of its YAML.
+        protocol: which error of a run is taken: 'last_10', 'final' or 'best' (results.PROTOCOLS).
+        source: where the published numbers are printed; '' where there are none.
+        lines: the cells, planned ones in the experiment's order, each followed by its deviating ones.
+        notes: sentences that belong under the table (which settings were fixed, which chosen on validation).
+    """
+
+    name: str
+    title: str
+    protocol: str
+    source: str
+    lines: tuple[Line, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def deviations(self) -> list[str]:
+        """The footnotes, each once, in the order of the lines; the i-th has the i-th letter."""
+        return list(dict.fromkeys(text for line in self.lines for text in line.deviations))
+
+    @property
+    def has_runs(self) -> bool:
+        """Whether anything of it has finished."""
+        return any(line.errors for line in self.lines)
+
+
+def std_of(values: list[float]) -> float:
+    """Standard deviation (n - 1); NaN below two values."""
+    return statistics.stdev(values) if len(values) > 1 else math.nan

@@ -83,8 +83,8 @@ def grid(overrides: list[str]) -> list[tuple[list[str], RunConfig]]:
 class _Composer:
     """Composes the jobs of a grid. Within `hydra_context`.
 
-    Hydra sets plain values after it has composed the chosen files, and that takes a tenth of a second: jobs with
-    the same choices share it.
+    Hydra sets plain values after it has composed the chosen files, and that takes a tenth of a second: jobs
+    with the same choices share it.
     """
 
     def __init__(self) -> None:

@@ -92,6 +92,14 @@ def identity(config: dict[str, Any]) -> dict[str, Any]:
     return _identity(config, "")
 
 
+def flat(node: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Dotted key -> value."""
+    found: dict[str, Any] = {}
+    for name, value in node.items():
+        found |= flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+    return found
+
+
 def _identity(node: dict[str, Any], prefix: str) -> dict[str, Any]:
     kept: dict[str, Any] = {}
     for name, value in node.items():

@@ -19,8 +19,8 @@ class Coordinates(NamedTuple):
         model: 'resnet110'.
         augment: 'standard'.
         train_size: images to train on; None: all that are not held out.
-        method: what the comparison calls a method: 'focal', 'isda (strength=0.25)', 'isda + dropout' (where the
-            network has none by itself), 'wgan'.
+        method: what the comparison calls a method: 'focal', 'isda (strength=0.25)', 'wgan', 'isda + dropout'
+            (where the network has none by itself).
         split: what the error is measured on, 'test' or 'validation'.
     """
 

@@ -1,10 +1,11 @@
 """The table of an experiment: its cells, what the records say of each, and what the paper does.
 
 A `Table` is a list of `Line`s. A line is one cell: runs that differ in nothing but the seed, so that runs of
-different settings never share one. Its place is `coordinates`. There is a line for every cell that the experiment
-plans, also where nothing has run yet, and one for every group of records that would belong there but for a named
-deviation (fewer epochs, a subset, another precision, another network where the table is not about networks).
-Renderers (tables.py, a report) need nothing but these objects.
+different settings never share one; its place are its `Coordinates`. There is a line for every cell that the
+experiment plans, also where nothing has run yet, and after those one for every group of records that would
+belong there but for named deviations (fewer epochs, a subset, another precision, another network where the
+table is not about networks). Renderers (tables.py, a report) need nothing but these objects;
+`aggregate.experiment_table(name, records, unfinished)` makes them and `experiments.table_names()` lists them.
 """
 
 import math
@@ -22,7 +23,7 @@ class Published:
     Attributes:
         mean: error in percent.
         std: standard deviation over runs; None where none is printed.
-        checked: whether the number was read from the published table itself; where not, it is shown with a mark.
+        checked: whether it was read from the published table itself; where not, it is shown with a mark.
     """
 
     mean: float
@@ -36,7 +37,7 @@ class Paired:
 
     Attributes:
         differences: seed -> ISDA's error less the baseline's, in points; over the common seeds.
-        p_value: Welch's two-sided t-test over all runs of both; None below two runs each or without any spread.
+        p_value: Welch's two-sided t-test over all runs of both; None below two runs each or without spread.
     """
 
     differences: dict[int, float]
@@ -64,7 +65,7 @@ class Line:
         seeds: those that the experiment asks for; empty where not planned.
         errors: seed -> error in percent of the finished runs, by the table's protocol.
         unfinished: seeds of runs that have begun and are not finished.
-        deviations: what differs from the experiment, in words; each becomes a footnote.
+        deviations: what differs from the experiment, in words; together they are the line's footnote.
         published: the paper's number for this cell.
         paired: against the baseline; None for what is not ISDA, or where no seed is common.
         note: a word on the line ('chosen on validation'), or ''.
@@ -104,6 +105,11 @@ class Line:
         return tuple(seed for seed in self.seeds if seed not in self.errors)
 
     @property
+    def footnote(self) -> str:
+        """The deviations as one text."""
+        return "; ".join(self.deviations)
+
+    @property
     def difference(self) -> float:
         """Ours less the published one, in points; NaN where one is not there."""
         return self.mean - self.published.mean if self.published else math.nan
@@ -118,7 +124,7 @@ class Table:
         title: the head of its YAML.
         protocol: which error of a run is taken: 'last_10', 'final' or 'best' (results.PROTOCOLS).
         source: where the published numbers are printed; '' where there are none.
-        lines: the cells, planned ones in the experiment's order, each followed by its deviating ones.
+        lines: the planned cells in the experiment's order, then the deviating ones.
         notes: sentences that belong under the table (which settings were fixed, which chosen on validation).
     """
 
@@ -130,14 +136,30 @@ class Table:
     notes: tuple[str, ...] = ()
 
     @property
-    def deviations(self) -> list[str]:
-        """The footnotes, each once, in the order of the lines; the i-th has the i-th letter."""
-        return list(dict.fromkeys(text for line in self.lines for text in line.deviations))
+    def footnotes(self) -> dict[str, str]:
+        """Mark ('a', 'b', ...) -> deviations of the lines that carry it."""
+        texts = dict.fromkeys(line.footnote for line in self.lines if line.deviations)
+        return {_mark(i): text for i, text in enumerate(texts)}
+
+    def mark(self, line: Line) -> str:
+        """The mark of the line's footnote; '' where it has none."""
+        return next((mark for mark, text in self.footnotes.items() if text == line.footnote), "")
+
+    @property
+    def split(self) -> str:
+        """What the errors are measured on: 'test' or 'validation'."""
+        return self.lines[0].at.split
 
     @property
     def has_runs(self) -> bool:
         """Whether anything of it has finished."""
         return any(line.errors for line in self.lines)
+
+
+def _mark(index: int) -> str:
+    """'a' to 'z', 'aa', 'ab', ..."""
+    head, last = divmod(index, 26)
+    return (_mark(head - 1) if head else "") + chr(ord("a") + last)
 
 
 def std_of(values: list[float]) -> float:

@@ -3,14 +3,15 @@
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
 from isda_bench.atomic import write_atomically
+from isda_bench.config import RunConfig, flat
 from isda_bench.errors import UserError
 from isda_bench.record import METRICS, RECORD, metrics_content, read_record
-from isda_bench.sealed import write_sealed
+from isda_bench.sealed import read_sealed, write_sealed
 
 PROTOCOLS = {"last_10": "mean of the last 10 epochs", "final": "last epoch", "best": "best epoch"}
 
@@ -32,6 +33,29 @@ def read_records(roots: Iterable[Path]) -> pd.DataFrame:
     return pd.DataFrame(list(rows.values()), columns=_COLUMNS)
 
 
+class UnfinishedRun(NamedTuple):
+    """A run that has begun: its id, cell and seed, and the epochs behind it."""
+
+    run_id: str
+    cell: str
+    seed: int
+    epochs: int
+
+
+def unfinished_runs(roots: Iterable[Path]) -> list[UnfinishedRun]:
+    """The runs below `roots` that have a configuration and no record.
+
+    Raises:
+        UserError: a configuration is damaged.
+    """
+    return [
+        _unfinished(path)
+        for root in roots
+        for path in sorted(root.glob("*/run.json"))
+        if not path.with_name("record.json").exists()
+    ]
+
+
 def cell_statistics(records: pd.DataFrame, protocol: str = "last_10") -> pd.DataFrame:
     """Number of runs, mean and standard deviation (n - 1) of each cell's error, in the records' order.
 
@@ -47,7 +71,7 @@ def with_variants(records: pd.DataFrame) -> pd.DataFrame:
 
     'loss.strength=0.25, dataset.train_size=1000', or empty where nothing else is like it.
     """
-    settings = records["record"].map(lambda record: _flat(record["identity"]))
+    settings = records["record"].map(lambda record: flat(record["identity"]))
     variants = pd.Series("", index=records.index, dtype=object)
     for _, alike in records.groupby(["dataset", "model", "loss"], sort=False):
         chosen = settings[alike.index]
@@ -107,8 +131,13 @@ def _row(record: dict[str, Any], directory: Path) -> dict[str, Any]:
     return parts | same | errors | {"seed": record["config"]["seed"], "path": directory, "record": record}
 
 
-def _flat(node: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in node.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
-    return flat
+def _unfinished(path: Path) -> UnfinishedRun:
+    content = read_sealed(path)
+    try:
+        run = RunConfig(content["config"], content["names"])
+        seed = run.config["seed"]
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{path}: damaged: lacks {error}") from error
+    metrics = path.with_name("metrics.jsonl")
+    epochs = len(metrics.read_text().splitlines()) if metrics.exists() else 0
+    return UnfinishedRun(run.run_id, run.cell, seed, epochs)

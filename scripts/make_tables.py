@@ -1,22 +1,26 @@
-"""Prints and writes the tables and curves of finished runs.
+"""Prints and writes the tables of finished runs, beside the published ones, and checks the paper's claims.
 
-python scripts/make_tables.py                               all runs under runs/ and results/records/
-python scripts/make_tables.py experiment=demo out=runs/demo the runs of one experiment
-python scripts/make_tables.py records=results/records       the runs of one place
+python scripts/make_tables.py                               every experiment, the claims, a list of all runs
+python scripts/make_tables.py experiment=demo out=runs/demo the table of one experiment
+python scripts/make_tables.py records=results/records       with finished runs of another place
+python scripts/make_tables.py protocol=final                another error: last_10 (the paper's), final, best
 """
 
-import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
+import pandas as pd
 from pydantic import Field
 
-from isda_bench.compose import cells
-from isda_bench.errors import UserError
+from isda_bench.aggregate import experiment_table
+from isda_bench.atomic import write_atomically
+from isda_bench.claims import check_claims, markdown_claims
+from isda_bench.experiment_table import Table
+from isda_bench.experiments import table_names, table_of
 from isda_bench.figures import error_curves
 from isda_bench.options import Options, main
-from isda_bench.results import read_records
-from isda_bench.tables import markdown_table
+from isda_bench.results import read_records, unfinished_runs
+from isda_bench.tables import csv_table, latex, markdown, markdown_table
 
 
 class TableOptions(Options):
@@ -25,27 +29,56 @@ class TableOptions(Options):
     experiment: str | None = None
     runs_dir: str = "runs"
     records: str = "results/records"
+    protocol: Literal["last_10", "final", "best"] = "last_10"
     out: Annotated[str, Field(min_length=1)] = "results/tables"
 
 
 def make_tables(options: TableOptions) -> None:
-    """Writes <out>/<experiment or all>.md and the curves beside it."""
-    records = read_records([Path(options.runs_dir), Path(options.records)])
-    name = options.experiment or "all"
+    """Writes <out>/<experiment>.md, .tex and .csv; for all experiments claims.md and all.md too."""
+    if options.experiment is not None:
+        table_of(options.experiment)  # a wrong name is told before anything is read
+    places = [Path(options.runs_dir), Path(options.records)]
+    records, unfinished = read_records(places), unfinished_runs(places)
+    tables = {}
+    for name in [options.experiment] if options.experiment else table_names():
+        tables[name] = experiment_table(name, records, unfinished, options.protocol)
+        _report(tables[name], in_full=tables[name].has_runs or options.experiment is not None)
+        _write_table(tables[name], Path(options.out))
     if options.experiment:
-        wanted = [cell.run_id for cell in cells([f"experiment={options.experiment}"])]
-        records = records[records["run_id"].isin(wanted)]
-        print(f"{len(records)} of {len(wanted)} runs of experiment={name} are finished", file=sys.stderr)
-    if records.empty:
-        raise UserError(f"no finished runs in {options.runs_dir} or {options.records}")
-    out = Path(options.out)
-    out.mkdir(parents=True, exist_ok=True)
-    table = markdown_table(records)
-    path = out / f"{name}.md"
-    path.write_text(table)
-    written = [path, *error_curves(records, out / f"{name}_curves.svg")]
-    print(table)
-    print("written:", *written)
+        cells = [line.cell for line in tables[options.experiment].lines]
+        _draw(records[records["cell"].isin(cells)], Path(options.out) / options.experiment)
+        return
+    claims = markdown_claims(check_claims(tables, records))
+    print(f"The paper's claims\n\n{claims}")
+    _write(Path(options.out) / "claims.md", claims)
+    if not records.empty:
+        _write(Path(options.out) / "all.md", markdown_table(records, options.protocol))
+        _draw(records, Path(options.out) / "all")
+
+
+def _report(table: Table, in_full: bool) -> None:
+    wanted = sum(len(line.seeds) for line in table.lines)
+    finished = wanted - sum(len(line.missing) for line in table.lines)
+    print(f"experiment={table.name}: {finished} of {wanted} runs are finished\n")
+    if in_full:
+        print(markdown(table))
+
+
+def _write_table(table: Table, out: Path) -> None:
+    _write(out / f"{table.name}.md", markdown(table))
+    _write(out / f"{table.name}.tex", latex(table))
+    _write(out / f"{table.name}.csv", csv_table(table))
+
+
+def _draw(records: pd.DataFrame, path: Path) -> None:
+    if not records.empty:
+        print("written:", *error_curves(records, path.with_name(f"{path.name}_curves.svg")))
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, text.encode())
+    print("written:", path)
 
 
 if __name__ == "__main__":

@@ -18,9 +18,11 @@ from isda_bench.experiment_table import Line, Paired, Table
 from isda_bench.experiments import Planned, parts, planned, table_of, title
 from isda_bench.published import has_fixed_networks, published, source
 from isda_bench.results import UnfinishedRun
-from isda_bench.selection import Contest, contests, with_settings
+from isda_bench.selection import CHOSEN, Contest, contests, with_settings
 
 BASELINE = "cross_entropy"
+RANKS = {BASELINE: 0, "isda": 2}
+"""Of the losses in a table; any other is 1."""
 
 
 @dataclass
@@ -72,10 +74,11 @@ def experiment_table(
     plan = _with_choices(own, selections)
     name = table_of(experiment)
     entries = [_planned_entry(name, cell, groups, begun) for cell in plan]
-    entries += _deviating_entries(name, plan, groups)
+    entries = _in_reading_order(entries) + _deviating_entries(name, plan, groups)
     baselines = {entry.all_but_loss: entry.line for entry in entries if entry.loss == BASELINE}
     lines = [_with_baseline(entry, baselines.get(entry.all_but_loss)) for entry in entries]
-    return Table(experiment, title(experiment), protocol, source(name), tuple(lines), _notes(own, selections))
+    notes = _notes(own, selections)
+    return Table(experiment, title(experiment), protocol, source(name), tuple(lines), notes)
 
 
 def grouped(records: pd.DataFrame, protocol: str) -> dict[str, Group]:
@@ -100,12 +103,11 @@ def _with_choices(plan: list[Planned], selections: list[Contest]) -> list[Planne
         decided = [contest for contest in selections if contest.winner and contest.is_about(cell)]
         cells.append(cell)
         for contest in decided:
-            told = "chosen on validation"
             if contest.values(cell.config) == contest.chosen:
-                cells[-1] = replace(cell, note=told)
+                cells[-1] = replace(cell, note=CHOSEN)
             else:
                 cells[-1] = replace(cell, note="fixed; validation chose other settings")
-                cells.append(with_settings(cell, contest.chosen, told))
+                cells.append(with_settings(cell, contest.chosen, CHOSEN))
     return _distinct(cells)
 
 
@@ -148,9 +150,21 @@ def _deviating_entries(table: str, plan: list[Planned], groups: dict[str, Group]
             runs=group.runs,
         )
         entry = _Entry(line, group.record["names"]["loss"], _all_but_loss(group.record["identity"]))
-        order = (at.dataset, at.model, at.train_size or 0, match.deviations, match.place)
-        found.append((order, entry))
-    return [entry for _, entry in sorted(found, key=lambda item: item[0])]
+        found.append((match.deviations, match.place, entry))
+    return _in_reading_order([entry for _, _, entry in sorted(found, key=lambda item: item[:2])])
+
+
+def _in_reading_order(entries: list[_Entry]) -> list[_Entry]:
+    """Networks, data sets, ... as they first come; of each the baseline first and ISDA last."""
+    firsts: tuple[dict[Any, int], ...] = ({}, {}, {}, {})
+    keys = []
+    for entry in entries:
+        at = entry.line.at
+        place = (at.model, at.dataset, at.augment, at.train_size)
+        ranks = [first.setdefault(name, len(first)) for first, name in zip(firsts, place, strict=True)]
+        keys.append((*ranks, entry.line.footnote, RANKS.get(entry.loss, 1)))
+    order = sorted(range(len(entries)), key=lambda i: keys[i])
+    return [entries[i] for i in order]
 
 
 def _with_baseline(entry: _Entry, baseline: Line | None) -> Line:

@@ -36,6 +36,8 @@ def main() -> None:
     try:
         if _trains(arguments) or arguments.cfg:
             _check(arguments)
+        if _trains(arguments) and not arguments.cfg and _plans(arguments.overrides):
+            return
         hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(_job)()
     except ConfigError as error:
         _exit(2, error)
@@ -84,6 +86,21 @@ def _check(arguments: Any) -> None:
     problems = command_line_problems(arguments.overrides, arguments.multirun, check_values=not arguments.cfg)
     if problems:
         raise ConfigError(problems)
+
+
+def _plans(overrides: list[str]) -> bool:
+    """Prints the plan if that is what the command line asks for."""
+    if not any(override.startswith("plan=") for override in overrides):
+        return False
+    from isda_bench.compose import cells
+
+    jobs = cells(overrides)
+    if not any(job.settings.plan for job in jobs):
+        return False
+    from isda_bench.plan import plan  # imports torch
+
+    print(plan(jobs))
+    return True
 
 
 def _flags_first(arguments: list[str]) -> list[str]:

@@ -13,10 +13,10 @@ from isda_bench.settings import COMPONENTS, Settings, setting_problems
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 
-NOT_IN_IDENTITY = ("device", "runs_dir", "logger", "checkpoint", "dataset.root", "dataset.download")
+NOT_IN_IDENTITY = ("device", "runs_dir", "logger", "checkpoint", "dataset.root", "dataset.download", "plan")
 """Keys that do not change a run's result."""
 
-ADDED_LATER: dict[str, Any] = {"loss.rank": None}
+ADDED_LATER: dict[str, Any] = {"loss.rank": None, "plan": False}
 """Dotted key -> default of every key (a whole section, if that is new) that the configuration did not have at
 first: append only.
 

@@ -11,7 +11,7 @@ from isda_bench.errors import ConfigError
 from isda_bench.experiments import Planned
 
 COMPONENTS = ("dataset", "model", "loss", "augment", "generator")
-"""Sections in which a difference makes another cell; elsewhere (schedule, precision, ...) it is a deviation."""
+"""Sections where a difference makes another cell; elsewhere (schedule, precision, ...) it is a deviation."""
 
 
 class Match(NamedTuple):

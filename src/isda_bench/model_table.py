@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import torch
 from hydra.utils import instantiate
-from torch.utils.flop_counter import FlopCounterMode
 
 from isda_bench.compose import compose_run
 from isda_bench.config import CONF
 from isda_bench.models.base import Classifier
+from isda_bench.rates import training_flops
 
 PUBLISHED = {
     "resnet32": 0.5,
@@ -90,17 +90,14 @@ def measure(name: str) -> Row:
     classes, side, images = (1000, 224, 1_281_167) if family == "imagenet" else (10, 32, 50_000)
     with torch.device("meta"):
         model: Classifier = instantiate(settings.model, num_classes=classes)
-        batch = torch.empty(1, 3, side, side)
-    with FlopCounterMode(display=False) as counter:
-        model(batch)
-    flops = counter.get_total_flops()
+    flops = training_flops(settings.model, classes, in_channels=3, side=side)
     return Row(
         name=name,
         family=family,
         parameters=sum(p.numel() for p in model.parameters()),
         feature_dim=model.feature_dim,
-        multiply_adds=flops // 2,
-        training_flops=3 * flops,
+        multiply_adds=flops // 6,
+        training_flops=flops,
         epochs=settings.schedule.epochs,
         images=images,
     )

@@ -1,8 +1,8 @@
 """Selection: which settings the held-out images chose. The test set has no say in it.
 
 The experiments whose cells are evaluated on held-out images (`strength_selection`, `baseline_selection`) try
-settings of a loss or a generator for a data set and a network. The choice is the lowest mean error, and counts
-only when every candidate has all the runs that its experiment asks for.
+settings of a loss or a generator for a data set and a network. The choice is the lowest mean error; there is
+none before every candidate has all the runs that its experiment asks for.
 """
 
 from copy import deepcopy
@@ -16,6 +16,7 @@ from isda_bench.coordinates import Coordinates
 from isda_bench.experiments import Planned, parts, planned
 
 EXPERIMENTS = ("strength_selection", "baseline_selection")
+CHOSEN = "chosen on validation"
 
 
 @dataclass(frozen=True)

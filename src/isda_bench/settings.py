@@ -33,6 +33,7 @@ class Settings(_Section):
     device: str
     precision: Literal["fp32", "tf32", "bf16"]
     runs_dir: Annotated[str, Field(min_length=1)]
+    plan: bool
     evaluate: Every
     checkpoint: Every
     schedule: Schedule

@@ -89,8 +89,8 @@ class _Composer:
     """Composes the jobs of a grid. Within `hydra_context`.
 
     Hydra takes a tenth of a second for each. But it sets plain values last of all, and a component's file
-    that has no defaults list is its whole section, unless another file touches that: jobs that differ in these
-    alone are composed once. `grid` composes the last job in full to see that this is so.
+    that has no defaults list is its whole section, unless another file touches that: jobs that differ in
+    these alone are composed once. `grid` composes the last job in full to see that this is so.
     """
 
     def __init__(self) -> None:

@@ -5,10 +5,13 @@ import re
 
 import pytest
 
+from isda_bench.aggregate import experiment_table
+from isda_bench.claims import check_claims, markdown_claims
 from isda_bench.compose import cells
 from isda_bench.config import RunConfig
+from isda_bench.experiments import table_names
 from isda_bench.results import read_records
-from isda_bench.tables import markdown_table
+from isda_bench.tables import csv_table, latex, markdown, markdown_table
 from tiny import REPOSITORY
 
 RESULTS = REPOSITORY / "results"
@@ -34,12 +37,22 @@ def test_todays_configuration_names_the_committed_runs(command):
     assert ids and ids <= {path.parent.name for path in RECORDS}
 
 
-@pytest.mark.parametrize("name", ["demo", "all"])
-def test_committed_tables_are_those_of_the_records(name):
-    records = read_records([RESULTS / "records"])
-    if name == "demo":
-        records = records[records["run_id"].isin([cell.run_id for cell in cells(["experiment=demo"])])]
-    assert (RESULTS / "tables" / f"{name}.md").read_text() == markdown_table(records)
+@pytest.fixture(scope="module")
+def records():
+    return read_records([RESULTS / "records"])
+
+
+@pytest.mark.parametrize("name", table_names())
+def test_committed_tables_are_those_of_the_records(records, name):
+    table = experiment_table(name, records)
+    for ending, render in (("md", markdown), ("tex", latex), ("csv", csv_table)):
+        assert (RESULTS / "tables" / f"{name}.{ending}").read_text() == render(table)
+
+
+def test_committed_lists_are_those_of_the_records(records):
+    assert (RESULTS / "tables" / "all.md").read_text() == markdown_table(records)
+    tables = {name: experiment_table(name, records) for name in table_names()}
+    assert (RESULTS / "tables" / "claims.md").read_text() == markdown_claims(check_claims(tables, records))
 
 
 def test_the_readme_shows_the_committed_demo():

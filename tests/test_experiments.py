@@ -1,0 +1,130 @@
+"""The experiments' files: what belongs together, and that every part of every cell can be built."""
+
+import json
+
+import pytest
+import torch
+
+from isda_bench.build import _build
+from isda_bench.compose import compose_run, grid
+from isda_bench.config import settings_of
+from isda_bench.data.base import DataSet
+from isda_bench.errors import ConfigError
+from isda_bench.experiments import experiment_names, parts, planned, table_names, table_of, title
+from isda_bench.losses.base import Loss
+from isda_bench.models.base import Classifier
+
+TABLES = [
+    "ablation",
+    "baseline_selection",
+    "comparison",
+    "demo",
+    "imagenet",
+    "journal_table_2",
+    "journal_table_4",
+    "small_data",
+    "strength_selection",
+]
+
+
+def test_parts_belong_to_their_table():
+    assert table_names() == TABLES
+    assert parts("ablation") == ["ablation", "ablation_basic", "ablation_constant"]
+    assert table_of("comparison_disturb_label_wrn") == "comparison"
+    assert title("demo").startswith("The main job in small")
+    with pytest.raises(ConfigError, match="did you mean journal_table_2"):
+        table_of("jurnal_table_2")
+
+
+SIZES = {
+    "ablation": (12, 3),
+    "baseline_selection": (60, 1),
+    "comparison": (36 + 4 + 4 + 2, 3),
+    "demo": (2, 3),
+    "imagenet": (14, 1),
+    "journal_table_2": (36, 5),
+    "journal_table_4": (36, 5),
+    "small_data": (12, 3),
+    "strength_selection": (20, 3),
+}
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_every_experiment_composes(table):
+    cells = cells_of(table)
+    assert (len({cell.config.cell for cell in cells}), len(cells[0].seeds)) == SIZES[table]
+    assert len({cell.at for cell in cells}) == len(cells)  # the table's words tell them apart
+
+
+def test_every_distinct_part_builds():
+    cells = [cell.config for name in experiment_names() for cell in planned(name)]
+    built = {}
+
+    def build(section, contract, node, **given):
+        key = json.dumps([section, node, given], sort_keys=True)
+        if key not in built:
+            with torch.device("meta"):
+                built[key] = _build(section, contract, node, **given)
+            assert not built[key].problems
+        return built[key].built
+
+    for config in cells:
+        settings = settings_of(config.config)
+        dataset = build("dataset", DataSet, settings.dataset)
+        classes = dataset.num_classes
+        given = {"num_classes": classes, "in_channels": dataset.in_channels}
+        model = build("model", Classifier, settings.model, **given)
+        build("loss", Loss, settings.loss, num_classes=classes, feature_dim=model.feature_dim)
+        build("augment", object, settings.augment)
+        if settings.generator:
+            build("generator", object, settings.generator)
+    assert len(built) > 100
+
+
+@pytest.mark.parametrize("name", ["demo", "ablation", "small_data", "strength_selection"])
+def test_a_grid_is_what_its_jobs_compose_to(name):
+    """Jobs share compositions; data set, loss and values are exchanged as Hydra would."""
+    jobs = grid([f"experiment={name}"])
+    for job, config in (jobs[0], jobs[len(jobs) // 2]):
+        assert config == compose_run(job)
+
+
+def test_a_section_that_the_experiment_touches_is_composed():
+    """The experiment's validation images stay when the grid goes to the next data set."""
+    configs = [config for _, config in grid(["experiment=strength_selection", "seed=0"])]
+    assert {config.names["dataset"] for config in configs} == {"cifar10", "cifar100"}
+    assert {config.config["dataset"]["val_size"] for config in configs} == {5000}
+
+
+def test_the_command_line_narrows_an_experiment():
+    (config,) = (
+        config
+        for _, config in grid(["experiment=small_data", "loss=isda", "dataset.train_size=1000", "seed=2"])
+    )
+    assert (config.config["seed"], config.names["loss"]) == (2, "isda")
+
+
+def cells_of(table):
+    return [cell for part in parts(table) for cell in planned(part)]
+
+
+def test_disturb_label_takes_the_supplements_rates():
+    cells = [cell for cell in cells_of("comparison") if cell.config.names["loss"] == "disturb_label"]
+    assert {(cell.at.model, cell.at.dataset): cell.config.config["loss"]["rate"] for cell in cells} == {
+        ("resnet110", "cifar10"): 0.05,
+        ("resnet110", "cifar100"): 0.1,
+        ("wrn28_10", "cifar10"): 0.05,
+        ("wrn28_10", "cifar100"): 0.05,
+    }
+
+
+def test_imagenet_takes_the_diagonal_and_its_strengths():
+    cells = [cell for cell in cells_of("imagenet") if cell.config.names["loss"] == "isda"]
+    assert {cell.config.config["loss"]["covariance"] for cell in cells} == {"diagonal"}
+    strengths = {cell.at.model: cell.config.config["loss"]["strength"] for cell in cells}
+    assert {model for model, strength in strengths.items() if strength == 1} == {"densenet121", "densenet265"}
+    assert sorted(strengths.values()) == [1, 1, 7.5, 7.5, 7.5, 7.5, 7.5]
+
+
+def test_wgan_is_for_cifar10_only():
+    assert {cell.at.dataset for cell in cells_of("comparison") if cell.at.method == "wgan"} == {"cifar10"}

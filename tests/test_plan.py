@@ -1,0 +1,66 @@
+"""`plan=true`: what is done, what is missing, how long it takes; nothing is started or written."""
+
+import json
+import sys
+
+import pytest
+
+from isda_bench import command_line, plan
+from isda_bench.compose import cells, compose_run
+from isda_bench.config import identity
+from isda_bench.rates import ASSUMED_FLOPS, Rates
+from made_runs import changed, write_run
+from tiny import REPOSITORY
+
+
+@pytest.fixture(autouse=True)
+def nothing_committed(monkeypatch, tmp_path):
+    monkeypatch.setattr(plan, "RESULTS", tmp_path / "results")
+
+
+def demo_runs(root):
+    return [changed(config, runs_dir=str(root)) for config in cells(["experiment=demo"])]
+
+
+def test_plan_to_the_character(tmp_path):
+    jobs = demo_runs(tmp_path)
+    write_run(tmp_path, jobs[0], 3.0, rate=100.0)
+    write_run(tmp_path, jobs[1], None, epochs=15)
+    # 60 epochs of 200 images at 100 a second: 120 s a run, 90 s after 15 epochs
+    assert plan.plan(jobs) + "\n" == (REPOSITORY / "tests" / "golden" / "plan.md").read_text()
+
+
+def test_nothing_is_started_or_written(tmp_path, monkeypatch, capsys):
+    runs = tmp_path / "runs"
+    arguments = ["train.py", "experiment=demo", "seed=0", "plan=true", f"runs_dir={runs}"]
+    monkeypatch.setattr(sys, "argv", arguments)
+    monkeypatch.setattr(command_line.signal, "signal", lambda *_: None)
+    command_line.main()
+    assert "2 runs: 0 done, 0 unfinished, 2 missing" in capsys.readouterr().out
+    assert not runs.exists()
+
+
+def test_a_plan_is_no_other_run():
+    asked = compose_run(["plan=true"])
+    assert asked.settings.plan and identity(asked.config) == identity(compose_run([]).config)
+
+
+def test_measured_rates_come_before_flops(tmp_path):
+    config = compose_run(["model=resnet32"])
+    record = json.loads((write_run(tmp_path, config, 7.0, rate=5000.0) / "record.json").read_text())
+    benchmark = {
+        "device": {"type": "cuda", "name": "GPU B"},
+        "rows": {"step": [{"network": "resnet110", "images_per_second": 2000.0}]},
+    }
+    on_cpu = record | {"device": {"type": "cpu", "name": "CPU"}, "images_per_second": 1.0}
+    rates = Rates([record, on_cpu], [benchmark])
+    assert rates.of("resnet32", "cifar10", "fp32", 10**9) == (5000.0, "records", "GPU")
+    assert rates.of("resnet110", "cifar10", "fp32", 10**9) == (2000.0, "benchmark", "GPU B")
+    assert rates.of("resnet32", "cifar10", "bf16", 10**9)[:2] == (ASSUMED_FLOPS / 10**9, "FLOPs")
+
+
+def test_hours_of_a_whole_training():
+    run = plan.planned_run(compose_run(["model=resnet32"]), Rates([], []))
+    flops = 3 * 2 * 69.1e6 * 50_000 * 160  # 69.1 M multiply-adds an image, as results/models.md says
+    assert run.hours == pytest.approx(flops / ASSUMED_FLOPS / 3600, rel=0.01)
+    assert (run.state, run.rate.source) == ("missing", "FLOPs")

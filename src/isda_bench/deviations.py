@@ -5,7 +5,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from isda_bench.compose import compose_run
-from isda_bench.config import CONF, RunConfig, flat, identity
+from isda_bench.config import CONF, flat, identity
 from isda_bench.coordinates import Coordinates
 from isda_bench.errors import ConfigError
 from isda_bench.experiments import Planned
@@ -54,13 +54,13 @@ class Matcher:
 
     def _deviations(self, cell: Planned, at: Coordinates, record: dict[str, Any]) -> tuple[str, ...] | None:
         told = []
-        reference: RunConfig | None = cell.config
+        reference: dict[str, Any] | None = cell.settings
         if cell.at.model != at.model:
             told.append(f"another network, {at.model}")
             reference = _with_model(cell.job, record["names"]["model"])
         if reference is None:
             return None
-        for key, (ours, theirs) in _differences(record["identity"], identity(reference.config)).items():
+        for key, (ours, theirs) in _differences(flat(record["identity"]), reference).items():
             if key == "dataset.train_size":
                 told.append(_subset(ours, theirs))
             elif key.partition(".")[0] in COMPONENTS:
@@ -75,20 +75,21 @@ def _kind(at: Coordinates) -> tuple[str, ...]:
 
 
 @cache
-def _with_model(job: tuple[str, ...], model: str) -> RunConfig | None:
-    """What the job would be with another network, which brings its own schedule."""
+def _with_model(job: tuple[str, ...], model: str) -> dict[str, Any] | None:
+    """The settings that the job would have with another network, which brings its own schedule."""
     if not (CONF / "model" / f"{model}.yaml").exists():
         return None
     try:
-        return compose_run([*(line for line in job if not line.startswith("model=")), f"model={model}"])
+        run = compose_run([*(line for line in job if not line.startswith("model=")), f"model={model}"])
     except ConfigError:
         return None
+    return flat(identity(run.config))
 
 
 def _differences(ours: dict[str, Any], theirs: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
-    a, b = flat(ours), flat(theirs)
-    keys = dict.fromkeys([*a, *b])
-    return {key: (a.get(key), b.get(key)) for key in keys if key != "seed" and a.get(key) != b.get(key)}
+    keys = dict.fromkeys([*ours, *theirs])
+    both = {key: (ours.get(key), theirs.get(key)) for key in keys if key != "seed"}
+    return {key: (mine, its) for key, (mine, its) in both.items() if mine != its}
 
 
 def _subset(ours: int | None, theirs: int | None) -> str:

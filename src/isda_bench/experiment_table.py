@@ -11,6 +11,7 @@ table is not about networks). Renderers (tables.py, a report) need nothing but t
 import math
 import statistics
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from isda_bench.coordinates import Coordinates
@@ -138,12 +139,16 @@ class Table:
     @property
     def footnotes(self) -> dict[str, str]:
         """Mark ('a', 'b', ...) -> deviations of the lines that carry it."""
-        texts = dict.fromkeys(line.footnote for line in self.lines if line.deviations)
-        return {_mark(i): text for i, text in enumerate(texts)}
+        return {mark: text for text, mark in self._marks.items()}
 
     def mark(self, line: Line) -> str:
         """The mark of the line's footnote; '' where it has none."""
-        return next((mark for mark, text in self.footnotes.items() if text == line.footnote), "")
+        return self._marks.get(line.footnote, "")
+
+    @cached_property
+    def _marks(self) -> dict[str, str]:
+        texts = dict.fromkeys(line.footnote for line in self.lines if line.deviations)
+        return {text: _mark(i) for i, text in enumerate(texts)}
 
     @property
     def split(self) -> str:

@@ -5,13 +5,14 @@ beside it.
 """
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
+from typing import Any
 
 from omegaconf import OmegaConf
 
 from isda_bench.compose import compose_lines, grid, hydra_context, parse, sweep_of, without_hydra
-from isda_bench.config import CONF, RunConfig
+from isda_bench.config import CONF, RunConfig, flat, identity
 from isda_bench.coordinates import Coordinates, coordinates
 from isda_bench.errors import ConfigError
 from isda_bench.settings import did_you_mean
@@ -33,7 +34,12 @@ class Planned:
     job: tuple[str, ...]
     note: str = ""
 
-    @property
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """Dotted key -> value of all that decides its results."""
+        return flat(identity(self.config.config))
+
+    @cached_property
     def at(self) -> Coordinates:
         """Its place."""
         return coordinates(self.config.names, self.config.config)

@@ -11,7 +11,7 @@ from functools import cache
 from statistics import fmean
 from typing import Any
 
-from isda_bench.config import RunConfig, flat, identity
+from isda_bench.config import RunConfig, flat
 from isda_bench.coordinates import Coordinates
 from isda_bench.experiments import Planned, parts, planned
 
@@ -49,8 +49,9 @@ class Contest:
 
     def is_about(self, cell: Planned) -> bool:
         """Whether this chooses for `cell`: it differs in the keys and the held-out images alone."""
-        mine, its = (_without(c.config, {*self.keys, "dataset.val_size"}) for c in (self.cells[0], cell))
-        return mine == its
+        mine, its = self.cells[0].settings, cell.settings
+        ignored = {*self.keys, "dataset.val_size", "seed"}
+        return all(mine.get(key) == its.get(key) for key in (mine.keys() | its.keys()) - ignored)
 
     def is_tried_by(self, plan: list[Planned]) -> bool:
         """Whether its candidates are cells of `plan`."""
@@ -106,10 +107,5 @@ def _component(cell: Planned) -> tuple[str, str]:
 
 
 def _differing_keys(cells: list[Planned]) -> tuple[str, ...]:
-    settings = [flat(identity(cell.config.config)) for cell in cells]
+    settings = [cell.settings for cell in cells]
     return tuple(key for key in settings[0] if any(s.get(key) != settings[0][key] for s in settings))
-
-
-def _without(config: RunConfig, keys: set[str]) -> dict[str, Any]:
-    settings = flat(identity(config.config))
-    return {key: value for key, value in settings.items() if key not in keys and key != "seed"}

@@ -12,7 +12,7 @@ from hydra.utils import instantiate
 from torch.utils.flop_counter import FlopCounterMode
 
 from isda_bench.models.base import Classifier
-from isda_bench.record import read_json
+from isda_bench.sealed import read_sealed
 
 ASSUMED_FLOPS = 10e12
 """A second on one GPU, where nothing was measured: what convolutions of this size sustain in single precision
@@ -71,7 +71,7 @@ def read_benchmarks(folder: Path) -> list[dict[str, Any]]:
     Raises:
         UserError: one is damaged.
     """
-    return [read_json(path) for path in sorted(folder.glob("*.json"))]
+    return [read_sealed(path) for path in sorted(folder.glob("*.json"))]
 
 
 def training_flops(model: dict[str, Any], num_classes: int, in_channels: int, side: int) -> int:

@@ -30,6 +30,9 @@ NAMES = {
     "dataset": "digits cifar10 cifar100",
     "augment": "none standard cutout autoaugment randaugment",
     "logger": "none wandb",
+    "generator": "none wgan cgan acgan infogan",
+    "method": """basic dropout isda isda_dropout focal lq disturb_label center large_margin
+        wgan cgan acgan infogan""",
 }
 NOT_THE_DEFAULT = {  # what a network's name says, or the paper of its basic model
     ("pyramidnet272_a200", "shake_drop"),

@@ -9,6 +9,7 @@ from hydra.utils import get_class, instantiate
 from torch import nn
 
 from isda_bench.data.base import DataSet
+from isda_bench.data.generated import GeneratedShare
 from isda_bench.errors import UserError
 from isda_bench.losses.base import Loss
 from isda_bench.models.base import Classifier
@@ -27,19 +28,23 @@ class Part(NamedTuple):
 def part_problems(settings: Settings) -> list[str]:
     """What is wrong with the components: each is built, on no device and without its data."""
     with torch.device("meta"):
-        dataset = _build("dataset", DataSet, settings.dataset)
+        dataset = build_part("dataset", DataSet, settings.dataset)
         sizes = dataset.built or _dataset_class(settings)
         given = {"num_classes": getattr(sizes, "num_classes", 10)}
         in_channels = getattr(sizes, "in_channels", 3)
-        model = _build("model", Classifier, settings.model, **given, in_channels=in_channels)
+        model = build_part("model", Classifier, settings.model, **given, in_channels=in_channels)
         feature_dim = model.built.feature_dim if model.built else 1
-        loss = _build("loss", Loss, settings.loss, **given, feature_dim=feature_dim)
-        augment = _build("augment", object, settings.augment)
-        logger = _build("logger", object, settings.logger)
-    problems = [line for part in (dataset, model, loss, augment, logger) for line in part.problems]
+        loss = build_part("loss", Loss, settings.loss, **given, feature_dim=feature_dim)
+        augment = build_part("augment", object, settings.augment)
+        logger = build_part("logger", object, settings.logger)
+        parts = [dataset, model, loss, augment, logger]
+        if settings.generator:
+            parts.append(build_part("generator", GeneratedShare, settings.generator))
+    problems = [line for part in parts for line in part.problems]
     problems += problems_of(lambda: choose_device(settings.device), "")
     if dataset.built is not None:
-        problems += _batch_problems(dataset.built, settings.schedule.batch_size)
+        share = parts[-1].built if settings.generator else None
+        problems += _batch_problems(dataset.built, settings.schedule.batch_size, share)
         problems += _rehearsal_problems(dataset.built, model.built, augment.built)
     return problems
 
@@ -65,7 +70,15 @@ def choose_device(name: str) -> torch.device:
     return torch.device(wanted)
 
 
-def _build(section: str, contract: type, node: dict[str, Any], **given: Any) -> Part:
+def build_part(section: str, contract: type, node: dict[str, Any], **given: Any) -> Part:
+    """The component of a section of the configuration, or what is wrong with it.
+
+    Args:
+        section: its dotted key.
+        contract: the class that it should be of.
+        node: the section.
+        given: arguments that the run gives.
+    """
     if "_target_" not in node:
         return Part(None, [f"{section}._target_: not given"])
     built = []
@@ -106,8 +119,13 @@ def _dataset_class(settings: Settings) -> Any:
         return None
 
 
-def _batch_problems(dataset: DataSet, batch_size: int) -> list[str]:
-    if batch_size <= dataset.train_count:
+def _batch_problems(dataset: DataSet, batch_size: int, share: GeneratedShare | None) -> list[str]:
+    if share is not None and not 0 < share.images(batch_size) < batch_size:
+        return [
+            f"generator.fraction={share.fraction}: {share.images(batch_size)} generated images "
+            f"in a batch of {batch_size}; should leave one of each kind"
+        ]
+    if batch_size - (share.images(batch_size) if share else 0) <= dataset.train_count:
         return []
     return [f"schedule.batch_size={batch_size}: larger than the training set of {dataset.train_count} images"]
 

@@ -96,5 +96,20 @@ def _not_finite(node: Any, name: str) -> Iterator[str]:
         yield name
 
 
+def random_states() -> dict[str, torch.Tensor]:
+    """States of torch's default generators, which make all randomness of a run."""
+    states = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_initialized():
+        states["cuda"] = torch.cuda.get_rng_state()
+    return states
+
+
+def restore_random_states(states: dict[str, torch.Tensor]) -> None:
+    """Goes on drawing where `random_states` was called."""
+    torch.set_rng_state(states["cpu"])
+    if torch.cuda.is_initialized() and "cuda" in states:
+        torch.cuda.set_rng_state(states["cuda"])
+
+
 def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:16]

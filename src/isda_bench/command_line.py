@@ -1,8 +1,9 @@
-"""The command line of train.py: finds mistakes before Hydra does, runs the jobs, ends cleanly."""
+"""The command line of what trains: finds mistakes before Hydra does, runs the jobs, ends cleanly."""
 
 import os
 import signal
 import sys
+from importlib import import_module
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -15,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from isda_bench.compose import run_config
-from isda_bench.config import CONF
+from isda_bench.config import RunConfig
 from isda_bench.errors import ConfigError, UserError
 from isda_bench.overrides import command_line_problems
 
@@ -26,8 +27,17 @@ class Terminated(KeyboardInterrupt):
     """The process was asked to end (SIGTERM)."""
 
 
-def main() -> None:
-    """Runs what sys.argv asks for; exits with 2 for a wrong configuration, 1 if a run failed."""
+def main(kind: type[RunConfig] = RunConfig, runs: str = "isda_bench.run") -> None:
+    """Runs what sys.argv asks for; exits with 2 for a wrong configuration, 1 if a run failed.
+
+    Args:
+        kind: what the command line configures.
+        runs: the module whose `run` is given each configuration; imported (with torch) where there is one.
+    """
+
+    def job(composed: DictConfig) -> None:
+        _job(composed, kind, runs)
+
     signal.signal(signal.SIGTERM, _terminate)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands exceptions on instead of printing and exiting
@@ -35,10 +45,10 @@ def main() -> None:
     arguments = get_args_parser().parse_args()
     try:
         if _trains(arguments) or arguments.cfg:
-            _check(arguments)
+            _check(arguments, kind)
         if _trains(arguments) and not arguments.cfg and _plans(arguments.overrides):
             return
-        hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(_job)()
+        hydra.main(version_base="1.3", config_path=str(kind.conf), config_name="config")(job)()
     except ConfigError as error:
         _exit(2, error)
     except JobFailed:
@@ -55,17 +65,15 @@ def main() -> None:
         _exit(INTERRUPTED, "interrupted; the same command goes on from the last checkpoint")
 
 
-def _job(composed: DictConfig) -> None:
+def _job(composed: DictConfig, kind: type[RunConfig], runs: str) -> None:
     """One run. As part of a grid it raises and does not exit, so that the others go on."""
-    from isda_bench.run import run  # imports torch: --help does without
-
     hydra_config = HydraConfig.get()
     choices: Any = OmegaConf.to_container(hydra_config.runtime.choices)
     name = " ".join(hydra_config.overrides.task)
     try:
-        config = run_config(composed, choices)
+        config = run_config(composed, choices, kind)
         name = config.run_id
-        run(config)
+        import_module(runs).run(config)
     except UserError as error:
         if hydra_config.mode != RunMode.MULTIRUN:
             _exit(2 if isinstance(error, ConfigError) else 1, error)
@@ -77,13 +85,13 @@ class JobFailed(UserError):
     """A run has failed and its error is told."""
 
 
-def _check(arguments: Any) -> None:
+def _check(arguments: Any, kind: type[RunConfig]) -> None:
     """Raises ConfigError with all that is wrong with the command line."""
     if arguments.cfg and arguments.multirun:
         raise ConfigError(["--cfg shows the configuration of one run: leave -m out"])
     if arguments.config_dir or arguments.config_name or arguments.config_path:
         return  # another configuration: Hydra's own errors must do
-    problems = command_line_problems(arguments.overrides, arguments.multirun, check_values=not arguments.cfg)
+    problems = command_line_problems(arguments.overrides, arguments.multirun, not arguments.cfg, kind)
     if problems:
         raise ConfigError(problems)
 

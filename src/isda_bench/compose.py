@@ -16,16 +16,17 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from isda_bench.config import CONF, RunConfig
+from isda_bench.config import RunConfig
 from isda_bench.errors import ConfigError
 
 
-def run_config(composed: DictConfig, choices: dict[str, Any]) -> RunConfig:
+def run_config(composed: DictConfig, choices: dict[str, Any], kind: type[RunConfig] = RunConfig) -> RunConfig:
     """The plain configuration of a composed one.
 
     Args:
         composed: without Hydra's own node.
         choices: chosen name of each group.
+        kind: what it describes.
 
     Raises:
         ConfigError: a value is missing, or an interpolation does not resolve.
@@ -39,17 +40,21 @@ def run_config(composed: DictConfig, choices: dict[str, Any]) -> RunConfig:
     if missing:
         raise ConfigError([f"{key}: not given" for key in missing])
     assert isinstance(config, dict)
-    return RunConfig({str(key): value for key, value in config.items()}, names)
+    return kind({str(key): value for key, value in config.items()}, names)
 
 
-def compose_run(overrides: list[str]) -> RunConfig:
+def compose_run(overrides: list[str], kind: type[RunConfig] = RunConfig) -> RunConfig:
     """The configuration of one run, as the command line `overrides` would give it.
+
+    Args:
+        overrides: `key=value`.
+        kind: what it describes.
 
     Raises:
         ConfigError: it does not compose.
     """
-    with hydra_context():
-        return run_config_of(compose_lines(overrides))
+    with hydra_context(kind):
+        return run_config_of(compose_lines(overrides), kind)
 
 
 def cells(overrides: list[str]) -> list[RunConfig]:
@@ -175,7 +180,7 @@ def compose_lines(overrides: list[str]) -> DictConfig:
         raise ConfigError([_first_line(error)]) from error
 
 
-def run_config_of(composed: DictConfig) -> RunConfig:
+def run_config_of(composed: DictConfig, kind: type[RunConfig] = RunConfig) -> RunConfig:
     """The plain configuration of what `compose_lines` gives.
 
     Raises:
@@ -183,7 +188,7 @@ def run_config_of(composed: DictConfig) -> RunConfig:
     """
     choices = OmegaConf.to_container(composed.hydra.runtime.choices)
     assert isinstance(choices, dict)
-    return run_config(without_hydra(composed), {str(k): v for k, v in choices.items()})
+    return run_config(without_hydra(composed), {str(k): v for k, v in choices.items()}, kind)
 
 
 def without_hydra(composed: DictConfig) -> DictConfig:
@@ -197,12 +202,12 @@ def sweep_of(composed: DictConfig) -> dict[str, Any]:
 
 
 @contextmanager
-def hydra_context() -> Iterator[None]:
-    """Hydra's global state, put back afterwards."""
+def hydra_context(kind: type[RunConfig] = RunConfig) -> Iterator[None]:
+    """Hydra's global state over the groups of `kind`, put back afterwards."""
     if GlobalHydra.instance().is_initialized():
         yield
         return
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with initialize_config_dir(str(kind.conf), version_base="1.3"):
         yield
 
 

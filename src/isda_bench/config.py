@@ -6,15 +6,21 @@ from copy import deepcopy
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from isda_bench.errors import ConfigError
 from isda_bench.settings import COMPONENTS, Settings, setting_problems
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 
-NOT_IN_IDENTITY = ("device", "runs_dir", "logger", "checkpoint", "dataset.root", "dataset.download", "plan")
+NOT_IN_IDENTITY = (
+    *("device", "runs_dir", "logger", "checkpoint", "dataset.root", "dataset.download", "plan"),
+    *("samples", "classifier"),  # of a generator's run
+)
 """Keys that do not change a run's result."""
+
+PATHS_TO_RUNS = ("generator.run",)
+"""Keys that name another run by its directory: the last part of the path is the run."""
 
 ADDED_LATER: dict[str, Any] = {"loss.rank": None, "plan": False}
 """Dotted key -> default of every key (a whole section, if that is new) that the configuration did not have at
@@ -36,10 +42,23 @@ class RunConfig:
     config: dict[str, Any]
     names: dict[str, str]
 
+    conf: ClassVar[Path] = CONF
+    titled_by: ClassVar[tuple[str, ...]] = ("dataset", "model", "loss")
+    result: ClassVar[str] = "error"  # what every record of such a run has
+
     @cached_property
     def settings(self) -> Settings:
         """The configuration with its types."""
         return settings_of(self.config)
+
+    @property
+    def directory(self) -> Path:
+        """The run's directory."""
+        return Path(self.settings.runs_dir).expanduser() / self.run_id
+
+    def check(self) -> None:
+        """Raises ConfigError with all that is wrong with the configuration."""
+        check(self.config)
 
     @property
     def cell(self) -> str:
@@ -54,7 +73,7 @@ class RunConfig:
 
     @property
     def _title(self) -> str:
-        return "-".join(self.names[group] for group in ("dataset", "model", "loss"))
+        return "-".join(self.names[group] for group in self.titled_by)
 
     def as_dict(self) -> dict[str, Any]:
         """What is kept of it in files."""
@@ -106,6 +125,8 @@ def _identity(node: dict[str, Any], prefix: str) -> dict[str, Any]:
         key = prefix + name
         if key in NOT_IN_IDENTITY or (key in ADDED_LATER and ADDED_LATER[key] == value):
             continue
+        if key in PATHS_TO_RUNS and isinstance(value, str):
+            value = Path(value).name
         kept[name] = _identity(value, f"{key}.") if isinstance(value, dict) else _canonical(value)
     return kept
 

@@ -62,7 +62,7 @@ class Display:
 
     def epoch(self, row: dict[str, Any]) -> None:
         """An epoch is done, with these metrics."""
-        status = self._status(row)
+        status = self.status(row)
         if self.terminal:
             self.bar.update(self.task, completed=row["epoch"] * self.steps, status=status)
         elif time.monotonic() - self.last_line > SECONDS_BETWEEN_LINES or row["epoch"] == self.epochs:
@@ -71,7 +71,8 @@ class Display:
                 f"{self.title}  {status}  {self._time_left(row['epoch'])} left", file=sys.stderr, flush=True
             )
 
-    def _status(self, row: dict[str, Any]) -> str:
+    def status(self, row: dict[str, Any]) -> str:
+        """An epoch's metrics in a line."""
         errors = "  ".join(
             f"{name.removesuffix('_error')} error {value:.2f}%"
             for name, value in row.items()

@@ -87,9 +87,10 @@ class WandbLogger(Logger):
             self._try(lambda: self.run.log(row))
 
     def finish(self, record: dict[str, Any]) -> None:
-        """Sends the errors as the run's summary."""
+        """Sends the errors, or a generator's quality, as the run's summary."""
         if self.run is not None:
-            summary = {f"{name}_error": value for name, value in record["error"].items()}
+            errors = {f"{name}_error": value for name, value in record.get("error", {}).items()}
+            summary = errors | (record.get("quality") or {})
             self._try(lambda: self.run.summary.update(summary))
 
     def _try(self, send: Callable[[], Any]) -> None:

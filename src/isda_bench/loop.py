@@ -139,14 +139,11 @@ def _check_finite(losses: Tensor, epoch: int, first_step: int) -> None:
 
 
 def _state(module: TrainingModule, optimizer: Optimizer, metrics: list[Metrics]) -> dict[str, Any]:
-    generators = {"cpu": torch.get_rng_state()}
-    if torch.cuda.is_initialized():
-        generators["cuda"] = torch.cuda.get_rng_state()
     return {
         "model": module.model.state_dict(),
         "loss": module.loss.state_dict(),
         "optimizer": optimizer.state_dict(),
-        "generators": generators,
+        "generators": checkpoint.random_states(),
         "metrics": metrics,
     }
 
@@ -160,9 +157,7 @@ def _resume(module: TrainingModule, optimizer: Optimizer, directory: RunDirector
     module.model.load_state_dict(state["model"])
     module.loss.load_state_dict(state["loss"])
     optimizer.load_state_dict(state["optimizer"])
-    torch.set_rng_state(state["generators"]["cpu"])
-    if torch.cuda.is_initialized() and "cuda" in state["generators"]:
-        torch.cuda.set_rng_state(state["generators"]["cuda"])
+    checkpoint.restore_random_states(state["generators"])
     metrics: list[Metrics] = state["metrics"]
     directory.rewrite(metrics)
     return metrics

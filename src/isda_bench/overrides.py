@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 from itertools import chain, islice
+from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.types import Override
@@ -10,7 +11,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from isda_bench.compose import compose_lines, hydra_context, parse, run_config_of, sweep_of, without_hydra
-from isda_bench.config import CONF, check
+from isda_bench.config import RunConfig
 from isda_bench.errors import ConfigError
 from isda_bench.settings import did_you_mean
 
@@ -19,7 +20,10 @@ TRIED_JOBS = 30  # of a grid, to see whether a mistake is in all of them
 
 
 def command_line_problems(
-    overrides: list[str], multirun: bool = False, check_values: bool = True
+    overrides: list[str],
+    multirun: bool = False,
+    check_values: bool = True,
+    kind: type[RunConfig] = RunConfig,
 ) -> list[str]:
     """What is wrong with the overrides of a command line; what is right is checked further.
 
@@ -29,26 +33,29 @@ def command_line_problems(
         overrides: `key=value` arguments as typed.
         multirun: whether they describe a grid; an experiment can say so too.
         check_values: whether the values are checked, and not only what they are given to.
+        kind: what they configure.
     """
-    with hydra_context():
+    with hydra_context(kind):
         parsed, problems = parse(overrides)
-        wrong = {id(o): found for o in parsed if (found := _form_problems(o) or _choice_problems(o))}
+        wrong = {
+            id(o): found for o in parsed if (found := _form_problems(o) or _choice_problems(o, kind.conf))
+        }
         problems += [line for found in wrong.values() for line in found]
         problems += _repetitions(parsed)
         sound = [override for override in parsed if id(override) not in wrong]
-        groups = [o for o in sound if _is_group(o) or o.is_hydra_override()]
+        groups = [o for o in sound if _is_group(o, kind.conf) or o.is_hydra_override()]
         try:
             composed = compose_lines([_lines(override)[0] for override in groups])
-            problems += _conflicts(parsed, composed)
+            problems += _conflicts(parsed, composed, kind.conf)
             if not multirun and composed.hydra.mode != RunMode.MULTIRUN:
                 problems += [
                     f"{o.input_line}: several values need -m" for o in sound if o.is_sweep_override()
                 ]
-            unknown = _key_problems([o for o in sound if o not in groups], groups, composed)
+            unknown = _key_problems([o for o in sound if o not in groups], groups, composed, kind.conf)
             unsettled = {override.key_or_group for override in parsed if id(override) in wrong}
             problems += [line for key, line in unknown.items() if key.partition(".")[0] not in unsettled]
             known = [o for o in sound if o.key_or_group not in unknown]
-            return problems + (_value_problems(known) if check_values else [])
+            return problems + (_value_problems(known, kind) if check_values else [])
         except ConfigError as error:
             return problems + error.problems
 
@@ -64,11 +71,11 @@ def _form_problems(override: Override) -> list[str]:
     return []
 
 
-def _choice_problems(override: Override) -> list[str]:
-    if not _is_group(override):
+def _choice_problems(override: Override, conf: Path) -> list[str]:
+    if not _is_group(override, conf):
         return []
     group = override.key_or_group
-    choices = sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+    choices = sorted(path.stem for path in (conf / group).glob("*.yaml"))
     values = _values(override)
     problems = [
         f"{group}={value}: no such {group}{did_you_mean(value, choices)}"
@@ -85,22 +92,25 @@ def _repetitions(overrides: list[Override]) -> list[str]:
     return [f"{key}: given {count} times" for key, count in times.items() if count > 1]
 
 
-def _conflicts(overrides: list[Override], composed: DictConfig) -> list[str]:
+def _conflicts(overrides: list[Override], composed: DictConfig, conf: Path) -> list[str]:
     chosen = {override.key_or_group for override in overrides} | set(sweep_of(composed))
     method = composed.hydra.runtime.choices.get("method")
-    sets = OmegaConf.load(CONF / "method" / f"{method}.yaml") if method else OmegaConf.create()
+    sets = OmegaConf.load(conf / "method" / f"{method}.yaml") if method else OmegaConf.create()
     both = [key for key in METHOD_SETS if key in chosen and "method" in chosen]
     both += [key for key in chosen if method and OmegaConf.select(sets, key) is not None]
     return [f"method: sets {key} too; give method or {key}, not both" for key in both]
 
 
-def _key_problems(overrides: list[Override], groups: list[Override], composed: DictConfig) -> dict[str, str]:
+def _key_problems(
+    overrides: list[Override], groups: list[Override], composed: DictConfig, conf: Path
+) -> dict[str, str]:
     """Key -> problem of each that the configuration does not have under some choice of the grid.
 
     Args:
         overrides: of keys.
         groups: overrides that choose.
         composed: under the first choices.
+        conf: folder of the groups.
     """
     problems: dict[str, str] = {}
     if not overrides:
@@ -110,16 +120,16 @@ def _key_problems(overrides: list[Override], groups: list[Override], composed: D
         keys = _keys(variant)
         for key in (override.key_or_group for override in overrides):
             if key not in keys and key not in problems:
-                problems[key] = f"{key}: no such key{_hint(key, keys, variant)}"
+                problems[key] = f"{key}: no such key{_hint(key, keys, variant, conf)}"
     return problems
 
 
-def _hint(key: str, keys: set[str], composed: DictConfig) -> str:
+def _hint(key: str, keys: set[str], composed: DictConfig, conf: Path) -> str:
     """What could have been meant: likelier a key of the same section."""
     section, _, name = key.rpartition(".")
     choice = composed.hydra.runtime.choices.get(section)
     with_choice = f" with {section}={choice}" if choice else ""
-    others = [path.stem for path in sorted((CONF / section).glob("*.yaml")) if name in OmegaConf.load(path)]
+    others = [path.stem for path in sorted((conf / section).glob("*.yaml")) if name in OmegaConf.load(path)]
     if with_choice and others:
         return f"{with_choice}; there is one with {section}={', '.join(others)}"
     meant = sorted(k for k in keys if not k.endswith("_target_"))
@@ -129,21 +139,21 @@ def _hint(key: str, keys: set[str], composed: DictConfig) -> str:
     return did_you_mean(key, meant, [k for k in meant if "." not in k])
 
 
-def _value_problems(overrides: list[Override]) -> list[str]:
+def _value_problems(overrides: list[Override], kind: type[RunConfig]) -> list[str]:
     """What is wrong with the values of a job, if it is wrong in all jobs of the grid."""
     jobs = list(islice(_one_at_a_time(overrides), TRIED_JOBS + 1))
-    problems = _problems_of_job(jobs[0])
+    problems = _problems_of_job(jobs[0], kind)
     for job in jobs[1:]:
         if not problems or len(jobs) > TRIED_JOBS:
             return []
-        found = _problems_of_job(job)
+        found = _problems_of_job(job, kind)
         problems = [line for line in problems if line in found]
     return problems
 
 
-def _problems_of_job(lines: list[str]) -> list[str]:
+def _problems_of_job(lines: list[str], kind: type[RunConfig]) -> list[str]:
     try:
-        check(run_config_of(compose_lines(lines)).config)
+        run_config_of(compose_lines(lines), kind).check()
     except ConfigError as error:
         return error.problems
     return []
@@ -173,8 +183,8 @@ def _values(override: Override) -> list[str]:
     return ["null" if value is None else str(value)]
 
 
-def _is_group(override: Override) -> bool:
-    return not override.is_hydra_override() and (CONF / override.key_or_group).is_dir()
+def _is_group(override: Override, conf: Path) -> bool:
+    return not override.is_hydra_override() and (conf / override.key_or_group).is_dir()
 
 
 def _keys(composed: DictConfig) -> set[str]:

@@ -37,15 +37,19 @@ class RunDirectory:
 
     def __init__(self, config: RunConfig) -> None:
         self.config = config
-        self.path = Path(config.settings.runs_dir).expanduser() / config.run_id
+        self.path = config.directory
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self, uses: dict[str, Any] | None = None) -> Iterator[None]:
         """Makes the directory and holds its lock, which goes with the process that holds it.
 
+        Args:
+            uses: what else decides the result (the generator, with its checksum): kept in run.json, and to
+                be the same when the run goes on.
+
         Raises:
-            UserError: another process trains this run, the directory holds another configuration, or it
-                cannot be written.
+            UserError: another process trains this run, the directory holds another configuration or used
+                something else, or it cannot be written.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -57,16 +61,16 @@ class RunDirectory:
             raise UserError(f"runs_dir: {self.path} cannot be written: {error.strerror or error}") from error
         try:
             remove_leftovers(self.path)
-            self._claim()
+            self._claim(uses or {})
             yield
         finally:
             lock.release()
 
-    def _claim(self) -> None:
+    def _claim(self, uses: dict[str, Any]) -> None:
         """Writes the configuration, or checks that it is the one that is there."""
         path = self.path / "run.json"
         if not path.exists():
-            content = self.config.as_dict() | {"started": now(), "git": git_state()}
+            content = self.config.as_dict() | uses | {"started": now(), "git": git_state()}
             write_sealed(path, content)
             return
         held = read_unchecked(path)
@@ -75,10 +79,22 @@ class RunDirectory:
                 f"{self.path}: holds a run of another configuration; move it away or change runs_dir"
             )
         check_seal(path, held)
+        for key, value in uses.items():
+            if held.get(key) != value:
+                raise UserError(f"{self.path}: began with {key} {held.get(key)}, not {value}; nothing done")
+
+    def begun(self) -> dict[str, Any]:
+        """What run.json holds; empty where the run was not begun.
+
+        Raises:
+            UserError: it is damaged.
+        """
+        path = self.path / "run.json"
+        return read_sealed(path) if path.exists() else {}
 
     def beginning(self) -> dict[str, Any]:
         """When the run was first started (UTC), and the state of the code then."""
-        held = read_sealed(self.path / "run.json")
+        held = self.begun()
         return {key: held.get(key) for key in ("started", "git")}
 
     def finished(self) -> dict[str, Any] | None:
@@ -88,7 +104,7 @@ class RunDirectory:
             UserError: it is damaged.
         """
         path = self.path / RECORD
-        return read_record(path) if path.exists() else None
+        return read_record(path, self.config.result) if path.exists() else None
 
     def append(self, row: Metrics) -> None:
         """Adds an epoch's metrics.
@@ -125,8 +141,12 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def read_record(path: Path) -> dict[str, Any]:
+def read_record(path: Path, result: str = "error") -> dict[str, Any]:
     """The record in `path`, a finished run's record.json.
+
+    Args:
+        path: the file.
+        result: the key of what came out of such a run.
 
     Raises:
         UserError: it cannot be read, is damaged, or lacks what every record has.
@@ -134,7 +154,7 @@ def read_record(path: Path) -> dict[str, Any]:
     record = read_sealed(path)
     lacking = [
         key
-        for key in ("run_id", "cell", "names", "config", "identity", "error", "epochs")
+        for key in ("run_id", "cell", "names", "config", "identity", result, "epochs")
         if key not in record
     ]
     if lacking:

@@ -2,16 +2,18 @@
 
 import gc
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from hydra.utils import instantiate
 
 from isda_bench.build import build_dataset, choose_device
-from isda_bench.config import RunConfig, check
+from isda_bench.config import RunConfig
 from isda_bench.data.base import DataSet, ImageData
-from isda_bench.data.loader import Loader, Normalise, evaluation_loader
+from isda_bench.data.loader import Loader, Mix, Normalise, evaluation_loader
 from isda_bench.display import Display
+from isda_bench.gan.find import find_generator
 from isda_bench.loop import fit
 from isda_bench.provenance import peak_memory, provenance, reset_peak_memory
 from isda_bench.record import Metrics, RunDirectory, errors_of, now
@@ -29,18 +31,32 @@ def run(config: RunConfig) -> dict[str, Any]:
         ConfigError: listing all that is wrong with the configuration; nothing is written then.
         UserError: the data cannot be had, something cannot be written, the loss is not finite, ...
     """
-    check(config.config)
+    return run_once(config, _train, summary)
+
+
+def run_once(
+    config: RunConfig,
+    train: Callable[[RunConfig, RunDirectory], dict[str, Any]],
+    told: Callable[[dict[str, Any]], str],
+) -> dict[str, Any]:
+    """Checks `config` and trains it, if its directory has no record yet.
+
+    Args:
+        config: what is run.
+        train: makes the record.
+        told: the record in a line.
+    """
+    config.check()
     directory = RunDirectory(config)
     record = directory.finished()
     if record is not None:
-        print(f"{summary(record)} (finished already)")
+        print(f"{told(record)} (finished already)")
         return record
-    _warn(config)
     try:
-        record = _train(config, directory)
+        record = train(config, directory)
     finally:
         _free_memory()
-    print(summary(record))
+    print(told(record))
     return record
 
 
@@ -66,11 +82,14 @@ def _warn(config: RunConfig) -> None:
 
 
 def _train(config: RunConfig, directory: RunDirectory) -> dict[str, Any]:
+    _warn(config)
     settings = config.settings
     device = choose_device(settings.device)
     dataset = build_dataset(settings)
+    found = find_generator(config, dataset, directory)
     data = dataset.load()
-    with directory.locked():
+    uses = {} if found is None else found.uses(data)
+    with directory.locked(uses):
         record = directory.finished()  # another process may just have ended it
         if record is not None:
             return record
@@ -78,9 +97,10 @@ def _train(config: RunConfig, directory: RunDirectory) -> dict[str, Any]:
             torch.cuda.set_device(device)  # whose random state the checkpoints keep
         reset_peak_memory(device)
         torch.manual_seed(settings.seed)
-        _set_precision(settings.precision)
+        set_precision(settings.precision)
         module = _build_module(config, dataset, device)
-        batches, evaluation = _loaders(config, dataset, data, device)
+        mix = None if found is None else found.mix(settings, dataset, device)
+        batches, evaluation = _loaders(config, dataset, data, device, mix)
         logger = instantiate(settings.logger)
         display = Display(config.run_id, settings.schedule.epochs, len(batches))
         with logger.open(config), display:
@@ -96,7 +116,7 @@ def _train(config: RunConfig, directory: RunDirectory) -> dict[str, Any]:
                 evaluate_every=settings.evaluate.every,
                 checkpoint_every=settings.checkpoint.every,
             )
-            record = _record(config, directory, module, data, metrics, device)
+            record = _record(config, directory, module, data, metrics, batches.samples, device) | uses
             logger.finish(record)
         directory.finish(record, metrics)
     return record
@@ -112,15 +132,15 @@ def _build_module(config: RunConfig, dataset: DataSet, device: torch.device) -> 
 
 
 def _loaders(
-    config: RunConfig, dataset: DataSet, data: ImageData, device: torch.device
+    config: RunConfig, dataset: DataSet, data: ImageData, device: torch.device, mix: Mix | None
 ) -> tuple[Loader, Loader]:
     settings = config.settings
     transforms = [instantiate(settings.augment), Normalise(dataset.mean, dataset.std, device)]
-    training = Loader(data.train, settings.schedule.batch_size, device, transforms, shuffle=True)
+    training = Loader(data.train, settings.schedule.batch_size, device, transforms, shuffle=True, mix=mix)
     return training, evaluation_loader(data.evaluation, dataset, device)
 
 
-def _set_precision(precision: str) -> None:
+def set_precision(precision: str) -> None:
     """TF32 is for the convolutions alone: statistics and loss are taken in float32."""
     torch.backends.cudnn.allow_tf32 = precision != "fp32"
     torch.backends.cuda.matmul.allow_tf32 = False
@@ -132,10 +152,10 @@ def _record(
     module: TrainingModule,
     data: ImageData,
     metrics: list[Metrics],
+    samples: int,
     device: torch.device,
 ) -> dict[str, Any]:
     seconds = sum(row["seconds"] for row in metrics)
-    samples = len(data.train.targets) * len(metrics)
     return config.as_dict() | {
         "split": data.split,
         "error": errors_of(metrics, data.split),
@@ -146,7 +166,7 @@ def _record(
         **directory.beginning(),
         "ended": now(),
         "seconds": round(seconds, 3),
-        "images_per_second": round(samples / seconds, 1),
+        "images_per_second": round(samples * len(metrics) / seconds, 1),
         "peak_memory_bytes": peak_memory(device),
         **provenance(device),
     }

@@ -12,11 +12,13 @@ from isda_bench.schedules import Schedule
 Component = dict[str, Any]
 
 
-class _Section(BaseModel):
+class Section(BaseModel):
+    """Keys that belong together."""
+
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
-class Every(_Section):
+class Every(Section):
     """How often something happens.
 
     Attributes:
@@ -26,7 +28,7 @@ class Every(_Section):
     every: PositiveInt
 
 
-class Settings(_Section):
+class Settings(Section):
     """The whole configuration, as conf/config.yaml describes it; components check themselves."""
 
     seed: Annotated[int, Field(ge=0, lt=2**63)]

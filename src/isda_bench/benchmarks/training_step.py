@@ -13,6 +13,7 @@ from isda_bench.data.base import ImageSet
 from isda_bench.data.cifar import CIFAR10
 from isda_bench.data.loader import BatchTransform, Loader, Normalise
 from isda_bench.losses import ISDA, CrossEntropy, Loss
+from isda_bench.models.base import Classifier
 from isda_bench.models.resnet import ResNet
 from isda_bench.training_module import TrainingModule
 
@@ -21,7 +22,7 @@ BATCH = 128
 
 def step_rows(rounds: int = 15) -> list[dict[str, Any]]:
     """A whole step (batch, forward, loss, backward, SGD) with cross-entropy, and ISDA's time over it."""
-    plain, augmented = _training_step(CrossEntropy(10, 64)), _training_step(ISDA(10, 64))
+    plain, augmented = training_step(CrossEntropy(10, 64)), training_step(ISDA(10, 64))
     seconds = medians({"plain": plain}, max(rounds // 3, 1))["plain"]
     return [
         {
@@ -39,7 +40,7 @@ def data_rows(rounds: int = 50) -> list[dict[str, Any]]:
     torch.set_num_threads(1)
     try:
         batches = _endless(random_loader())
-        times = {"batch": lambda: next(batches), "step": _training_step(CrossEntropy(10, 64))}
+        times = {"batch": lambda: next(batches), "step": training_step(CrossEntropy(10, 64))}
         batch = medians({"batch": times["batch"]}, rounds, warmup=5)["batch"]
         step = medians({"step": times["step"]}, rounds=3)["step"]
     finally:
@@ -49,9 +50,15 @@ def data_rows(rounds: int = 50) -> list[dict[str, Any]]:
     ]
 
 
-def _training_step(loss: Loss) -> Callable[[], None]:
+def training_step(loss: Loss, model: Classifier | None = None) -> Callable[[], None]:
+    """A whole step on CIFAR-shaped images: batch, forward, loss, backward, SGD.
+
+    Args:
+        loss: what is minimised.
+        model: the network; None: ResNet-32.
+    """
     torch.manual_seed(0)
-    module = TrainingModule(ResNet(10, 32), loss).train()
+    module = TrainingModule(model or ResNet(10, 32), loss).train()
     module.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = SGD(module.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-4, nesterov=True)
     batches = _endless(random_loader())

@@ -18,8 +18,12 @@ def augmentation_grid(images: Tensor, augmentation: Callable[[Tensor], Tensor], 
     Returns:
         Red, green and blue of M rows of 1 + draws images, (height, width, 3), uint8.
     """
-    columns = torch.stack([images, *(augmentation(images) for _ in range(draws))], 1)
-    tiles = F.pad(columns, (0, GAP, 0, GAP), value=255)
+    return picture_of(torch.stack([images, *(augmentation(images) for _ in range(draws))], 1))
+
+
+def picture_of(rows: Tensor) -> np.ndarray:
+    """One picture of M rows of n images, `rows` (M, n, C, H, W), uint8: (height, width, 3), uint8."""
+    tiles = F.pad(rows, (0, GAP, 0, GAP), value=255)
     m, n, channels, height, width = tiles.shape
     picture = tiles.permute(0, 3, 1, 4, 2).reshape(m * height, n * width, channels)
     picture = picture.repeat_interleave(ZOOM, 0).repeat_interleave(ZOOM, 1)

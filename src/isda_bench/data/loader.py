@@ -1,6 +1,7 @@
 """Batches of a data set that lives on the device."""
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -9,6 +10,21 @@ from isda_bench.data.base import DataSet, ImageSet
 
 EVALUATION_BATCH = 500
 BatchTransform = Callable[[Tensor], Tensor]
+
+
+class Mix(Protocol):
+    """Adds images to the real ones of each batch, after they were transformed."""
+
+    real_images: int
+    """Real images of a full batch."""
+
+    def added(self, real: int) -> int:
+        """How many are added to `real` ones: fewer where a batch is short."""
+        ...
+
+    def __call__(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """The batch with what is added to its images (N, C, H, W), float32, and targets (N,)."""
+        ...
 
 
 class Loader:
@@ -20,6 +36,7 @@ class Loader:
         device: where the set and the batches live.
         transforms: applied to a batch in turn: augmentations, and last the normalisation.
         shuffle: whether each epoch has an order of its own, from torch's default generator.
+        mix: fills each batch up with other images; the set then gives fewer of a batch.
 
     Raises:
         ValueError: a batch larger than the set.
@@ -32,7 +49,9 @@ class Loader:
         device: torch.device,
         transforms: Sequence[BatchTransform],
         shuffle: bool,
+        mix: Mix | None = None,
     ) -> None:
+        batch_size = batch_size if mix is None else mix.real_images
         if batch_size > len(images.targets):
             raise ValueError(f"batch_size={batch_size}: larger than the set of {len(images.targets)} images")
         self.images = images.images.to(device)
@@ -40,23 +59,30 @@ class Loader:
         self.batch_size = batch_size
         self.transforms = transforms
         self.shuffle = shuffle
+        self.mix = mix
 
     @property
     def samples(self) -> int:
-        """Images in an epoch."""
-        return len(self.targets)
+        """Images in an epoch, with those that are added."""
+        real = len(self.targets)
+        if self.mix is None:
+            return real
+        full, rest = divmod(real, self.batch_size)
+        return real + full * self.mix.added(self.batch_size) + self.mix.added(rest)
 
     def __len__(self) -> int:
         """Batches in an epoch."""
-        return -(-self.samples // self.batch_size)
+        return -(-len(self.targets) // self.batch_size)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        order = (torch.randperm if self.shuffle else torch.arange)(self.samples, device=self.targets.device)
+        order_of = torch.randperm if self.shuffle else torch.arange
+        order = order_of(len(self.targets), device=self.targets.device)
         for indices in order.split(self.batch_size):
             images = self.images[indices]
             for transform in self.transforms:
                 images = transform(images)
-            yield images, self.targets[indices]
+            targets = self.targets[indices]
+            yield (images, targets) if self.mix is None else self.mix(images, targets)
 
 
 class Normalise:
@@ -73,8 +99,8 @@ class Normalise:
         self.inverse_std = 1 / torch.tensor(std, device=device).view(1, -1, 1, 1)
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Images (N, C, H, W), uint8, as float32."""
-        return images.float().sub_(self.mean).mul_(self.inverse_std)
+        """Images (N, C, H, W), uint8 or floats from 0 to 255, as float32."""
+        return images.float().sub(self.mean).mul_(self.inverse_std)
 
 
 def evaluation_loader(images: ImageSet, dataset: DataSet, device: torch.device) -> Loader:

@@ -1,0 +1,93 @@
+"""Keeps a trained generator in a file, and gives it back."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load, save
+
+from isda_bench.atomic import write_atomically
+from isda_bench.errors import UserError
+from isda_bench.gan.networks import Generator
+
+FILE = "generator.safetensors"
+
+
+class Kept(NamedTuple):
+    """What is written beside a generator's weights."""
+
+    arguments: dict[str, Any]
+    """The network's constructor's."""
+    data_sha256: str
+    """Of the data set on which it was trained."""
+    run: dict[str, Any]
+    """Run id, names and configuration of its training."""
+
+
+def save_generator(directory: Path, generator: Generator, data_sha256: str, run: dict[str, Any]) -> str:
+    """Writes weights and configuration to <directory>/generator.safetensors.
+
+    Returns:
+        The file's SHA-256.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    metadata = {"arguments": generator.arguments, "data_sha256": data_sha256, "run": run}
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in generator.state_dict().items()}
+    content = save(tensors, {key: json.dumps(value) for key, value in metadata.items()})
+    write_atomically(directory / FILE, content)
+    return hashlib.sha256(content).hexdigest()
+
+
+def load_generator(path: str | Path) -> Generator:
+    """The trained generator of the run in directory `path`: frozen, in evaluation mode, on the CPU.
+
+    Its `generate(noise, labels)` maps (N, 100) and (N,) to images (N, channels, H, W), floats from 0 to 255,
+    and is differentiable in the noise.
+
+    Raises:
+        UserError: there is none, or it is damaged.
+    """
+    file = generator_file(path)
+    generator = Generator(**read_kept(file).arguments)
+    try:
+        generator.load_state_dict(load(file.read_bytes()))
+    except (RuntimeError, SafetensorError) as error:
+        raise UserError(f"{file}: damaged: {str(error).splitlines()[0]}") from error
+    return generator.eval().requires_grad_(False)
+
+
+def read_kept(file: Path) -> Kept:
+    """What stands beside the weights in `file`.
+
+    Raises:
+        UserError: it is no generator's file, or damaged.
+    """
+    try:
+        with safe_open(file, "pt") as opened:
+            metadata = opened.metadata() or {}
+        return Kept(*(json.loads(metadata[key]) for key in Kept._fields))
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise UserError(f"{file}: damaged, or no generator's file: {error}") from error
+
+
+def checksum_of(file: Path) -> str:
+    """The file's SHA-256."""
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def generator_file(path: str | Path) -> Path:
+    """The file in a run's directory.
+
+    Raises:
+        UserError: there is none.
+    """
+    directory = Path(path).expanduser()
+    file = directory / FILE
+    if not file.is_file():
+        state = "not finished" if (directory / "run.json").exists() else "no generator's run"
+        raise UserError(f"{directory}: is {state} (no {FILE})")
+    return file

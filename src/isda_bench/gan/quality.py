@@ -1,0 +1,188 @@
+"""How good and how varied generated images are, in the features of a classifier that we trained."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from isda_bench.data.base import DataSet, ImageData
+from isda_bench.data.loader import Normalise
+from isda_bench.errors import UserError
+from isda_bench.gan.networks import Generator, fixed_inputs
+from isda_bench.loading import load_run
+from isda_bench.models.base import Classifier
+from isda_bench.record import read_record
+
+IMAGES = 5000  # of each kind at most: distances between all of them are taken
+PER_CLASS = 50  # at least, to judge a class by
+PAIRED = 200  # images of a class whose mutual distances are taken
+BATCH = 500
+NEAREST = 3
+
+
+class Quality(NamedTuple):
+    """What is measured of a generator; what needs classes is None where it has none."""
+
+    classifier: str
+    """The run in whose features."""
+    images: int
+    """Generated ones."""
+    frechet_distance: float
+    precision: float
+    """Part of the generated images that lie among real ones."""
+    recall: float
+    """Part of the real images that lie among generated ones."""
+    recognition: float | None
+    """Part of the generated images that the classifier takes for the wanted class."""
+    worst_recognition: float | None
+    """The same, of the class where it is least."""
+    variety: float | None
+    """Mean distance of two generated images of a class over that of two real ones, in pixels."""
+    worst_variety: float | None
+    """The same, of the class where it is least."""
+
+    def line(self) -> str:
+        """What was measured, in a line."""
+        parts = [
+            f"Frechet distance {self.frechet_distance:.2f}",
+            f"precision {self.precision:.2f}",
+            f"recall {self.recall:.2f}",
+        ]
+        if self.recognition is not None and self.worst_recognition is not None:
+            recognised = f"{100 * self.recognition:.1f}% (worst class {100 * self.worst_recognition:.1f}%)"
+            parts += [
+                f"recognised {recognised}",
+                f"variety {self.variety:.2f} (worst class {self.worst_variety:.2f})",
+            ]
+        return ", ".join(parts)
+
+
+def measure_quality(
+    generator: Generator, classifier: Path, dataset: DataSet, data: ImageData, device: torch.device
+) -> Quality:
+    """Compares generated images with the training images; torch's default generators are left alone.
+
+    Args:
+        generator: trained.
+        classifier: directory of a finished run on the same data set.
+        dataset: the data set.
+        data: its images.
+        device: where to compute.
+
+    Raises:
+        UserError: the run cannot be loaded.
+    """
+    model = load_run(classifier).model.to(device)
+    normalise = Normalise(dataset.mean, dataset.std, device)
+    real = data.train
+    chosen = _spread_out(len(real.targets), IMAGES)
+    per_class = max(len(chosen) // dataset.num_classes, PER_CLASS)
+    made, labels = _generated(generator, dataset.num_classes, per_class, device)
+    real_features, _ = _judged(model, normalise, real.images[chosen].to(device))
+    made_features, taken_for = _judged(model, normalise, made)
+    precision, recall = precision_and_recall(real_features, made_features)
+    by_class: list[float | None] = [None] * 4
+    if generator.labelled:
+        right = (taken_for.cpu() == labels).double()
+        recognition = torch.stack([right[labels == c].mean() for c in range(dataset.num_classes)])
+        variety = _variety(made.cpu(), labels, real.images, real.targets)
+        by_class = [f(x).item() for x in (recognition, variety) for f in (torch.mean, torch.min)]
+    frechet = frechet_distance(real_features, made_features)
+    return Quality(classifier.name, len(made), frechet, precision, recall, *by_class)
+
+
+def find_classifier(asked_for: str | None, runs_dir: Path, dataset: DataSet, section: dict[str, Any]) -> Path:
+    """The run asked for, else the newest finished one on the data set.
+
+    Args:
+        asked_for: its directory.
+        runs_dir: where to look.
+        dataset: the data set.
+        section: its configuration.
+
+    Raises:
+        UserError: there is none, or it was trained on another data set.
+    """
+    if asked_for is not None:
+        path = Path(asked_for).expanduser()
+        if load_run(path).config["dataset"]["_target_"] != section["_target_"]:
+            raise UserError(f"classifier={asked_for}: was trained on another data set")
+        return path
+    records = [(path, read_record(path)) for path in runs_dir.expanduser().glob("*/record.json")]
+    fitting = [
+        (record["ended"], path.parent)
+        for path, record in records
+        if record["config"]["dataset"]["_target_"] == section["_target_"] and any(path.parent.glob("*.pt"))
+    ]
+    if not fitting:
+        raise UserError(f"no classifier trained on the data set in {runs_dir}")
+    return max(fitting)[1]
+
+
+def frechet_distance(real: Tensor, made: Tensor) -> float:
+    """Frechet distance of the normal densities fitted to two sets of features (N, A), (M, A).
+
+        ||m_r - m_g||^2 + trace(S_r + S_g - 2 (S_r S_g)^(1/2))
+
+    The root's trace is the sum of the roots of the product's eigenvalues. Source: Heusel et al. 2017, "GANs
+    Trained by a Two Time-Scale Update Rule Converge to a Local Nash Equilibrium", Eq. 6.
+    """
+    real, made = real.double(), made.double()
+    means = (real.mean(0) - made.mean(0)).square().sum()
+    of_real, of_made = torch.cov(real.T), torch.cov(made.T)
+    root = torch.linalg.eigvals(of_real @ of_made).real.clamp_min(0).sqrt().sum()
+    return (means + of_real.trace() + of_made.trace() - 2 * root).item()
+
+
+def precision_and_recall(real: Tensor, made: Tensor, nearest: int = NEAREST) -> tuple[float, float]:
+    """Part of `made` (M, A) within the manifold of `real` (N, A), and the reverse.
+
+    A manifold is a union of balls around its points, each as wide as the distance to the k-th nearest other.
+    Source: Kynkäänniemi et al. 2019, "Improved Precision and Recall Metric for Assessing Generative Models",
+    Eq. 1-2, with its k = 3.
+    """
+    return _part_within(real, made, nearest), _part_within(made, real, nearest)
+
+
+def _part_within(centres: Tensor, points: Tensor, nearest: int) -> float:
+    radii = torch.cdist(centres, centres).kthvalue(nearest + 1, dim=1).values  # each is its own nearest
+    return (torch.cdist(points, centres) <= radii).any(1).double().mean().item()
+
+
+def _spread_out(count: int, most: int) -> Tensor:
+    """Indices of at most `most` of `count` images, evenly."""
+    return torch.linspace(0, count - 1, min(count, most)).long()
+
+
+@torch.no_grad()
+def _generated(
+    generator: Generator, num_classes: int, per_class: int, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """As many images of each class, and their classes, always of the same noise."""
+    labels = torch.arange(num_classes).repeat_interleave(per_class)
+    inputs = fixed_inputs(len(labels), generator.codes, seed=1)
+    noise, codes = (part.to(device) for part in inputs)
+    training = generator.training
+    generator.eval()
+    parts = zip(noise.split(BATCH), labels.split(BATCH), codes.split(BATCH), strict=True)
+    made = [generator.generate(n, y if generator.labelled else None, c) for n, y, c in parts]
+    generator.train(training)
+    return torch.cat(made), labels
+
+
+@torch.no_grad()
+def _judged(model: Classifier, normalise: Normalise, images: Tensor) -> tuple[Tensor, Tensor]:
+    """Features (N, A) of images, 0 to 255, and the classes (N,) that they are taken for."""
+    features = torch.cat([model.features(normalise(batch)) for batch in images.split(BATCH)])
+    return features, model.head(features).argmax(1)
+
+
+def _variety(made: Tensor, labels: Tensor, real: Tensor, targets: Tensor) -> Tensor:
+    """Mean distance of two generated images of a class over that of two real ones, (C,)."""
+    ratios = []
+    for c in labels.unique().tolist():
+        own = real[targets == c].float().flatten(1)
+        distances = [torch.pdist(part[:PAIRED]).mean() for part in (made[labels == c].flatten(1), own)]
+        ratios.append(distances[0] / distances[1])
+    return torch.stack(ratios).double()

@@ -1,0 +1,142 @@
+"""One training of a generator: builds the parts in order and calls fit."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra.utils import instantiate
+
+from isda_bench.build import choose_device
+from isda_bench.config import RunConfig
+from isda_bench.data.base import DataSet, ImageData
+from isda_bench.display import Display
+from isda_bench.errors import UserError
+from isda_bench.gan.base import Gan
+from isda_bench.gan.config import GeneratorConfig
+from isda_bench.gan.loading import save_generator
+from isda_bench.gan.quality import Quality, find_classifier
+from isda_bench.gan.samples import Samples
+from isda_bench.gan.settings import GeneratorSettings
+from isda_bench.gan.train import COLLAPSED, RealBatches, fit
+from isda_bench.provenance import peak_memory, provenance, reset_peak_memory
+from isda_bench.record import Metrics, RunDirectory, now
+from isda_bench.run import run_once, set_precision
+
+
+def run(config: RunConfig) -> dict[str, Any]:
+    """Trains the generator that `config` describes, or goes on with it; a finished run is only told again.
+
+    Returns:
+        The run's record.
+
+    Raises:
+        ConfigError: listing all that is wrong with the configuration; nothing is written then.
+        UserError: the data cannot be had, something cannot be written, a loss is not finite, ...
+    """
+    return run_once(config, _train, summary)
+
+
+def summary(record: dict[str, Any]) -> str:
+    """The result of a run in a line."""
+    quality = record["quality"]
+    if quality is None:
+        return f"{record['run_id']}: trained; quality not measured"
+    return f"{record['run_id']}: {Quality(**quality).line()}"
+
+
+class GeneratorDisplay(Display):
+    """Shows a generator's training."""
+
+    def status(self, row: dict[str, Any]) -> str:
+        """An epoch's losses in a line."""
+        return (
+            f"epoch {row['epoch']}/{self.epochs}  critic {row['critic_loss']:.4f}  "
+            f"generator {row['generator_loss']:.4f}  spread {row['spread']:.2f}  "
+            f"{row['images_per_second']:,.0f} images/s"
+        )
+
+
+def _train(config: RunConfig, directory: RunDirectory) -> dict[str, Any]:
+    assert isinstance(config, GeneratorConfig)
+    settings = config.settings
+    device = choose_device(settings.device)
+    dataset: DataSet = instantiate(settings.dataset)
+    data = dataset.load()
+    with directory.locked():
+        record = directory.finished()  # another process may just have ended it
+        if record is not None:
+            return record
+        if device.type == "cuda":
+            torch.cuda.set_device(device)  # whose random state the checkpoints keep
+        reset_peak_memory(device)
+        torch.manual_seed(settings.seed)
+        set_precision(settings.precision)
+        gan: Gan = instantiate(settings.generator, **_sizes(dataset)).to(device)
+        schedule = settings.schedule
+        batches = RealBatches(data.train, schedule.batch_size, gan.generator.groups, device)
+        every, per_class = settings.samples.every, settings.samples.per_class
+        samples = Samples(data.train, dataset.num_classes, every, per_class, device)
+        logger = instantiate(settings.logger)
+        display = GeneratorDisplay(config.run_id, schedule.epochs, schedule.steps)
+        with logger.open(config), display:
+            metrics = fit(
+                gan, schedule, batches, samples, directory, display, logger, settings.checkpoint.every
+            )
+            record = _record(config, directory, gan, dataset, data, metrics, device)
+            logger.finish(record)
+        directory.finish(record, metrics)
+    return record
+
+
+def _sizes(dataset: DataSet) -> dict[str, int | None]:
+    names = ("num_classes", "in_channels", "image_size")
+    return {name: getattr(dataset, name) for name in names}
+
+
+def _record(
+    config: GeneratorConfig,
+    directory: RunDirectory,
+    gan: Gan,
+    dataset: DataSet,
+    data: ImageData,
+    metrics: list[Metrics],
+    device: torch.device,
+) -> dict[str, Any]:
+    kept = {key: config.as_dict()[key] for key in ("run_id", "names", "config")}
+    checksum = save_generator(directory.path, gan.generator, data.checksum, kept)
+    seconds = sum(row["seconds"] for row in metrics)
+    return config.as_dict() | {
+        "quality": _quality(config.settings, gan, dataset, data, device),
+        "epochs": len(metrics),
+        "parameters": {
+            part: sum(parameter.numel() for parameter in network.parameters())
+            for part, network in (("generator", gan.generator), ("critic", gan.critic))
+        },
+        "collapsed": metrics[-1]["least_spread"] < COLLAPSED,
+        "generator_sha256": checksum,
+        "train_images": len(data.train.targets),
+        "data_sha256": data.checksum,
+        **directory.beginning(),
+        "ended": now(),
+        "seconds": round(seconds, 3),
+        "peak_memory_bytes": peak_memory(device),
+        **provenance(device),
+    }
+
+
+def _quality(
+    settings: GeneratorSettings, gan: Gan, dataset: DataSet, data: ImageData, device: torch.device
+) -> dict[str, Any] | None:
+    """Quality in the features of a classifier; None, and a word about it, where there is no classifier."""
+    from isda_bench.gan.quality import measure_quality
+
+    try:
+        classifier = find_classifier(settings.classifier, Path(settings.runs_dir), dataset, settings.dataset)
+    except UserError as error:
+        print(
+            f"quality is not measured: {error}; scripts/measure_generator.py can do it later", file=sys.stderr
+        )
+        return None
+    print(f"quality is measured in the features of {classifier}", file=sys.stderr)
+    return measure_quality(gan.generator, classifier, dataset, data, device)._asdict()

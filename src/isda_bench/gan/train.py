@@ -1,0 +1,199 @@
+"""The training loop of the generators: it names no kind."""
+
+import math
+import sys
+import time
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from isda_bench import checkpoint
+from isda_bench.data.base import ImageSet
+from isda_bench.display import Display
+from isda_bench.errors import NonFiniteLoss, UserError
+from isda_bench.gan.base import Gan
+from isda_bench.gan.samples import Samples
+from isda_bench.gan.settings import GeneratorSchedule
+from isda_bench.loggers import Logger
+from isda_bench.record import Metrics, RunDirectory
+
+COLLAPSED = 0.05
+"""A class whose generated images differ from their mean by less than this part of what real ones do."""
+
+
+class RealBatches:
+    """Real images as critics see them, drawn uniformly with replacement.
+
+    Args:
+        images: the training set, uint8; it is moved to `device`.
+        batch_size: images a batch; of each class where `groups` is the number of classes.
+        groups: G, the networks that stand side by side: 1, or one a class.
+        device: where the batches live.
+
+    Raises:
+        UserError: one network a class, and a class without images.
+    """
+
+    def __init__(self, images: ImageSet, batch_size: int, groups: int, device: torch.device) -> None:
+        self.images = images.images.to(device)
+        self.targets = images.targets.to(device)
+        self.batch_size = batch_size
+        self.groups = groups
+        counts = torch.bincount(images.targets, minlength=groups)
+        if groups > 1 and not counts.all():
+            raise UserError(f"dataset: class {int(counts.argmin())} has no images to train its generator on")
+        self.counts = counts.to(device) if groups > 1 else torch.tensor([len(images.targets)], device=device)
+        self.starts = self.counts.cumsum(0) - self.counts
+        self.order = images.targets.argsort(stable=True).to(device)
+
+    def draw(self) -> tuple[Tensor, Tensor]:
+        """Images (N, G, channels, H, W) in [-1, 1] and their classes (N,); (N, G) for one network a class."""
+        uniform = torch.rand(self.batch_size, self.groups, dtype=torch.float64, device=self.counts.device)
+        indices = self.order[self.starts + (uniform * self.counts).long()]
+        targets = self.targets[indices]
+        return self.images[indices] / 127.5 - 1, targets[:, 0] if self.groups == 1 else targets
+
+
+def fit(
+    gan: Gan,
+    schedule: GeneratorSchedule,
+    batches: RealBatches,
+    samples: Samples,
+    directory: RunDirectory,
+    display: Display,
+    logger: Logger,
+    checkpoint_every: int = 1,
+) -> list[Metrics]:
+    """Trains to the schedule's last epoch, from the directory's newest checkpoint if it has one.
+
+    Args:
+        gan: on the device of `batches`.
+        schedule: epochs and their steps.
+        batches: the training set.
+        samples: measures and shows what the generator makes after an epoch.
+        directory: where metrics, grids and checkpoints go.
+        display: shows how far it is.
+        logger: is told each epoch's metrics.
+        checkpoint_every: epochs from one checkpoint to the next; the last epoch always has one.
+
+    Returns:
+        The metrics of every epoch.
+
+    Raises:
+        NonFiniteLoss: naming epoch and step; the checkpoints before it stay.
+        UserError: something cannot be written.
+    """
+    optimizers = gan.optimizers()
+    metrics = _resume(gan, optimizers, directory)
+    display.begin(len(metrics))
+    for epoch in range(len(metrics) + 1, schedule.epochs + 1):
+        start = time.perf_counter()
+        row: Metrics = {"epoch": epoch}
+        row |= train_epoch(gan, optimizers, batches, schedule.steps, epoch, display)
+        spread = samples.spread(gan.generator)
+        row |= {"spread": spread.mean().item(), "least_spread": spread.min().item()}
+        _warn_of_collapse(spread, metrics, epoch)
+        row["seconds"] = time.perf_counter() - start
+        metrics.append(row)
+        directory.append(row)
+        logger.log(row)
+        display.epoch(row)
+        if epoch % samples.every == 0 or epoch == schedule.epochs:
+            samples.write(gan.generator, directory.path, epoch)
+        if epoch % checkpoint_every == 0 or epoch == schedule.epochs:
+            checkpoint.save(directory.path, epoch, _state(gan, optimizers, metrics))
+    return metrics
+
+
+def train_epoch(
+    gan: Gan,
+    optimizers: tuple[Optimizer, Optimizer],
+    batches: RealBatches,
+    steps: int,
+    epoch: int,
+    display: Display,
+) -> Metrics:
+    """Some steps of the generator, each after those of its critic; losses stay on the device until the end.
+
+    Raises:
+        NonFiniteLoss: on the CPU before the step that would take it in, elsewhere at the end of the epoch.
+    """
+    gan.train()
+    critic_optimizer, generator_optimizer = optimizers
+    losses = torch.zeros(steps, 2, device=batches.counts.device)
+    start = time.perf_counter()
+    for step in range(steps):
+        for _ in range(gan.critic_steps):
+            critic_loss = gan.critic_loss(*batches.draw())
+            _descend(critic_optimizer, critic_loss, "critic", epoch, step)
+            gan.after_critic_step()
+            losses[step, 0] += critic_loss.detach().mean() / gan.critic_steps
+        generator_loss = gan.generator_loss(batches.batch_size)
+        _descend(generator_optimizer, generator_loss, "generator", epoch, step)
+        losses[step, 1] = generator_loss.detach().mean()
+        display.step()
+    for step, (of_critic, of_generator) in enumerate(losses.tolist()):
+        _check_finite(of_critic, "critic", epoch, step)
+        _check_finite(of_generator, "generator", epoch, step)
+    of_critic, of_generator = losses.mean(0).tolist()
+    images = steps * gan.critic_steps * batches.batch_size * batches.groups
+    return {
+        "critic_loss": of_critic,
+        "generator_loss": of_generator,
+        "images_per_second": images / (time.perf_counter() - start),
+    }
+
+
+def _descend(optimizer: Optimizer, losses: Tensor, whose: str, epoch: int, step: int) -> None:
+    """A step on the sum: each of the networks that stand side by side has the gradient of its own loss."""
+    loss = losses.sum()
+    if loss.device.type == "cpu":
+        _check_finite(loss.item(), whose, epoch, step)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+
+
+def _check_finite(loss: float, whose: str, epoch: int, step: int) -> None:
+    if not math.isfinite(loss):
+        raise NonFiniteLoss(
+            f"the {whose}'s loss is {loss} in epoch {epoch}, step {step + 1}: stopped there; "
+            f"the checkpoints of the epochs before are kept"
+        )
+
+
+def _warn_of_collapse(spread: Tensor, metrics: list[Metrics], epoch: int) -> None:
+    """Tells when classes begin to have nearly one image for all noise."""
+    collapsed = (spread < COLLAPSED).nonzero().flatten().tolist()
+    if collapsed and not (metrics and metrics[-1]["least_spread"] < COLLAPSED):
+        print(
+            f"epoch {epoch}: the generator has collapsed: nearly the same image for every noise "
+            f"in {len(collapsed)} of {len(spread)} classes ({', '.join(map(str, collapsed[:10]))})",
+            file=sys.stderr,
+        )
+
+
+def _state(gan: Gan, optimizers: tuple[Optimizer, Optimizer], metrics: list[Metrics]) -> dict[str, Any]:
+    return {
+        "gan": gan.state_dict(),
+        "optimizers": [optimizer.state_dict() for optimizer in optimizers],
+        "generators": checkpoint.random_states(),
+        "metrics": metrics,
+    }
+
+
+def _resume(gan: Gan, optimizers: tuple[Optimizer, Optimizer], directory: RunDirectory) -> list[Metrics]:
+    """Puts everything back as the newest checkpoint has it; returns the metrics up to there."""
+    state = checkpoint.load_newest(directory.path)
+    if state is None:
+        directory.rewrite([])
+        return []
+    gan.load_state_dict(state["gan"])
+    for optimizer, kept in zip(optimizers, state["optimizers"], strict=True):
+        optimizer.load_state_dict(kept)
+    checkpoint.restore_random_states(state["generators"])
+    metrics: list[Metrics] = state["metrics"]
+    directory.rewrite(metrics)
+    return metrics

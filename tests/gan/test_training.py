@@ -1,0 +1,178 @@
+"""Training generators: what a run leaves, that it goes on as if never stopped, where it stops and warns."""
+
+import json
+
+import pytest
+import torch
+from hydra.utils import instantiate
+from matplotlib.image import imread
+
+from isda_bench import checkpoint
+from isda_bench.data.base import ImageSet
+from isda_bench.errors import ConfigError, NonFiniteLoss, UserError
+from isda_bench.gan import load_generator
+from isda_bench.gan.networks import Generator
+from isda_bench.gan.objectives import CGAN, WGAN, InfoGAN
+from isda_bench.gan.run import run
+from isda_bench.gan.samples import Samples
+from isda_bench.gan.train import RealBatches
+from isda_bench.results import read_records
+
+CPU = torch.device("cpu")
+CLOCKS = {"seconds", "images_per_second"}
+
+
+def metrics(directory):
+    rows = [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in row.items() if key not in CLOCKS} for row in rows]
+
+
+class Killed(BaseException):
+    """Stands for the process's death in the middle of an epoch."""
+
+
+@pytest.mark.parametrize("kind", [WGAN, InfoGAN])
+def test_an_interrupted_training_equals_an_unbroken_one(tmp_path, configuration, monkeypatch, kind):
+    overrides = [f"generator={kind.__name__.lower()}", "samples.every=2"]
+    whole, broken = (configuration(tmp_path / name, *overrides) for name in ("whole", "broken"))
+    run(whole)
+    loss_of, calls = kind.generator_loss, 0
+
+    def dies_in_epoch_3(self, n):
+        nonlocal calls
+        calls += 1
+        if calls == 2 * 4 + 2:
+            raise Killed
+        return loss_of(self, n)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(kind, "generator_loss", dies_in_epoch_3)
+        with pytest.raises(Killed):
+            run(broken)
+    assert not (broken.directory / "record.json").exists()
+    torch.manual_seed(99)
+    assert run(broken)["epochs"] == 3
+    assert metrics(broken.directory) == metrics(whole.directory)
+    ours, theirs = (load_generator(config.directory).state_dict() for config in (broken, whole))
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    pictures = {path.name for path in broken.directory.glob("*.png")}
+    assert pictures == {"samples-00002.png", "samples-00003.png"}
+
+
+def test_what_a_run_leaves(tmp_path, configuration, capsys):
+    config = configuration(tmp_path, "generator=cgan", "samples.per_class=3")
+    record = run(config)
+    assert config.directory.parent == tmp_path / "generators"
+    assert record == json.loads((config.directory / "record.json").read_text())
+    assert record["quality"] is None and "quality is not measured" in capsys.readouterr().err
+    generator = load_generator(config.directory)
+    kept = checkpoint.load_newest(config.directory)["gan"]
+    noise, labels = torch.randn(4, 100), torch.tensor([3, 1, 9, 0])
+    trained = instantiate(config.settings.generator, num_classes=10, in_channels=1, image_size=8)
+    trained.load_state_dict(kept)
+    assert torch.equal(generator.generate(noise, labels), trained.eval().generator.generate(noise, labels))
+    assert not any(parameter.requires_grad for parameter in generator.parameters())
+    picture = imread(config.directory / "samples-00003.png")
+    assert picture.shape[:2] == (3 * 10 * 9, 3 * 3 * 9)  # zoomed by 3, a pixel between images
+    assert run(config) == record
+    assert "finished already" in capsys.readouterr().out
+    assert read_records([tmp_path]).empty
+
+
+def test_names_of_kinds_and_data_make_the_id_and_what_is_only_shown_does_not(tmp_path, configuration):
+    config = configuration(tmp_path, "generator=wgan")
+    assert config.run_id.startswith("digits-wgan-s0-")
+    assert (
+        configuration(tmp_path, "generator=wgan", "samples.every=3", "classifier=x").run_id == config.run_id
+    )
+    assert configuration(tmp_path, "generator=wgan", "generator.clip=0.02").run_id != config.run_id
+
+
+def test_every_problem_is_told_at_once_and_nothing_is_written(tmp_path, configuration):
+    overrides = ["generator=wgan", "generator.clip=-1", "classifier=nope", "device=tpu"]
+    with pytest.raises(ConfigError) as raised:
+        run(configuration(tmp_path / "runs", *overrides))
+    starts = [line.split(":")[0] for line in raised.value.problems]
+    assert starts == ["generator.clip=-1", "device=tpu", "classifier=nope"]
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("whose", "step"), [("critic", 6), ("generator", 2)])
+def test_a_loss_that_is_not_finite_stops_with_its_step(tmp_path, configuration, monkeypatch, whose, step):
+    loss_of, calls = getattr(CGAN, f"{whose}_loss"), 0
+
+    def breaks(self, *arguments):
+        nonlocal calls
+        calls += 1
+        return loss_of(self, *arguments) * (float("nan") if calls == step else 1)
+
+    monkeypatch.setattr(CGAN, f"{whose}_loss", breaks)
+    epoch, within = (step - 1) // 4 + 1, (step - 1) % 4 + 1
+    config = configuration(tmp_path, "generator=cgan")
+    with pytest.raises(NonFiniteLoss, match=f"the {whose}'s loss is nan in epoch {epoch}, step {within}:"):
+        run(config)
+    assert not (config.directory / "record.json").exists()
+    assert len(checkpoint.checkpoints(config.directory)) == epoch - 1
+
+
+def test_one_image_for_all_noise_warns(tmp_path, configuration, monkeypatch, capsys):
+    monkeypatch.setattr(CGAN, "noise", lambda self, n: torch.zeros(n, 1, 100))
+    generate = Generator.generate
+    monkeypatch.setattr(Generator, "generate", lambda self, noise, *rest: generate(self, 0 * noise, *rest))
+    record = run(configuration(tmp_path, "generator=cgan"))
+    err = capsys.readouterr().err
+    assert "epoch 1: the generator has collapsed" in err
+    assert err.count("collapsed") == 1
+    assert record["collapsed"] is True
+
+
+def test_the_spread_of_real_images_is_one():
+    torch.manual_seed(0)
+    images, targets = torch.randint(0, 256, (40, 1, 8, 8), dtype=torch.uint8), torch.arange(40) % 2
+    samples = Samples(ImageSet(images, targets), 2, 1, 16, CPU)
+
+    class Real(Generator):
+        def generate(self, noise, labels, codes):
+            return images[targets.sort(stable=True).indices.view(2, 20)[:, :16].flatten()].float()
+
+    spread = samples.spread(Real(2, 1, 8, width=4, conditional=True))
+    torch.testing.assert_close(spread, torch.ones(2).double(), atol=0.05, rtol=0)
+
+
+def test_looking_at_samples_draws_nothing():
+    torch.manual_seed(0)
+    images = ImageSet(torch.randint(0, 256, (20, 1, 8, 8), dtype=torch.uint8), torch.arange(20) % 2)
+    samples = Samples(images, 2, 1, 3, CPU)
+    generator = Generator(2, 1, 8, width=4, conditional=True, codes=2)
+    before, statistics = torch.get_rng_state(), generator.layers[1].running_mean.clone()
+    assert torch.equal(samples.spread(generator), samples.spread(generator))
+    assert torch.equal(before, torch.get_rng_state())
+    assert torch.equal(statistics, generator.layers[1].running_mean)
+    assert generator.training
+
+
+def test_real_batches_are_uniform_and_of_their_class():
+    targets = torch.tensor([0] * 3 + [1] * 9)[torch.randperm(12)]
+    images = (targets * 100)[:, None, None, None].expand(-1, 1, 8, 8).byte().contiguous()
+    by_class = RealBatches(ImageSet(images, targets), 500, 2, CPU)
+    drawn, labels = by_class.draw()
+    assert drawn.shape == (500, 2, 1, 8, 8)
+    assert labels.unique(dim=0).tolist() == [[0, 1]]
+    torch.testing.assert_close(drawn[:, 1], torch.full((500, 1, 8, 8), 100 / 127.5 - 1))
+    drawn, labels = RealBatches(ImageSet(images, targets), 4000, 1, CPU).draw()
+    assert drawn.shape == (4000, 1, 1, 8, 8)
+    assert 0.2 < (labels == 0).float().mean() < 0.3
+    assert torch.equal(drawn[:, 0, 0, 0, 0] > -0.5, labels == 1)
+
+
+def test_a_class_without_images_is_told(tmp_path):
+    with pytest.raises(UserError, match="class 1 has no images"):
+        RealBatches(ImageSet(torch.zeros(2, 1, 8, 8), torch.tensor([0, 2])), 4, 3, CPU)
+
+
+def test_damaged_or_missing_generators_are_told(tmp_path, configuration):
+    with pytest.raises(UserError, match=r"is no generator's run \(no generator.safetensors\)"):
+        load_generator(tmp_path)
+    (tmp_path / "generator.safetensors").write_bytes(b"nonsense")
+    with pytest.raises(UserError, match="damaged, or no generator's file"):
+        load_generator(tmp_path)

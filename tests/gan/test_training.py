@@ -63,7 +63,6 @@ def test_what_a_run_leaves(tmp_path, configuration, capsys):
     config = configuration(tmp_path, "generator=cgan", "samples.per_class=3")
     record = run(config)
     assert config.directory.parent == tmp_path / "generators"
-    assert record == json.loads((config.directory / "record.json").read_text())
     assert record["quality"] is None and "quality is not measured" in capsys.readouterr().err
     generator = load_generator(config.directory)
     kept = checkpoint.load_newest(config.directory)["gan"]

@@ -16,7 +16,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from isda_bench.config import RunConfig
+from isda_bench.config import CONF, RunConfig
 from isda_bench.errors import ConfigError
 
 

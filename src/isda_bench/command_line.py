@@ -18,6 +18,7 @@ from isda_bench.compose import run_config
 from isda_bench.config import CONF
 from isda_bench.errors import ConfigError, UserError
 from isda_bench.overrides import command_line_problems
+from isda_bench.ranks import silent_unless_first
 
 INTERRUPTED, TERMINATED = 130, 143  # exit codes, by the shells' convention of 128 + signal
 
@@ -34,11 +35,12 @@ def main() -> None:
     sys.argv[1:] = _flags_first(sys.argv[1:])
     arguments = get_args_parser().parse_args()
     try:
-        if _trains(arguments) or arguments.cfg:
-            _check(arguments)
-        if _trains(arguments) and not arguments.cfg and _plans(arguments.overrides):
-            return
-        hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(_job)()
+        with silent_unless_first():
+            if _trains(arguments) or arguments.cfg:
+                _check(arguments)
+            if _trains(arguments) and not arguments.cfg and _plans(arguments.overrides):
+                return
+            hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(_job)()
     except ConfigError as error:
         _exit(2, error)
     except JobFailed:

@@ -13,10 +13,20 @@ from isda_bench.settings import COMPONENTS, Settings, setting_problems
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 
-NOT_IN_IDENTITY = ("device", "runs_dir", "logger", "checkpoint", "dataset.root", "dataset.download", "plan")
+NOT_IN_IDENTITY = (
+    "device",
+    "runs_dir",
+    "logger",
+    "checkpoint",
+    "dataset.root",
+    "dataset.download",
+    "plan",
+    "dataset.workers",
+    "dataset.unreadable_limit",
+)
 """Keys that do not change a run's result."""
 
-ADDED_LATER: dict[str, Any] = {"loss.rank": None, "plan": False}
+ADDED_LATER: dict[str, Any] = {"loss.rank": None, "plan": False, "checkpoint.every_minutes": None}
 """Dotted key -> default of every key (a whole section, if that is new) that the configuration did not have at
 first: append only.
 

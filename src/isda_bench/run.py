@@ -7,14 +7,18 @@ from typing import Any
 import torch
 from hydra.utils import instantiate
 
-from isda_bench.build import build_dataset, choose_device
+from isda_bench.build import batch_problems, build_dataset, choose_device
 from isda_bench.config import RunConfig, check
 from isda_bench.data.base import DataSet, ImageData
 from isda_bench.data.loader import Loader, Normalise, evaluation_loader
 from isda_bench.display import Display
+from isda_bench.distributed import joined, of_first_rank, seed_of_rank, wrap
+from isda_bench.errors import ConfigError
+from isda_bench.loggers import Logger
 from isda_bench.loop import fit
 from isda_bench.provenance import peak_memory, provenance, reset_peak_memory
-from isda_bench.record import Metrics, RunDirectory, errors_of, now
+from isda_bench.ranks import processes, rank
+from isda_bench.record import LeftToFirstRank, Metrics, RunDirectory, errors_of, now
 from isda_bench.schedules import unreached_milestones
 from isda_bench.training_module import TrainingModule
 
@@ -30,7 +34,7 @@ def run(config: RunConfig) -> dict[str, Any]:
         UserError: the data cannot be had, something cannot be written, the loss is not finite, ...
     """
     check(config.config)
-    directory = RunDirectory(config)
+    directory = RunDirectory(config) if rank() == 0 else LeftToFirstRank(config)
     record = directory.finished()
     if record is not None:
         print(f"{summary(record)} (finished already)")
@@ -70,18 +74,21 @@ def _train(config: RunConfig, directory: RunDirectory) -> dict[str, Any]:
     device = choose_device(settings.device)
     dataset = build_dataset(settings)
     data = dataset.load()
-    with directory.locked():
-        record = directory.finished()  # another process may just have ended it
+    problems = batch_problems(len(data.train.targets), settings.schedule.batch_size)
+    if problems:
+        raise ConfigError(problems)
+    with joined(device), directory.locked():
+        record = of_first_rank(directory.finished())  # another process may just have ended it
         if record is not None:
             return record
         if device.type == "cuda":
             torch.cuda.set_device(device)  # whose random state the checkpoints keep
         reset_peak_memory(device)
-        torch.manual_seed(settings.seed)
+        torch.manual_seed(seed_of_rank(settings.seed))
         _set_precision(settings.precision)
         module = _build_module(config, dataset, device)
         batches, evaluation = _loaders(config, dataset, data, device)
-        logger = instantiate(settings.logger)
+        logger = instantiate(settings.logger) if rank() == 0 else Logger()
         display = Display(config.run_id, settings.schedule.epochs, len(batches))
         with logger.open(config), display:
             metrics = fit(
@@ -95,6 +102,7 @@ def _train(config: RunConfig, directory: RunDirectory) -> dict[str, Any]:
                 logger,
                 evaluate_every=settings.evaluate.every,
                 checkpoint_every=settings.checkpoint.every,
+                checkpoint_minutes=settings.checkpoint.every_minutes,
             )
             record = _record(config, directory, module, data, metrics, device)
             logger.finish(record)
@@ -108,7 +116,7 @@ def _build_module(config: RunConfig, dataset: DataSet, device: torch.device) -> 
     loss = instantiate(settings.loss, num_classes=dataset.num_classes, feature_dim=model.feature_dim)
     module = TrainingModule(model, loss, bf16=settings.precision == "bf16").to(device)
     module.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # the faster layout
-    return module
+    return wrap(module, device)
 
 
 def _loaders(
@@ -139,6 +147,7 @@ def _record(
     return config.as_dict() | {
         "split": data.split,
         "error": errors_of(metrics, data.split),
+        **_more(metrics, data.split),
         "epochs": len(metrics),
         "parameters": sum(parameter.numel() for parameter in module.model.parameters()),
         "train_images": len(data.train.targets),
@@ -150,6 +159,14 @@ def _record(
         "peak_memory_bytes": peak_memory(device),
         **provenance(device),
     }
+
+
+def _more(metrics: list[Metrics], split: str) -> dict[str, Any]:
+    """What only some records have: top-5 errors, and the number of processes that trained together."""
+    more: dict[str, Any] = {}
+    if f"{split}_top5_error" in metrics[-1]:
+        more["top5_error"] = errors_of(metrics, f"{split}_top5")
+    return more | ({"processes": processes()} if processes() > 1 else {})
 
 
 def _free_memory() -> None:

@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import time
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -16,9 +17,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from isda_bench.compose import run_config
 from isda_bench.config import CONF
-from isda_bench.errors import ConfigError, UserError
+from isda_bench.errors import ConfigError, RankLost, UserError
 from isda_bench.overrides import command_line_problems
-from isda_bench.ranks import silent_unless_first
+from isda_bench.ranks import rank, silent_unless_first
 
 INTERRUPTED, TERMINATED = 130, 143  # exit codes, by the shells' convention of 128 + signal
 
@@ -119,5 +120,17 @@ def _terminate(number: int, frame: FrameType | None) -> NoReturn:
 
 
 def _exit(code: int, message: object) -> NoReturn:
-    print(f"error: {message}" if isinstance(message, Exception) else message, file=sys.stderr, flush=True)
+    if isinstance(message, Exception):
+        _let_others_speak(message)
+        print(f"error: {message}", file=sys.__stderr__ if rank() else sys.stderr, flush=True)
+    elif rank() == 0:
+        print(message, file=sys.stderr, flush=True)
     sys.exit(code)
+
+
+def _let_others_speak(error: Exception) -> None:
+    """Waits where another process is likely to tell it, or its reason: torchrun then ends this one."""
+    try:
+        time.sleep(15 if isinstance(error, RankLost) else 5 if rank() else 0)
+    except Terminated:
+        _exit(TERMINATED, "terminated; the same command goes on from the last checkpoint")

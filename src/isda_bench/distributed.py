@@ -12,6 +12,7 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from inspect import signature
 from typing import Any, TypeVar
 
 import torch
@@ -19,14 +20,10 @@ from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from isda_bench import ranks
-from isda_bench.errors import UserError
+from isda_bench.errors import RankLost
 
 TIMEOUT = timedelta(minutes=10)  # after which a rank that does not answer is lost
 Value = TypeVar("Value")
-
-
-class RankLost(UserError):
-    """Another process of the run has ended or does not answer."""
 
 
 @contextmanager
@@ -75,6 +72,11 @@ def wrap(module: nn.Module, device: torch.device) -> Any:
     return Replica(module, device) if at_work() else module
 
 
+_SYNC_BUFFERS = "forward_sync_buffers"
+if _SYNC_BUFFERS not in signature(DistributedDataParallel).parameters:
+    _SYNC_BUFFERS = "broadcast_buffers"  # torch before 2.13
+
+
 class Replica(DistributedDataParallel):
     """One rank's training module; starts with the first rank's parameters and buffers.
 
@@ -87,9 +89,9 @@ class Replica(DistributedDataParallel):
     """
 
     def __init__(self, module: nn.Module, device: torch.device) -> None:
-        super().__init__(
-            module, device_ids=[device] if device.type == "cuda" else None, broadcast_buffers=False
-        )
+        settings: dict[str, Any] = {_SYNC_BUFFERS: False}
+        super().__init__(module, device_ids=[device] if device.type == "cuda" else None, **settings)
+        copy_first_rank(*module.buffers())
 
     def __getattr__(self, name: str) -> Any:
         """The module's own attributes: model, loss, bf16."""

@@ -2,8 +2,8 @@
 
 python scripts/benchmark.py               some minutes; a machine without other load tells more
 python scripts/benchmark.py device=cuda   what there is to measure on a GPU
-python scripts/benchmark.py only=isda     one part: isda, step, losses, data, augmentations, plain, start,
-                                          lowrank, steps, networks (on demand alone: needs pytorchcv)
+python scripts/benchmark.py only=isda     one part: isda, step, losses, data, augmentations, plain, folder,
+                                          start, lowrank, steps, networks (on demand alone: needs pytorchcv)
 """
 
 from pathlib import Path

@@ -207,7 +207,8 @@ class _Decoder:
 
     def _decode(self, index: int, seed: int) -> np.ndarray:
         with Image.open(os.fsdecode(os.path.join(self.root, self.paths[index]))) as image:  # noqa: PTH118
-            return np.asarray(self.crop(image.convert("RGB"), (seed + index) % 2**63))
+            in_colour = image if image.mode == "RGB" else image.convert("RGB")
+            return np.asarray(self.crop(in_colour, (seed + index) % 2**63))
 
 
 def default_workers() -> int:

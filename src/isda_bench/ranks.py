@@ -8,7 +8,7 @@ from pathlib import Path
 
 def processes() -> int:
     """How many processes train together; 1 without torchrun."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
+    return int(os.environ.get("WORLD_SIZE", "1")) if "RANK" in os.environ else 1
 
 
 def rank() -> int:

@@ -127,7 +127,7 @@ class RunDirectory:
 
 
 class LeftToFirstRank(RunDirectory):
-    """The directory as the other ranks have it: what is written and read there is the first one's affair."""
+    """The directory as the other ranks have it: writing, and going on, is up to the first one."""
 
     @contextmanager
     def locked(self) -> Iterator[None]:

@@ -29,8 +29,9 @@ class Begun(NamedTuple):
 class RunState:
     """Saves and puts back model, loss, optimizer, random states, metrics, and the place within an epoch.
 
-    A run that goes on with as many ranks is the run that was never interrupted. With another number of them
-    it goes on too; those that are new draw from their seeds.
+    A run that goes on is the run that was never interrupted: to the bit with one or two ranks, with more of
+    them up to the order in which DistributedDataParallel sums gradients: after its first step it is another.
+    With another number of ranks it goes on too; those that are new draw from their seeds.
 
     Args:
         module: model and loss.

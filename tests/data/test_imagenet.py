@@ -280,11 +280,17 @@ def test_a_run_that_dies_within_an_epoch_is_the_one_that_did_not(folder, tmp_pat
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("augment", ["none", "standard", "cutout", "randaugment", "autoaugment"])
-def test_an_imagenet_network_learns_the_colours(tmp_path, augment):
+def test_a_network_learns_the_colours(tmp_path):
     root = make_image_folder(tmp_path / "images", CLASSES, train=8, val=2)
-    size = ["dataset.image_size=48", "dataset.resize=54", "dataset.workers=2", "model.width_per_group=8"]
-    steps = ["schedule.epochs=6", "schedule.milestones=[5]", "schedule.learning_rate=0.05"]
-    given = [*overrides(root, tmp_path / "runs", "resnet50"), *size, *steps, "schedule.batch_size=16"]
-    record = run(compose_run([*given, f"augment={augment}"]))
-    assert record["error"]["best"] < 90 and record["top5_error"]["best"] < 65
+    steps = ["schedule.epochs=12", "schedule.milestones=[10]", "dataset.workers=2"]
+    record = run(compose_run([*overrides(root, tmp_path / "runs"), *steps]))
+    assert record["error"]["final"] < 60 and record["top5_error"]["final"] < 25
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("augment", ["none", "standard", "cutout", "randaugment", "autoaugment"])
+def test_an_imagenet_network_with_every_augmentation(folder, tmp_path, augment):
+    size = ["dataset.image_size=48", "dataset.resize=54", "model.width_per_group=8"]
+    once = ["schedule.epochs=1", "schedule.milestones=[2]", f"augment={augment}"]
+    record = run(compose_run([*overrides(folder, tmp_path / "runs", "resnet50"), *size, *once]))
+    assert record["epochs"] == 1

@@ -97,6 +97,8 @@ class DataSet:
     """Height and width, where all images are square and of one size: what does not fit them is told early."""
     train_images: int | None
     """Images in the training set; None where that is known only when it is read."""
+    published_images = 0
+    """Likewise, of the published set, where `train_images` is not known."""
     evaluation_batch = 500
     """Images that are evaluated at a time."""
     mean: tuple[float, ...]
@@ -135,6 +137,12 @@ class DataSet:
         if self.train_size is None and self.train_images is not None:
             return self.train_images - self.val_size
         return self.train_size
+
+    @property
+    def expected_count(self) -> int:
+        """Images that a run trains on, those of the published set where it is not known yet."""
+        count = self.train_count
+        return self.published_images - self.val_size if count is None else count
 
     def read(self) -> tuple[ImageSet, ImageSet]:
         """The whole training set and the whole test set.

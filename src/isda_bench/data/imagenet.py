@@ -40,6 +40,7 @@ class ImageNet(DataSet):
 
     in_channels = 3
     train_images = None
+    published_images = 1_281_167
     evaluation_batch = 250
     mean = (123.675, 116.28, 103.53)
     std = (58.395, 57.12, 57.375)

@@ -32,7 +32,8 @@ class AugmentationOptions(Options):
 def show_augmentations(options: AugmentationOptions) -> None:
     """Writes <out>/<dataset>_<augmentation>.png for each file of conf/augment."""
     chosen = [f"dataset={options.dataset}", *([f"dataset.root={options.root}"] if options.root else [])]
-    images = build_dataset(compose_run(chosen).settings).load().train.images[: options.images]
+    training = build_dataset(compose_run(chosen).settings).load().train
+    images, _ = next(training.batches([torch.arange(options.images)], options.seed))
     for name in sorted(path.stem for path in (CONF / "augment").glob("*.yaml")):
         torch.manual_seed(options.seed)
         augmentation = instantiate(compose_run([*chosen, f"augment={name}"]).settings.augment)

@@ -13,6 +13,7 @@ from isda_bench.data.generated import GeneratedShare
 from isda_bench.errors import UserError
 from isda_bench.losses.base import Loss
 from isda_bench.models.base import Classifier
+from isda_bench.ranks import local_processes, local_rank, processes
 from isda_bench.settings import Settings, problems_of
 
 REHEARSED_IMAGES = 64  # enough that a crop that can leave the image does so among them
@@ -44,7 +45,7 @@ def part_problems(settings: Settings) -> list[str]:
     problems += problems_of(lambda: choose_device(settings.device), "")
     if dataset.built is not None:
         share = parts[-1].built if settings.generator else None
-        problems += _batch_problems(dataset.built, settings.schedule.batch_size, share)
+        problems += batch_problems(dataset.built.train_count, settings.schedule.batch_size, share)
         problems += _rehearsal_problems(dataset.built, model.built, augment.built)
     return problems
 
@@ -55,16 +56,48 @@ def build_dataset(settings: Settings) -> DataSet:
     return dataset
 
 
+def batch_problems(train_count: int | None, batch_size: int, share: GeneratedShare | None) -> list[str]:
+    """What is wrong with the size of the batches of a training set, where that is known."""
+    generated = 0 if share is None else share.images(batch_size)
+    if share is not None and not 0 < generated < batch_size:
+        return [
+            f"generator.fraction={share.fraction}: {generated} generated images "
+            f"in a batch of {batch_size}; should leave one of each kind"
+        ]
+    if share is not None and processes() > 1:
+        return [f"generator: no generated images with {processes()} processes; leave generator=none"]
+    if train_count is None:
+        return []
+    if batch_size - generated > train_count:
+        return [f"schedule.batch_size={batch_size}: larger than the training set of {train_count} images"]
+    smallest = train_count % batch_size or batch_size
+    if smallest < processes():
+        return [
+            f"schedule.batch_size={batch_size}: leaves a last batch of {smallest} images for {processes()} "
+            f"processes; another batch size or dataset.train_size would mend that"
+        ]
+    return []
+
+
 def choose_device(name: str) -> torch.device:
-    """`auto` is the GPU where there is one.
+    """`auto` is the GPU where there is one; of several processes that train together each takes its own.
 
     Raises:
         ValueError: there is no such device.
     """
     available = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
-    if name == "auto":
-        return torch.device("cuda" if len(available) > 1 else "cpu")
-    wanted = "cuda:0" if name == "cuda" else name
+    if name == "auto" and len(available) == 1:
+        return torch.device("cpu")
+    if name != "cpu" and processes() > 1:
+        if name not in ("auto", "cuda"):
+            raise ValueError(f"device={name}: one for {processes()} processes; should be auto, cuda or cpu")
+        if len(available) - 1 < local_processes():
+            raise ValueError(
+                f"device={name}: {len(available) - 1} GPUs for the {local_processes()} processes of this "
+                f"machine; start as many as there are GPUs, or give device=cpu"
+            )
+        return torch.device("cuda", local_rank())
+    wanted = "cuda:0" if name in ("auto", "cuda") else name
     if wanted not in available:
         raise ValueError(f"device={name}: no such device here; there are: auto, {', '.join(available)}")
     return torch.device(wanted)
@@ -117,17 +150,6 @@ def _dataset_class(settings: Settings) -> Any:
         return get_class(settings.dataset.get("_target_", ""))
     except Exception:
         return None
-
-
-def _batch_problems(dataset: DataSet, batch_size: int, share: GeneratedShare | None) -> list[str]:
-    if share is not None and not 0 < share.images(batch_size) < batch_size:
-        return [
-            f"generator.fraction={share.fraction}: {share.images(batch_size)} generated images "
-            f"in a batch of {batch_size}; should leave one of each kind"
-        ]
-    if batch_size - (share.images(batch_size) if share else 0) <= dataset.train_count:
-        return []
-    return [f"schedule.batch_size={batch_size}: larger than the training set of {dataset.train_count} images"]
 
 
 def _rehearsal_problems(dataset: DataSet, model: Classifier | None, augment: Any) -> list[str]:

@@ -1,7 +1,7 @@
-"""Checkpoints: the whole state of a run after an epoch, checked when read, never executed.
+"""Checkpoints: the whole state of a run after an epoch or within one, checked when read, never executed.
 
-A file's name carries the epoch and the beginning of its content's SHA-256, so that damage shows. The newest
-two are kept.
+A file's name carries the epoch, the steps after it if there are any, and the beginning of its content's
+SHA-256, so that damage shows. The newest two are kept.
 """
 
 import hashlib
@@ -25,8 +25,14 @@ class NonFiniteState(UserError):
     """What should be kept has become NaN or infinite."""
 
 
-def save(directory: Path, epoch: int, state: dict[str, Any]) -> Path:
+def save(directory: Path, epoch: int, state: dict[str, Any], step: int | None = None) -> Path:
     """Writes `state` (tensors, numbers, strings, lists, dicts) as the checkpoint of `epoch`.
+
+    Args:
+        directory: of the run.
+        epoch: the newest whole epoch.
+        state: of the run.
+        step: batches of the next epoch that the state has behind it; null: it is that of the epoch's end.
 
     Raises:
         NonFiniteState: something in it is NaN or infinite; the checkpoints before it stay.
@@ -41,7 +47,8 @@ def save(directory: Path, epoch: int, state: dict[str, Any]) -> Path:
     buffer = io.BytesIO()
     torch.save(state, buffer)
     content = buffer.getvalue()
-    path = directory / f"checkpoint-{epoch:05d}-{_digest(content)}.pt"
+    place = f"{epoch:05d}" if step is None else f"{epoch:05d}_{step:06d}"  # sorts after the epoch's own
+    path = directory / f"checkpoint-{place}-{_digest(content)}.pt"
     write_atomically(path, content)
     for old in checkpoints(directory)[KEPT:]:
         old.unlink(missing_ok=True)

@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import time
 from importlib import import_module
 from types import FrameType
 from typing import Any, NoReturn
@@ -17,8 +18,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from isda_bench.compose import run_config
 from isda_bench.config import RunConfig
-from isda_bench.errors import ConfigError, UserError
+from isda_bench.errors import ConfigError, RankLost, UserError
 from isda_bench.overrides import command_line_problems
+from isda_bench.ranks import rank, silent_unless_first
 
 INTERRUPTED, TERMINATED = 130, 143  # exit codes, by the shells' convention of 128 + signal
 
@@ -44,11 +46,12 @@ def main(kind: type[RunConfig] = RunConfig, runs: str = "isda_bench.run") -> Non
     sys.argv[1:] = _flags_first(sys.argv[1:])
     arguments = get_args_parser().parse_args()
     try:
-        if _trains(arguments) or arguments.cfg:
-            _check(arguments, kind)
-        if _trains(arguments) and not arguments.cfg and _plans(arguments.overrides):
-            return
-        hydra.main(version_base="1.3", config_path=str(kind.conf), config_name="config")(job)()
+        with silent_unless_first():
+            if _trains(arguments) or arguments.cfg:
+                _check(arguments, kind)
+            if _trains(arguments) and not arguments.cfg and _plans(arguments.overrides):
+                return
+            hydra.main(version_base="1.3", config_path=str(kind.conf), config_name="config")(job)()
     except ConfigError as error:
         _exit(2, error)
     except JobFailed:
@@ -125,5 +128,17 @@ def _terminate(number: int, frame: FrameType | None) -> NoReturn:
 
 
 def _exit(code: int, message: object) -> NoReturn:
-    print(f"error: {message}" if isinstance(message, Exception) else message, file=sys.stderr, flush=True)
+    if isinstance(message, Exception):
+        _let_others_speak(message)
+        print(f"error: {message}", file=sys.__stderr__ if rank() else sys.stderr, flush=True)
+    elif rank() == 0:
+        print(message, file=sys.stderr, flush=True)
     sys.exit(code)
+
+
+def _let_others_speak(error: Exception) -> None:
+    """Waits where another process is likely to tell it, or its reason: torchrun then ends this one."""
+    try:
+        time.sleep(15 if isinstance(error, RankLost) else 5 if rank() else 0)
+    except Terminated:
+        _exit(TERMINATED, "terminated; the same command goes on from the last checkpoint")

@@ -15,6 +15,7 @@ CONF = Path(__file__).resolve().parents[2] / "conf"
 
 NOT_IN_IDENTITY = (
     *("device", "runs_dir", "logger", "checkpoint", "dataset.root", "dataset.download", "plan"),
+    *("dataset.workers", "dataset.unreadable_limit"),
     *("samples", "classifier"),  # of a generator's run
 )
 """Keys that do not change a run's result."""
@@ -22,7 +23,7 @@ NOT_IN_IDENTITY = (
 PATHS_TO_RUNS = ("generator.run",)
 """Keys that name another run by its directory: the last part of the path is the run."""
 
-ADDED_LATER: dict[str, Any] = {"loss.rank": None, "plan": False}
+ADDED_LATER: dict[str, Any] = {"loss.rank": None, "plan": False, "checkpoint.every_minutes": None}
 """Dotted key -> default of every key (a whole section, if that is new) that the configuration did not have at
 first: append only.
 

@@ -49,11 +49,11 @@ class Display:
         if self.terminal:
             self.bar.stop()
 
-    def begin(self, epochs_before: int) -> None:
-        """The training begins, after so many epochs that an earlier process trained."""
+    def begin(self, epochs_before: int, steps_before: int = 0) -> None:
+        """The training begins, after so many epochs and steps that an earlier process trained."""
         self.epochs_before = epochs_before
         self.start = time.monotonic()
-        self.bar.reset(self.task, completed=epochs_before * self.steps)
+        self.bar.reset(self.task, completed=epochs_before * self.steps + steps_before)
 
     def step(self) -> None:
         """A training step is done."""

@@ -12,6 +12,10 @@ class NonFiniteLoss(UserError):
     """The loss became NaN or infinite."""
 
 
+class RankLost(UserError):
+    """Another of the processes that train together has ended or does not answer."""
+
+
 class ConfigError(UserError):
     """Everything that is wrong with a command line or a composed configuration.
 

@@ -2,20 +2,20 @@
 
 import math
 import time
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim import SGD, Optimizer
 
-from isda_bench import checkpoint
 from isda_bench.data.base import Split
 from isda_bench.data.loader import Loader
 from isda_bench.display import Display
+from isda_bench.distributed import sum_over_ranks
 from isda_bench.errors import NonFiniteLoss
 from isda_bench.evaluate import evaluate
 from isda_bench.loggers import Logger
 from isda_bench.record import LAST_EPOCHS, Metrics, RunDirectory
+from isda_bench.run_state import Begun, RunState
 from isda_bench.schedules import Schedule, learning_rate, progress, rate_factor
 from isda_bench.training_module import TrainingModule
 
@@ -31,6 +31,7 @@ def fit(
     logger: Logger,
     evaluate_every: int = 1,
     checkpoint_every: int = 1,
+    checkpoint_minutes: float | None = None,
 ) -> list[Metrics]:
     """Trains to the schedule's last epoch, from the directory's newest checkpoint if it has one.
 
@@ -45,6 +46,7 @@ def fit(
         logger: is told each epoch's metrics.
         evaluate_every: epochs from one evaluation to the next; the last ten epochs are always evaluated.
         checkpoint_every: epochs from one checkpoint to the next; the last epoch always has one.
+        checkpoint_minutes: from one checkpoint to the next within an epoch; null: none there.
 
     Returns:
         The metrics of every epoch.
@@ -55,13 +57,14 @@ def fit(
         UserError: something cannot be written.
     """
     optimizer = make_optimizer(module, schedule)
-    metrics = _resume(module, optimizer, directory)
-    display.begin(len(metrics))
+    state = RunState(module, optimizer, batches, directory, checkpoint_minutes)
+    metrics = state.resume()
+    display.begin(len(metrics), batches.step)
     for epoch in range(len(metrics) + 1, schedule.epochs + 1):
-        start = time.perf_counter()
+        start = time.perf_counter() - state.seconds_before
         _set_learning_rate(optimizer, rate_factor(schedule, epoch))
         row: Metrics = {"epoch": epoch, "learning_rate": learning_rate(schedule, epoch)}
-        row |= train_epoch(module, optimizer, batches, epoch, schedule.epochs, display)
+        row |= train_epoch(module, optimizer, batches, epoch, schedule.epochs, display, state)
         if epoch % evaluate_every == 0 or epoch > schedule.epochs - LAST_EPOCHS:
             measured = evaluate(module.model, evaluation, module.bf16)
             row |= {f"{split}_{name}": value for name, value in measured.items()}
@@ -71,12 +74,18 @@ def fit(
         logger.log(row)
         display.epoch(row)
         if epoch % checkpoint_every == 0 or epoch == schedule.epochs:
-            checkpoint.save(directory.path, epoch, _state(module, optimizer, metrics))
+            state.save()
     return metrics
 
 
 def train_epoch(
-    module: TrainingModule, optimizer: Optimizer, batches: Loader, epoch: int, epochs: int, display: Display
+    module: TrainingModule,
+    optimizer: Optimizer,
+    batches: Loader,
+    epoch: int,
+    epochs: int,
+    display: Display,
+    state: RunState,
 ) -> Metrics:
     """One pass over the training set; what is measured stays on the device until its end.
 
@@ -84,12 +93,12 @@ def train_epoch(
         NonFiniteLoss: on the CPU before the step that would take it in, elsewhere at the end of the epoch.
     """
     module.train()
-    device = batches.targets.device
-    totals = torch.zeros(2, dtype=torch.float64, device=device)
-    losses = torch.empty(len(batches), device=device)
+    device = batches.device
+    sums, seconds_before = state.take_begun()
+    losses = torch.zeros(len(batches), device=device)
     first_step, total_steps = (epoch - 1) * len(batches), epochs * len(batches)
-    start = time.perf_counter()
-    for step, (images, targets) in enumerate(batches):
+    start = time.perf_counter() - seconds_before
+    for step, (images, targets) in enumerate(batches, start=batches.step):
         loss, logits = module(images, targets, progress(first_step + step, total_steps))
         if device.type == "cpu":
             _check_finite(loss.detach()[None], epoch, step)
@@ -97,16 +106,20 @@ def train_epoch(
         loss.backward()
         optimizer.step()
         with torch.no_grad():
-            totals += torch.stack([loss * len(targets), (logits.argmax(1) != targets).sum()])
+            n = torch.full_like(loss, len(targets))
+            sums += torch.stack([loss * n, (logits.argmax(1) != targets).sum(), n])
             losses[step] = loss
         display.step()
+        if state.due():
+            _check_finite(losses, epoch, 0)
+            state.save_within(Begun(sums, time.perf_counter() - start))
     if device.type != "cpu":
         _check_finite(losses, epoch, 0)
-    loss_sum, errors = totals.tolist()
+    loss_sum, errors, samples = sum_over_ranks(sums).tolist()
     return {
-        "train_loss": loss_sum / batches.samples,
-        "train_error": 100 * errors / batches.samples,
-        "images_per_second": batches.samples / (time.perf_counter() - start),
+        "train_loss": loss_sum / samples,
+        "train_error": 100 * errors / samples,
+        "images_per_second": samples / (time.perf_counter() - start),
     }
 
 
@@ -136,28 +149,3 @@ def _check_finite(losses: Tensor, epoch: int, first_step: int) -> None:
                 f"the loss is {loss} in epoch {epoch}, step {step + 1}: stopped there; "
                 f"the checkpoints of the epochs before are kept"
             )
-
-
-def _state(module: TrainingModule, optimizer: Optimizer, metrics: list[Metrics]) -> dict[str, Any]:
-    return {
-        "model": module.model.state_dict(),
-        "loss": module.loss.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "generators": checkpoint.random_states(),
-        "metrics": metrics,
-    }
-
-
-def _resume(module: TrainingModule, optimizer: Optimizer, directory: RunDirectory) -> list[Metrics]:
-    """Puts everything back as the newest checkpoint has it; returns the metrics up to there."""
-    state = checkpoint.load_newest(directory.path)
-    if state is None:
-        directory.rewrite([])
-        return []
-    module.model.load_state_dict(state["model"])
-    module.loss.load_state_dict(state["loss"])
-    optimizer.load_state_dict(state["optimizer"])
-    checkpoint.restore_random_states(state["generators"])
-    metrics: list[Metrics] = state["metrics"]
-    directory.rewrite(metrics)
-    return metrics

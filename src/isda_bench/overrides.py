@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from isda_bench.compose import compose_lines, hydra_context, parse, run_config_of, sweep_of, without_hydra
 from isda_bench.config import RunConfig
 from isda_bench.errors import ConfigError
+from isda_bench.ranks import processes
 from isda_bench.settings import did_you_mean
 
 METHOD_SETS = ("loss", "generator")
@@ -47,7 +48,9 @@ def command_line_problems(
         try:
             composed = compose_lines([_lines(override)[0] for override in groups])
             problems += _conflicts(parsed, composed, kind.conf)
-            if not multirun and composed.hydra.mode != RunMode.MULTIRUN:
+            multirun = multirun or composed.hydra.mode == RunMode.MULTIRUN
+            problems += _grid_problems(multirun)
+            if not multirun:
                 problems += [
                     f"{o.input_line}: several values need -m" for o in sound if o.is_sweep_override()
                 ]
@@ -58,6 +61,15 @@ def command_line_problems(
             return problems + (_value_problems(known, kind) if check_values else [])
         except ConfigError as error:
             return problems + error.problems
+
+
+def _grid_problems(multirun: bool) -> list[str]:
+    if not multirun or processes() == 1:
+        return []
+    return [
+        f"-m: no grid under torchrun: where a job fails on one of the {processes()} processes alone, the "
+        f"others would wait for it or be in another job; give torchrun one run at a time"
+    ]
 
 
 def _form_problems(override: Override) -> list[str]:

@@ -65,7 +65,7 @@ def planned_run(config: RunConfig, rates: Rates) -> PlannedRun:
     rate = rates.of(config.names["model"], config.names["dataset"], settings.precision, flops)
     left = 0 if state == "done" else max(settings.schedule.epochs - epochs, 0)
     real = 1 - settings.generator.get("fraction", 0)  # of a batch; the others are generated
-    return PlannedRun(config, state, epochs, rate, left * dataset.train_count / real)
+    return PlannedRun(config, state, epochs, rate, left * dataset.expected_count / real)
 
 
 def plan_text(runs: list[PlannedRun]) -> str:

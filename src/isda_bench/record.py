@@ -9,6 +9,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from isda_bench import checkpoint
 from isda_bench.atomic import remove_leftovers, write_atomically
 from isda_bench.config import RunConfig
 from isda_bench.errors import UserError
@@ -123,10 +124,50 @@ class RunDirectory:
         """Makes the file of metrics hold these epochs and no other."""
         write_atomically(self.path / METRICS, _lines(metrics))
 
+    def save(self, state: dict[str, Any], epoch: int, step: int | None = None) -> None:
+        """Writes a checkpoint of the end of `epoch`, or of `step` steps after it.
+
+        Raises:
+            UserError: it cannot be written.
+        """
+        checkpoint.save(self.path, epoch, state, step)
+
+    def newest_state(self) -> dict[str, Any] | None:
+        """The state of the newest whole checkpoint, if there is one."""
+        return checkpoint.load_newest(self.path)
+
     def finish(self, record: dict[str, Any], metrics: list[Metrics]) -> None:
         """Writes the record, which vouches for the metrics: from here on the run is finished."""
         self.rewrite(metrics)
         write_sealed(self.path / RECORD, record, {METRICS: _lines(metrics)})
+
+
+class LeftToFirstRank(RunDirectory):
+    """The directory as the other ranks have it: writing, and going on, is up to the first one."""
+
+    @contextmanager
+    def locked(self, uses: dict[str, Any] | None = None) -> Iterator[None]:
+        """Does nothing."""
+        yield
+
+    def beginning(self) -> dict[str, Any]:
+        """Nothing is known of it."""
+        return {}
+
+    def append(self, row: Metrics) -> None:
+        """Does nothing."""
+
+    def rewrite(self, metrics: list[Metrics]) -> None:
+        """Does nothing."""
+
+    def save(self, state: dict[str, Any], epoch: int, step: int | None = None) -> None:
+        """Does nothing."""
+
+    def newest_state(self) -> dict[str, Any] | None:
+        """None: the first rank's counts."""
+
+    def finish(self, record: dict[str, Any], metrics: list[Metrics]) -> None:
+        """Does nothing."""
 
 
 def errors_of(metrics: list[Metrics], split: str) -> dict[str, float]:

@@ -8,15 +8,19 @@ from typing import Any
 import torch
 from hydra.utils import instantiate
 
-from isda_bench.build import build_dataset, choose_device
+from isda_bench.build import batch_problems, build_dataset, choose_device
 from isda_bench.config import RunConfig
 from isda_bench.data.base import DataSet, ImageData
 from isda_bench.data.loader import Loader, Mix, Normalise, evaluation_loader
 from isda_bench.display import Display
+from isda_bench.distributed import joined, of_first_rank, seed_of_rank, wrap
+from isda_bench.errors import ConfigError
 from isda_bench.gan.find import find_generator
+from isda_bench.loggers import Logger
 from isda_bench.loop import fit
 from isda_bench.provenance import peak_memory, provenance, reset_peak_memory
-from isda_bench.record import Metrics, RunDirectory, errors_of, now
+from isda_bench.ranks import processes, rank
+from isda_bench.record import LeftToFirstRank, Metrics, RunDirectory, errors_of, now
 from isda_bench.schedules import unreached_milestones
 from isda_bench.training_module import TrainingModule
 
@@ -47,7 +51,7 @@ def run_once(
         told: the record in a line.
     """
     config.check()
-    directory = RunDirectory(config)
+    directory = RunDirectory(config) if rank() == 0 else LeftToFirstRank(config)
     record = directory.finished()
     if record is not None:
         print(f"{told(record)} (finished already)")
@@ -88,20 +92,25 @@ def _train(config: RunConfig, directory: RunDirectory) -> dict[str, Any]:
     dataset = build_dataset(settings)
     found = find_generator(config, dataset, directory)
     data = dataset.load()
+    problems = batch_problems(
+        len(data.train.targets), settings.schedule.batch_size, found.share if found else None
+    )
+    if problems:
+        raise ConfigError(problems)
     uses = {} if found is None else found.uses(data)
-    with directory.locked(uses):
-        record = directory.finished()  # another process may just have ended it
+    with joined(device), directory.locked(uses):
+        record = of_first_rank(directory.finished())  # another process may just have ended it
         if record is not None:
             return record
         if device.type == "cuda":
             torch.cuda.set_device(device)  # whose random state the checkpoints keep
         reset_peak_memory(device)
-        torch.manual_seed(settings.seed)
+        torch.manual_seed(seed_of_rank(settings.seed))
         set_precision(settings.precision)
         module = _build_module(config, dataset, device)
         mix = None if found is None else found.mix(settings, dataset, device)
         batches, evaluation = _loaders(config, dataset, data, device, mix)
-        logger = instantiate(settings.logger)
+        logger = instantiate(settings.logger) if rank() == 0 else Logger()
         display = Display(config.run_id, settings.schedule.epochs, len(batches))
         with logger.open(config), display:
             metrics = fit(
@@ -115,6 +124,7 @@ def _train(config: RunConfig, directory: RunDirectory) -> dict[str, Any]:
                 logger,
                 evaluate_every=settings.evaluate.every,
                 checkpoint_every=settings.checkpoint.every,
+                checkpoint_minutes=settings.checkpoint.every_minutes,
             )
             record = _record(config, directory, module, data, metrics, batches.samples, device) | uses
             logger.finish(record)
@@ -128,7 +138,7 @@ def _build_module(config: RunConfig, dataset: DataSet, device: torch.device) -> 
     loss = instantiate(settings.loss, num_classes=dataset.num_classes, feature_dim=model.feature_dim)
     module = TrainingModule(model, loss, bf16=settings.precision == "bf16").to(device)
     module.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # the faster layout
-    return module
+    return wrap(module, device)
 
 
 def _loaders(
@@ -159,6 +169,7 @@ def _record(
     return config.as_dict() | {
         "split": data.split,
         "error": errors_of(metrics, data.split),
+        **_more(metrics, data.split),
         "epochs": len(metrics),
         "parameters": sum(parameter.numel() for parameter in module.model.parameters()),
         "train_images": len(data.train.targets),
@@ -170,6 +181,14 @@ def _record(
         "peak_memory_bytes": peak_memory(device),
         **provenance(device),
     }
+
+
+def _more(metrics: list[Metrics], split: str) -> dict[str, Any]:
+    """What only some records have: top-5 errors, and the number of processes that trained together."""
+    more: dict[str, Any] = {}
+    if f"{split}_top5_error" in metrics[-1]:
+        more["top5_error"] = errors_of(metrics, f"{split}_top5")
+    return more | ({"processes": processes()} if processes() > 1 else {})
 
 
 def _free_memory() -> None:

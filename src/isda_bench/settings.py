@@ -5,7 +5,7 @@ from collections.abc import Callable
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
 
 from isda_bench.schedules import Schedule
 
@@ -28,6 +28,17 @@ class Every(Section):
     every: PositiveInt
 
 
+class Checkpoint(Every):
+    """When the state is saved.
+
+    Attributes:
+        every: epochs from one time to the next.
+        every_minutes: from one time to the next within an epoch; null: only after epochs.
+    """
+
+    every_minutes: PositiveFloat | None = None
+
+
 class Settings(Section):
     """The whole configuration, as conf/config.yaml describes it; components check themselves."""
 
@@ -37,7 +48,7 @@ class Settings(Section):
     runs_dir: Annotated[str, Field(min_length=1)]
     plan: bool
     evaluate: Every
-    checkpoint: Every
+    checkpoint: Checkpoint
     schedule: Schedule
     dataset: Component
     model: Component

@@ -17,11 +17,14 @@ from torchvision import transforms  # type: ignore[import-untyped,unused-ignore]
 
 from isda_bench.benchmarks.timing import medians
 from isda_bench.benchmarks.training_step import random_loader
+from isda_bench.compose import compose_run
 from isda_bench.data.cifar import CIFAR10
 from isda_bench.display import Display
 from isda_bench.loop import make_optimizer, train_epoch
 from isda_bench.losses import CrossEntropy
 from isda_bench.models.resnet import ResNet
+from isda_bench.record import LeftToFirstRank
+from isda_bench.run_state import RunState
 from isda_bench.schedules import Schedule
 from isda_bench.training_module import TrainingModule
 
@@ -121,4 +124,6 @@ def _our_epoch() -> Callable[[], object]:
     batches = random_loader(BATCH * BATCHES)
     display = Display("benchmark", schedule.epochs, len(batches))
     optimizer = make_optimizer(module, schedule)
-    return lambda: train_epoch(module, optimizer, batches, 1, schedule.epochs, display)
+    nowhere = LeftToFirstRank(compose_run(["dataset=digits"]))
+    state = RunState(module, optimizer, batches, nowhere, minutes=None)
+    return lambda: train_epoch(module, optimizer, batches, 1, schedule.epochs, display, state)

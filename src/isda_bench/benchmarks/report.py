@@ -21,6 +21,7 @@ def measurements(device: torch.device) -> dict[str, Measurement]:
     """Name -> what it measures, and how: what there is to measure on `device`."""
     from isda_bench.benchmarks.augmentations import augmentation_rows
     from isda_bench.benchmarks.generators import generated_rows, per_class_rows
+    from isda_bench.benchmarks.image_folder import image_folder_rows
     from isda_bench.benchmarks.losses import isda_rows, loss_rows
     from isda_bench.benchmarks.low_rank import low_rank_rows
     from isda_bench.benchmarks.network_steps import network_step_rows
@@ -40,6 +41,7 @@ def measurements(device: torch.device) -> dict[str, Measurement]:
         "data": ("Gather, crop, flip and normalise on one core, batch 128", data_rows),
         "augmentations": ("Augmentations on one core", augmentation_rows),
         "plain": ("ResNet-32 beside a plain PyTorch loop, end to end", plain_loop_rows),
+        "folder": ("A folder of JPEGs beside torchvision's loader, from files to batches", image_folder_rows),
         "start": ("How long one waits at the start", start_up_rows),
         "generated": ("The 21 generated images of a batch of 128 beside a training step", generated_rows),
         "per_class": ("Ten per-class WGANs at once beside ten in a row: a step of each", per_class_rows),

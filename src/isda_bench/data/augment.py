@@ -40,6 +40,8 @@ class Standard:
         n, channels, height, width = images.shape
         if self.padding >= min(height, width):
             raise ValueError(f"padding={self.padding}: should be less than the image, {height}x{width}")
+        if self.padding == 0:
+            return self._flipped(images)
         rows = self._shifted(n, height, images.device)
         columns = self._shifted(n, width, images.device)
         if self.flip:
@@ -47,6 +49,13 @@ class Standard:
             columns = torch.where(flipped, columns.flip(1), columns)
         pixels = (rows[:, :, None] * width + columns[:, None, :]).view(n, 1, -1)
         return images.flatten(2).gather(2, pixels.expand(-1, channels, -1)).view_as(images)
+
+    def _flipped(self, images: Tensor) -> Tensor:
+        """The flip alone: large images, cropped when they are read, need no gather."""
+        if not self.flip:
+            return images
+        flipped = torch.rand(len(images), 1, 1, 1, device=images.device) < 0.5
+        return torch.where(flipped, images.flip(3), images)
 
     def _shifted(self, n: int, size: int, device: torch.device) -> Tensor:
         """For each image and place of the crop, (n, size), where its pixel comes from along one side."""

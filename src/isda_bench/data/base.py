@@ -1,7 +1,8 @@
 """What a data set gives: arrays of images, split into training and evaluation."""
 
 import hashlib
-from typing import Annotated, Literal, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Literal, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -14,23 +15,60 @@ from isda_bench.errors import UserError
 Split = Literal["test", "validation"]
 
 
+class Images(Protocol):
+    """A set of images that can be read by the batch."""
+
+    @property
+    def random(self) -> bool:
+        """Whether reading an image draws random numbers (a crop), for which each epoch then has a seed."""
+
+    @property
+    def targets(self) -> Tensor:
+        """The images' classes (N,), int64."""
+
+    def to(self, device: torch.device) -> "Images":
+        """The set, to give batches on `device`."""
+
+    def batches(self, indices: Sequence[Tensor], seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """For each tensor of indices (n,) the images (n, C, H, W), uint8, and their classes (n,).
+
+        Args:
+            indices: a tensor a batch.
+            seed: with an image's index it decides what is drawn for it.
+        """
+
+
 class ImageSet(NamedTuple):
-    """Images (N, C, H, W), uint8, and their classes (N,), int64."""
+    """Images (N, C, H, W), uint8, and their classes (N,), int64, in memory."""
 
     images: Tensor
     targets: Tensor
+
+    @property
+    def random(self) -> bool:
+        """False: the images are read as they are."""
+        return False
 
     def take(self, indices: np.ndarray) -> "ImageSet":
         """The images with these indices."""
         chosen = torch.from_numpy(indices)
         return ImageSet(self.images[chosen], self.targets[chosen])
 
+    def to(self, device: torch.device) -> "ImageSet":
+        """The set on `device`."""
+        return ImageSet(self.images.to(device), self.targets.to(device))
+
+    def batches(self, indices: Sequence[Tensor], seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """The images and classes of each batch; nothing is drawn."""
+        for chosen in indices:
+            yield self.images[chosen], self.targets[chosen]
+
 
 class ImageData(NamedTuple):
     """What a run trains on and is evaluated on."""
 
-    train: ImageSet
-    evaluation: ImageSet
+    train: Images
+    evaluation: Images
     split: Split
     """Whether `evaluation` is the test set or images held out of the training set."""
     checksum: str
@@ -57,8 +95,12 @@ class DataSet:
     in_channels: int
     image_size: int | None = None
     """Height and width, where all images are square and of one size: what does not fit them is told early."""
-    train_images: int
-    """Images in the training set."""
+    train_images: int | None
+    """Images in the training set; None where that is known only when it is read."""
+    published_images = 0
+    """Likewise, of the published set, where `train_images` is not known."""
+    evaluation_batch = 500
+    """Images that are evaluated at a time."""
     mean: tuple[float, ...]
     """Mean of each channel, for the normalisation; in units of a pixel, 0 to 255."""
     std: tuple[float, ...]
@@ -72,19 +114,35 @@ class DataSet:
         padding: NonNegativeInt,
         flip: bool,
     ) -> None:
-        if (train_size or 1) + val_size > self.train_images:
-            wanted = f"val_size={val_size}" + (f" and train_size={train_size}" if train_size else "")
-            raise ValueError(f"{wanted}: too many for the {self.train_images} images of the training set")
-        if self.image_size is not None and padding >= self.image_size:
-            raise ValueError(f"padding={padding}: should be less than the images' side, {self.image_size}")
         self.train_size = train_size
         self.val_size = val_size
         self.split_seed = split_seed
+        if self.train_images is not None:
+            self.check_sizes(self.train_images)
+        if self.image_size is not None and padding >= self.image_size:
+            raise ValueError(f"padding={padding}: should be less than the images' side, {self.image_size}")
+
+    def check_sizes(self, train_images: int) -> None:
+        """Raises ValueError if the set of `train_images` has not the images that are wanted of it."""
+        if (self.train_size or 1) + self.val_size > train_images:
+            train_size = f" and train_size={self.train_size}" if self.train_size else ""
+            raise ValueError(
+                f"val_size={self.val_size}{train_size}: too many for the {train_images} images of the "
+                f"training set"
+            )
 
     @property
-    def train_count(self) -> int:
-        """Images that a run trains on."""
-        return self.train_size or self.train_images - self.val_size
+    def train_count(self) -> int | None:
+        """Images that a run trains on; None where that is not known yet."""
+        if self.train_size is None and self.train_images is not None:
+            return self.train_images - self.val_size
+        return self.train_size
+
+    @property
+    def expected_count(self) -> int:
+        """Images that a run trains on, those of the published set where it is not known yet."""
+        count = self.train_count
+        return self.published_images - self.val_size if count is None else count
 
     def read(self) -> tuple[ImageSet, ImageSet]:
         """The whole training set and the whole test set.

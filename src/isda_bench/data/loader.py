@@ -1,14 +1,15 @@
-"""Batches of a data set that lives on the device."""
+"""Batches of a data set, on the device."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from isda_bench.data.base import DataSet, ImageSet
+from isda_bench.data.base import DataSet, Images
+from isda_bench.distributed import copy_first_rank, part_of_rank
+from isda_bench.errors import UserError
 
-EVALUATION_BATCH = 500
 BatchTransform = Callable[[Tensor], Tensor]
 
 
@@ -28,15 +29,21 @@ class Mix(Protocol):
 
 
 class Loader:
-    """Batches (images (N, C, H, W) float32, targets (N,)) of a set that lives on the device.
+    """Batches (images (N, C, H, W) float32, targets (N,)).
+
+    Where several processes train together, the order is the first rank's and each rank gets its part of every
+    batch: `batch_size`, `samples` and the number of batches are those of all ranks together.
 
     Args:
-        images: the set, uint8; it is moved to `device`.
+        images: the set, uint8; in memory it is moved to `device`.
         batch_size: images a batch; the last one of an epoch is shorter where the set does not divide.
-        device: where the set and the batches live.
+        device: where the batches live.
         transforms: applied to a batch in turn: augmentations, and last the normalisation.
         shuffle: whether each epoch has an order of its own, from torch's default generator.
         mix: fills each batch up with other images; the set then gives fewer of a batch.
+
+    Attributes:
+        step: batches of the current epoch that were given.
 
     Raises:
         ValueError: a batch larger than the set.
@@ -44,7 +51,7 @@ class Loader:
 
     def __init__(
         self,
-        images: ImageSet,
+        images: Images,
         batch_size: int,
         device: torch.device,
         transforms: Sequence[BatchTransform],
@@ -54,17 +61,20 @@ class Loader:
         batch_size = batch_size if mix is None else mix.real_images
         if batch_size > len(images.targets):
             raise ValueError(f"batch_size={batch_size}: larger than the set of {len(images.targets)} images")
-        self.images = images.images.to(device)
-        self.targets = images.targets.to(device)
+        self.images = images.to(device)
         self.batch_size = batch_size
+        self.device = device
         self.transforms = transforms
         self.shuffle = shuffle
         self.mix = mix
+        self.step = 0
+        self.order: Tensor | None = None
+        self.seed = 0
 
     @property
     def samples(self) -> int:
         """Images in an epoch, with those that are added."""
-        real = len(self.targets)
+        real = len(self.images.targets)
         if self.mix is None:
             return real
         full, rest = divmod(real, self.batch_size)
@@ -72,17 +82,50 @@ class Loader:
 
     def __len__(self) -> int:
         """Batches in an epoch."""
-        return -(-len(self.targets) // self.batch_size)
+        return -(-len(self.images.targets) // self.batch_size)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        order_of = torch.randperm if self.shuffle else torch.arange
-        order = order_of(len(self.targets), device=self.targets.device)
-        for indices in order.split(self.batch_size):
-            images = self.images[indices]
-            for transform in self.transforms:
-                images = transform(images)
-            targets = self.targets[indices]
-            yield (images, targets) if self.mix is None else self.mix(images, targets)
+        """An epoch, or the rest of the one that `go_on` was given."""
+        order = self._draw() if self.order is None else self.order
+        parts = [part_of_rank(batch) for batch in order.split(self.batch_size)[self.step :]]
+        try:
+            for images, targets in self.images.batches([part for part in parts if len(part)], self.seed):
+                self.step += 1
+                for transform in self.transforms:
+                    images = transform(images)
+                yield (images, targets) if self.mix is None else self.mix(images, targets)
+        finally:
+            self.step, self.order = 0, None
+
+    def _draw(self) -> Tensor:
+        """The order of a new epoch, and the seed of what is drawn while its images are read."""
+        real = len(self.images.targets)
+        if not self.shuffle:
+            return torch.arange(real, device=self.device)
+        self.order = torch.randperm(real, device=self.device)
+        seed = torch.randint(2**62, ()) if self.images.random else torch.zeros((), dtype=torch.int64)
+        copy_first_rank(self.order, seed)
+        self.seed = int(seed)
+        return self.order
+
+    def position(self) -> dict[str, Any]:
+        """Where in the epoch it is: plain values and tensors, for `go_on`."""
+        assert self.order is not None
+        return {"order": self.order.cpu(), "seed": self.seed, "step": self.step}
+
+    def go_on(self, position: dict[str, Any]) -> None:
+        """Makes the next epoch the rest of the one at `position`.
+
+        Raises:
+            UserError: it is an epoch of another set.
+        """
+        if len(position["order"]) != len(self.images.targets):
+            raise UserError(
+                f"dataset: has {len(self.images.targets)} training images, but had {len(position['order'])} "
+                f"when the checkpoint was written"
+            )
+        self.order = position["order"].to(self.device)
+        self.seed, self.step = position["seed"], position["step"]
 
 
 class Normalise:
@@ -103,8 +146,8 @@ class Normalise:
         return images.float().sub(self.mean).mul_(self.inverse_std)
 
 
-def evaluation_loader(images: ImageSet, dataset: DataSet, device: torch.device) -> Loader:
+def evaluation_loader(images: Images, dataset: DataSet, device: torch.device) -> Loader:
     """The images to evaluate on, in order and not augmented, in batches that fit beside a network."""
-    batch_size = min(EVALUATION_BATCH, len(images.targets))
+    batch_size = min(dataset.evaluation_batch, len(images.targets))
     normalise = Normalise(dataset.mean, dataset.std, device)
     return Loader(images, batch_size, device, [normalise], shuffle=False)

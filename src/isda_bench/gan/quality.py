@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from isda_bench.data.base import DataSet, ImageData
+from isda_bench.data.base import DataSet, ImageData, ImageSet
 from isda_bench.data.loader import Normalise
 from isda_bench.errors import UserError
 from isda_bench.gan.networks import Generator, fixed_inputs
@@ -76,6 +76,7 @@ def measure_quality(
     model = load_run(classifier).model.to(device)
     normalise = Normalise(dataset.mean, dataset.std, device)
     real = data.train
+    assert isinstance(real, ImageSet)
     chosen = _spread_out(len(real.targets), IMAGES)
     per_class = max(len(chosen) // dataset.num_classes, PER_CLASS)
     made, labels = _generated(generator, dataset.num_classes, per_class, device)

@@ -9,9 +9,9 @@ from hydra.utils import instantiate
 
 from isda_bench.build import choose_device
 from isda_bench.config import RunConfig
-from isda_bench.data.base import DataSet, ImageData
+from isda_bench.data.base import DataSet, ImageData, ImageSet
 from isda_bench.display import Display
-from isda_bench.errors import UserError
+from isda_bench.errors import ConfigError, UserError
 from isda_bench.gan.base import Gan
 from isda_bench.gan.config import GeneratorConfig
 from isda_bench.gan.loading import save_generator
@@ -63,6 +63,8 @@ def _train(config: RunConfig, directory: RunDirectory) -> dict[str, Any]:
     device = choose_device(settings.device)
     dataset: DataSet = instantiate(settings.dataset)
     data = dataset.load()
+    if not isinstance(data.train, ImageSet):
+        raise ConfigError(["dataset: its images stay in their files; generators learn those kept in memory"])
     with directory.locked():
         record = directory.finished()  # another process may just have ended it
         if record is not None:

@@ -7,6 +7,7 @@ from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from isda_bench.arguments import checked
+from isda_bench.distributed import gather_rows
 
 
 class Outputs(NamedTuple):
@@ -24,7 +25,8 @@ class Loss(nn.Module):
     """Called as `loss(outputs, targets, progress)`; a subclass writes `compute`.
 
     What a loss learns or accumulates is a parameter or a buffer, so that checkpoints carry it. Statistics
-    move only in training mode. A loss never calls the model.
+    move only in training mode. A loss never calls the model. Where several processes train together,
+    `compute` has the global batch on every rank: all that a loss sums is as in one process.
 
     Args:
         num_classes: C.
@@ -52,6 +54,9 @@ class Loss(nn.Module):
         if targets.device.type == "cpu" and not torch.compiler.is_compiling():
             self._check_targets(targets)
         with torch.autocast(outputs.logits.device.type, enabled=False):
+            if self.training:
+                features, logits, targets = gather_rows(outputs.features, outputs.logits, targets)
+                outputs = Outputs(features, logits, outputs.head)
             return self.compute(in_single_precision(outputs), targets, progress)
 
     def compute(self, outputs: Outputs, targets: Tensor, progress: float | Tensor) -> Tensor:

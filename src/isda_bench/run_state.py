@@ -1,0 +1,129 @@
+"""The whole state of a run: saved after an epoch or within one, and put back."""
+
+import time
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from isda_bench.checkpoint import random_states, restore_random_states
+from isda_bench.data.loader import Loader
+from isda_bench.distributed import of_every_rank, of_first_rank
+from isda_bench.ranks import processes, rank
+from isda_bench.record import Metrics, RunDirectory
+from isda_bench.training_module import TrainingModule
+
+
+class Begun(NamedTuple):
+    """What an epoch has measured so far.
+
+    Attributes:
+        sums: of loss, errors and images, float64, on the device, of this rank.
+        seconds: that it has taken.
+    """
+
+    sums: Tensor
+    seconds: float
+
+
+class RunState:
+    """Saves and puts back model, loss, optimizer, random states, metrics, and the place within an epoch.
+
+    A run that goes on is the run that was never interrupted: to the bit with one or two ranks, with more of
+    them up to the order in which DistributedDataParallel sums gradients: after its first step it is another.
+    With another number of ranks it goes on too; those that are new draw from their seeds.
+
+    Args:
+        module: model and loss.
+        optimizer: over their parameters.
+        batches: the training set.
+        directory: where it is saved.
+        minutes: from one time to the next within an epoch; null: never.
+    """
+
+    def __init__(
+        self,
+        module: TrainingModule,
+        optimizer: Optimizer,
+        batches: Loader,
+        directory: RunDirectory,
+        minutes: float | None,
+    ) -> None:
+        self.module = module
+        self.optimizer = optimizer
+        self.batches = batches
+        self.directory = directory
+        self.minutes = minutes
+        self.metrics: list[Metrics] = []
+        self.begun: Begun | None = None
+        self.saved = time.monotonic()
+
+    def resume(self) -> list[Metrics]:
+        """Puts everything back as the newest checkpoint has it; returns the metrics of the epochs before.
+
+        Raises:
+            UserError: it is of another training set.
+        """
+        state = of_first_rank(self.directory.newest_state())
+        if state is not None:
+            self.module.model.load_state_dict(state["model"])
+            self.module.loss.load_state_dict(state["loss"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.metrics = state["metrics"]
+            own = [state["generators"], *state.get("generators_of_ranks", [])]
+            if rank() < len(own):
+                restore_random_states(own[rank()])
+            if "within" in state:
+                self._resume_within(state["within"])
+        self.directory.rewrite(self.metrics)
+        return self.metrics
+
+    def _resume_within(self, within: dict[str, Any]) -> None:
+        self.batches.go_on(within["position"])
+        shares = within["sums"][rank() :: processes()]  # of ranks that there no longer are too
+        sums = torch.stack(shares).sum(0) if shares else torch.zeros_like(within["sums"][0])
+        self.begun = Begun(sums.to(self.batches.device), within["seconds"])
+
+    @property
+    def seconds_before(self) -> float:
+        """That the epoch has taken, before it was interrupted."""
+        return self.begun.seconds if self.begun else 0.0
+
+    def take_begun(self) -> Begun:
+        """What the epoch that goes on has measured; zeros for a new one."""
+        begun = self.begun or Begun(torch.zeros(3, dtype=torch.float64, device=self.batches.device), 0.0)
+        self.begun = None
+        return begun
+
+    def save(self, within: dict[str, Any] | None = None) -> None:
+        """Writes a checkpoint: of the end of the newest epoch, or of a place `within` the one after it.
+
+        Raises:
+            UserError: it cannot be written.
+        """
+        first, *others = of_every_rank(random_states())
+        state = {
+            "model": self.module.model.state_dict(),
+            "loss": self.module.loss.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "generators": first,
+            "metrics": self.metrics,
+        }
+        if others:
+            state["generators_of_ranks"] = others
+        if within is not None:
+            state["within"] = within
+        self.directory.save(state, len(self.metrics), within["position"]["step"] if within else None)
+        self.saved = time.monotonic()
+
+    def due(self) -> bool:
+        """Whether it is time to save within the epoch, by the first rank's clock."""
+        if self.minutes is None:
+            return False
+        return of_first_rank(time.monotonic() - self.saved >= 60 * self.minutes)
+
+    def save_within(self, begun: Begun) -> None:
+        """Writes a checkpoint after the newest batch of an epoch that has measured `begun`."""
+        sums = of_every_rank(begun.sums.cpu())
+        self.save({"position": self.batches.position(), "sums": sums, "seconds": begun.seconds})

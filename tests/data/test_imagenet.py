@@ -1,0 +1,296 @@
+"""Folders of JPEGs: read, cropped, left out where they cannot be read, and trained on."""
+
+import isda_bench.torchvision_cure  # noqa: F401  # isort: skip
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from image_folder import SIZES, make_image_folder
+from PIL import Image
+from torchvision import transforms
+
+from isda_bench import checkpoint
+from isda_bench.compose import compose_run
+from isda_bench.config import identity
+from isda_bench.data.image_files import centre_crop, default_workers, random_crop
+from isda_bench.data.imagenet import ImageNet
+from isda_bench.data.loader import Loader, evaluation_loader
+from isda_bench.errors import ConfigError, UserError
+from isda_bench.loading import evaluate_run
+from isda_bench.run import run
+
+CPU = torch.device("cpu")
+CLASSES = 40
+SMALL = {"num_classes": CLASSES, "image_size": 16, "resize": 18, "workers": 0}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    return make_image_folder(tmp_path_factory.mktemp("images"), CLASSES)
+
+
+@pytest.fixture
+def damaged(folder, tmp_path) -> Path:
+    """A copy in which three training images cannot be read, each for a reason of its own."""
+    root = tmp_path / "damaged"
+    shutil.copytree(folder, root)
+    files = sorted((root / "train").rglob("*.JPEG"))
+    files[0].write_bytes(b"")
+    files[10].write_bytes(files[10].read_bytes()[:-40])
+    files[20].write_text("not an image")
+    return root
+
+
+@pytest.mark.parametrize("size", [*SIZES, (500, 375), (31, 1000), (224, 224)])
+def test_the_centre_is_torchvisions(size):
+    draws = np.random.default_rng(0)
+    image = Image.fromarray(draws.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8))
+    reference = transforms.Compose([transforms.Resize(36), transforms.CenterCrop(32)])(image)
+    assert np.array_equal(np.asarray(centre_crop(image, 32, 36)), np.asarray(reference))
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_the_random_crop_is_torchvisions(size):
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8))
+    for seed in range(20):
+        torch.manual_seed(seed)
+        reference = transforms.RandomResizedCrop(16)(image)
+        torch.manual_seed(seed)
+        assert np.array_equal(np.asarray(random_crop(image, 16)), np.asarray(reference))
+
+
+def test_what_is_loaded(folder):
+    data = ImageNet(root=str(folder), **SMALL).load()
+    assert (len(data.train.targets), len(data.evaluation.targets), data.split) == (120, 40, "test")
+    images, targets = next(data.evaluation.batches([torch.tensor([3, 39])], seed=0))
+    assert images.shape == (2, 3, 16, 16) and images.dtype == torch.uint8
+    assert targets.tolist() == [3, 39]
+    path = folder / "val" / "n00000039" / "39_0.JPEG"
+    assert np.array_equal(images[1].permute(1, 2, 0), centre_crop(Image.open(path).convert("RGB"), 16, 18))
+
+
+def test_subset_and_held_out_images_are_stratified_and_held_out_ones_not_drawn(folder):
+    data = ImageNet(root=str(folder), train_size=80, val_size=40, **SMALL).load()
+    assert data.train.targets.bincount().tolist() == [2] * CLASSES
+    assert data.evaluation.targets.bincount().tolist() == [1] * CLASSES
+    assert data.split == "validation"
+    assert not set(data.train.paths) & set(data.evaluation.paths)
+    assert data.train.random and not data.evaluation.random
+
+
+def loader(folder: Path, **settings) -> Loader:
+    data = ImageNet(root=str(folder), **(SMALL | settings)).load()
+    return Loader(data.train, 32, CPU, [], shuffle=True)
+
+
+def epoch(batches: Loader) -> list[torch.Tensor]:
+    return [tensor.clone() for batch in batches for tensor in batch]
+
+
+def same(left: list[torch.Tensor], right: list[torch.Tensor]) -> bool:
+    return len(left) == len(right) and all(map(torch.equal, left, right))
+
+
+def test_the_seed_decides_the_images_and_the_number_of_workers_does_not(folder):
+    torch.manual_seed(0)
+    ours = loader(folder, workers=2)
+    first, second = epoch(ours), epoch(ours)
+    assert not same(first, second)
+    torch.manual_seed(0)
+    alone = loader(folder, workers=0)
+    assert same(epoch(alone), first) and same(epoch(alone), second)
+
+
+def test_an_epoch_goes_on_with_the_images_and_crops_that_were_to_come(folder):
+    torch.manual_seed(0)
+    given = []
+    for step, batch in enumerate(ours := loader(folder)):
+        given += [tensor.clone() for tensor in batch]
+        if step == 1:
+            position = ours.position()
+    torch.manual_seed(7)
+    resumed = loader(folder)
+    resumed.go_on(position)
+    assert same(epoch(resumed), given[4:])
+    assert len(epoch(resumed)) == len(given)
+    with pytest.raises(UserError, match="has 80 training images, but had 120"):
+        loader(folder, train_size=80).go_on(position)
+
+
+def test_reading_draws_from_the_runs_generator_only_what_the_epoch_needs(folder):
+    dataset = ImageNet(root=str(folder), **(SMALL | {"workers": 1}))
+    data = dataset.load()
+    before = torch.get_rng_state()
+    assert sum(len(targets) for _, targets in evaluation_loader(data.evaluation, dataset, CPU)) == 40
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_unreadable_images_are_left_out_and_told(damaged, capsys):
+    batches = loader(damaged, unreadable_limit=3, workers=1)
+    for _ in range(2):
+        assert sum(len(targets) for _, targets in batches) == 117
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == 3 and all("cannot be read" in line for line in told)
+    assert sum("n00000000/0_0.JPEG" in line for line in told) == 1
+
+
+def test_too_many_unreadable_images_are_an_error_with_their_names(damaged):
+    with pytest.raises(UserError, match=r"3 images cannot be read, dataset.unreadable_limit=2: ") as error:
+        epoch(loader(damaged, unreadable_limit=2))
+    assert all(name in str(error.value) for name in ("0_0.JPEG", "3_1.JPEG", "6_2.JPEG"))
+
+
+def test_a_batch_of_unreadable_images_is_an_error(damaged):
+    data = ImageNet(root=str(damaged), **SMALL).load()
+    with pytest.raises(UserError, match="no image of a batch can be read"):
+        next(data.train.batches([torch.tensor([0])], seed=0))
+
+
+def without(part: str):
+    return lambda root: shutil.rmtree(root / part)
+
+
+def no_images(root: Path) -> None:
+    for file in (root / "train" / "n00000007").iterdir():
+        file.unlink()
+
+
+def no_classes(root: Path) -> None:
+    shutil.rmtree(root / "train")
+    (root / "train").mkdir()
+
+
+def another_class(root: Path) -> None:
+    (root / "val" / "n00000007").rename(root / "val" / "dog")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (without("train"), "there is no folder .*train; it should hold"),
+        (without("val"), "there is no folder .*val; it should hold"),
+        (without("train/n00000007"), "has 39 classes, should be dataset.num_classes=40"),
+        (no_images, "no valid file for the classes n00000007"),
+        (no_classes, "train: Couldn't find any class folder"),
+        (another_class, "train and val should have the same classes; dog, n00000007"),
+    ],
+)
+def test_a_folder_that_is_not_as_it_should_be(folder, tmp_path, change, message):
+    root = tmp_path / "images"
+    shutil.copytree(folder, root)
+    change(root)
+    with pytest.raises(UserError, match=message):
+        ImageNet(root=str(root), **SMALL).load()
+
+
+def test_a_missing_folder_is_told_before_anything_is_written(tmp_path):
+    with pytest.raises(UserError, match=r"dataset.root=.*there is no folder .*train; it should hold train/"):
+        run(compose_run(overrides(tmp_path / "none", tmp_path / "runs")))
+    assert not (tmp_path / "runs").exists()
+
+
+def test_wrong_settings_are_told_before_anything_is_written(folder, tmp_path):
+    for wrong, message in {
+        "dataset.train_size=121": "dataset.val_size=0 and train_size=121: too many for the 120 images",
+        "schedule.batch_size=121": "schedule.batch_size=121: larger than the training set of 120",
+        "dataset.resize=8": "dataset.resize=8: should be at least the image_size",
+        "dataset.workers=-1": "dataset.workers=-1",
+    }.items():
+        with pytest.raises((ConfigError, UserError), match=message):
+            run(compose_run([*overrides(folder, tmp_path / "runs"), wrong]))
+    assert not (tmp_path / "runs").exists()
+
+
+def test_defaults_are_imagenets_and_nothing_is_read_before_it_is_needed():
+    settings = compose_run(["dataset=imagenet", "model=resnet50"]).settings
+    assert (settings.schedule.epochs, settings.schedule.batch_size) == (120, 256)
+    assert settings.dataset["num_classes"] == 1000
+    dataset = ImageNet(root="/nowhere")
+    assert (dataset.image_size, dataset.num_classes, dataset.train_count) == (224, 1000, None)
+    assert default_workers() >= 1
+
+
+def test_where_the_images_are_and_how_they_are_read_is_not_in_the_identity():
+    plain, other = (
+        identity(compose_run(["dataset=imagenet", "model=resnet50", *more]).config)
+        for more in ([], ["dataset.root=/x", "dataset.workers=3", "dataset.unreadable_limit=0"])
+    )
+    assert plain == other
+
+
+def overrides(root: Path, runs: Path, model: str = "resnet8") -> list[str]:
+    return [
+        "dataset=imagenet",
+        f"dataset.root={root}",
+        *(f"dataset.{key}={value}" for key, value in SMALL.items()),
+        f"model={model}",
+        "loss=isda",
+        "loss.covariance=diagonal",
+        "schedule.epochs=2",
+        "schedule.milestones=[2]",
+        "schedule.batch_size=32",
+        f"runs_dir={runs}",
+    ]
+
+
+class Killed(BaseException):
+    """Stands for the process's death."""
+
+
+def metrics(directory: Path) -> list[dict]:
+    rows = [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in row.items() if k not in ("seconds", "images_per_second")} for row in rows]
+
+
+def test_a_run_that_dies_within_an_epoch_is_the_one_that_did_not(folder, tmp_path):
+    unbroken = compose_run([*overrides(folder, tmp_path / "a"), "dataset.workers=1"])
+    broken = compose_run([*overrides(folder, tmp_path / "b"), "checkpoint.every_minutes=0.000001"])
+    assert broken.run_id == unbroken.run_id
+    iterate = Loader.__iter__
+
+    def dying(self):
+        for batch in iterate(self):
+            if self.shuffle and self.step == 3 and self.epochs_given == 1:
+                raise Killed
+            yield batch
+        self.epochs_given += self.shuffle
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(Loader, "epochs_given", 0, raising=False)
+        patch.setattr(Loader, "__iter__", dying)
+        run(broken)
+    directory = tmp_path / "b" / broken.run_id
+    assert checkpoint.checkpoints(directory)[0].name.startswith("checkpoint-00001_000002-")
+    torch.manual_seed(99)
+    record = run(broken)
+    run(unbroken)
+    other = tmp_path / "a" / unbroken.run_id
+    assert metrics(directory) == metrics(other)
+    ours, theirs = (checkpoint.load_newest(path) for path in (directory, other))
+    for part in ("model", "loss"):
+        assert all(torch.equal(ours[part][key], theirs[part][key]) for key in theirs[part])
+    last = metrics(directory)[-1]
+    assert record["top5_error"]["final"] == last["test_top5_error"] <= last["test_error"]
+    measured = evaluate_run(directory, device="cpu")
+    assert (measured["error"], measured["top5_error"]) == (last["test_error"], last["test_top5_error"])
+
+
+@pytest.mark.slow
+def test_a_network_learns_the_colours(tmp_path):
+    root = make_image_folder(tmp_path / "images", CLASSES, train=8, val=2)
+    steps = ["schedule.epochs=12", "schedule.milestones=[10]", "dataset.workers=2"]
+    record = run(compose_run([*overrides(root, tmp_path / "runs"), *steps]))
+    assert record["error"]["final"] < 60 and record["top5_error"]["final"] < 25
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("augment", ["none", "standard", "cutout", "randaugment", "autoaugment"])
+def test_an_imagenet_network_with_every_augmentation(folder, tmp_path, augment):
+    size = ["dataset.image_size=48", "dataset.resize=54", "model.width_per_group=8"]
+    once = ["schedule.epochs=1", "schedule.milestones=[2]", f"augment={augment}"]
+    record = run(compose_run([*overrides(folder, tmp_path / "runs", "resnet50"), *size, *once]))
+    assert record["epochs"] == 1

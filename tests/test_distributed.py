@@ -1,0 +1,213 @@
+"""Two processes (gloo, on the CPU) train as one does."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from isda_bench import checkpoint, ranks
+from isda_bench.build import batch_problems, choose_device
+from isda_bench.overrides import command_line_problems
+from isda_bench.run import run
+from ranks_worker import LOSSES, configuration, loading, training, work
+from tiny import REPOSITORY, TINY
+
+CLOCKS = {"seconds", "images_per_second"}
+
+
+def free_ports(count: int) -> list[int]:
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for taken in sockets:
+            taken.bind(("127.0.0.1", 0))
+        return [taken.getsockname()[1] for taken in sockets]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Where two processes have left their results."""
+    path = tmp_path_factory.mktemp("two")
+    torch.multiprocessing.spawn(work, (2, free_ports(5), path), nprocs=2)
+    return path
+
+
+@pytest.fixture(scope="module")
+def results(folder):
+    return [torch.load(folder / f"{rank}.pt") for rank in (0, 1)]
+
+
+def relative(ours: torch.Tensor, reference: torch.Tensor) -> float:
+    return float((ours - reference).norm() / reference.norm().clamp(min=1e-30))
+
+
+@pytest.mark.parametrize("name", ["full", "diagonal", "shared", "center"])
+def test_twenty_steps_in_float32(results, name):
+    alone = training(name, torch.float32)
+    for rank in results:
+        ours = rank[name, "torch.float32"]
+        assert_close(ours["losses"], alone["losses"], rtol=1e-6, atol=0)
+        for part in ("model", "loss"):
+            for key, reference in alone[part].items():
+                assert relative(ours[part][key].double(), reference.double()) < 1e-6, key
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_statistics_in_float64(results, name):
+    alone = training(name, torch.float64)
+    for rank in results:
+        ours = rank[name, "torch.float64"]
+        assert ours["loss"].keys() == alone["loss"].keys()
+        for part in ("model", "loss"):
+            for key, reference in alone[part].items():
+                assert relative(ours[part][key].double(), reference.double()) < 1e-12, key
+
+
+def test_ranks_hold_the_same_to_the_bit(results):
+    for key in (key for key in results[0] if key != "loading"):
+        for part in ("model", "loss"):
+            first, second = (rank[key][part] for rank in results)
+            assert all(torch.equal(first[name], second[name]) for name in first), key
+
+
+def test_each_rank_gets_its_part_of_each_batch_of_the_first_ranks_order(results):
+    alone = loading()  # draws the order as the first rank does
+    epochs = zip(*(rank["loading"]["epochs"] for rank in results), strict=True)
+    for epoch, (first, second) in enumerate(epochs):
+        assert [a + b for a, b in zip(first, second, strict=True)] == alone["epochs"][epoch]
+        assert [(len(a), len(b)) for a, b in zip(first, second, strict=True)] == [(2, 2), (2, 2), (2, 1)]
+
+
+def test_an_evaluation_is_that_of_one_process(results):
+    for rank in results:
+        assert rank["loading"]["evaluation"] == pytest.approx(loading()["evaluation"], rel=1e-6)
+        assert rank["loading"]["sum"] == 2
+
+
+def metrics(directory: Path) -> list[dict]:
+    rows = [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in row.items() if key not in CLOCKS} for row in rows]
+
+
+def test_interrupted_within_an_epoch_it_goes_on_as_if_it_had_not_been(folder):
+    unbroken, broken = (next((folder / name).iterdir()) for name in ("unbroken", "broken"))
+    assert metrics(broken) == metrics(unbroken)
+    ours, theirs = (checkpoint.load_newest(path) for path in (broken, unbroken))
+    for part in ("model", "loss"):
+        assert all(torch.equal(ours[part][key], theirs[part][key]) for key in theirs[part])
+    assert json.loads((broken / "record.json").read_text())["processes"] == 2
+
+
+def test_one_process_goes_on_where_two_were(folder):
+    config = configuration(folder / "fewer")
+    directory = folder / "fewer" / config.run_id
+    state = checkpoint.load_newest(directory)
+    assert state["within"]["position"]["step"] == 2 and len(state["metrics"]) == 1
+    assert len(state["generators_of_ranks"]) == 1
+    assert state["loss"]["statistics.count"].sum() == 200 + 2 * 63
+    record = run(config)
+    assert "processes" not in record
+    after = checkpoint.load_newest(directory)
+    assert after["loss"]["statistics.count"].sum() == 2 * 200
+    assert record["epochs"] == 2 and len(metrics(directory)) == 2
+
+
+@pytest.fixture
+def of_four(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    monkeypatch.setenv("RANK", "2")
+    monkeypatch.setenv("LOCAL_RANK", "2")
+
+
+def test_a_grid_is_refused(of_four):
+    for overrides, multirun in ((["seed=0,1", *TINY], True), (["experiment=demo"], False)):
+        problems = command_line_problems(overrides, multirun)
+        assert any(line.startswith("-m: no grid under torchrun") for line in problems)
+
+
+def test_each_process_takes_a_gpu_of_its_own(of_four, monkeypatch):
+    assert choose_device("cpu") == torch.device("cpu")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    assert choose_device("auto") == choose_device("cuda") == torch.device("cuda:2")
+    with pytest.raises(ValueError, match="device=cuda:1: one for 4 processes"):
+        choose_device("cuda:1")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    with pytest.raises(ValueError, match="3 GPUs for the 4 processes"):
+        choose_device("auto")
+
+
+def test_a_last_batch_too_small_for_the_ranks_is_refused(of_four):
+    assert batch_problems(131, 64) == [
+        "schedule.batch_size=64: leaves a last batch of 3 images for 4 processes; another batch size or "
+        "dataset.train_size would mend that"
+    ]
+    assert batch_problems(132, 64) == batch_problems(128, 64) == []
+
+
+def test_only_the_first_process_speaks(of_four, monkeypatch, capsys):
+    with ranks.silent_unless_first():
+        print("said by the third")
+    monkeypatch.setenv("RANK", "0")
+    with ranks.silent_unless_first():
+        print("said by the first")
+    assert capsys.readouterr().out == "said by the first\n"
+
+
+def torchrun(tmp_path, *arguments) -> subprocess.Popen:
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port"]
+    run_dir = f"runs_dir={tmp_path / 'runs'}"
+    program = [str(REPOSITORY / "train.py"), *TINY, "loss=isda", "device=cpu", run_dir, *arguments]
+    return subprocess.Popen(
+        [*command, str(free_ports(1)[0]), *program],
+        cwd=tmp_path,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.slow
+def test_torchrun_trains_and_one_process_finds_it_finished(tmp_path, train):
+    process = torchrun(tmp_path, "schedule.epochs=2")
+    out, err = process.communicate(timeout=180)
+    assert process.returncode == 0, err
+    assert out.count("test error") == 1  # one process speaks
+    done = train(*TINY, "loss=isda", "schedule.epochs=2")
+    assert "finished already" in done.stdout
+
+
+@pytest.mark.slow
+def test_a_lost_rank_ends_the_run_which_goes_on_from_its_checkpoint(tmp_path, train):
+    process = torchrun(tmp_path, "schedule.epochs=40", "schedule.milestones=[20]")
+    deadline = time.monotonic() + 120
+    while len(list(tmp_path.glob("runs/*/checkpoint-*"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    os.kill(int(children[1]), signal.SIGKILL)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode != 0
+    assert "goes on from the last checkpoint" in err
+    (directory,) = tmp_path.glob("runs/*")
+    assert not (directory / "record.json").exists()
+    done = train(*TINY, "loss=isda", "schedule.epochs=40", "schedule.milestones=[20]")
+    assert done.returncode == 0, done.stderr
+    assert len(metrics(directory)) == 40
+
+
+@pytest.mark.slow
+def test_a_refused_grid_is_told_once_and_writes_nothing(tmp_path):
+    process = torchrun(tmp_path, "-m", "seed=0,1")
+    _, err = process.communicate(timeout=120)
+    assert process.returncode != 0
+    assert err.count("no grid under torchrun") == 1
+    assert not list(tmp_path.iterdir())

@@ -2,17 +2,16 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-
-from filelock import FileLock, Timeout
 
 from isda_bench.atomic import remove_leftovers, write_atomically
 from isda_bench.config import RunConfig
 from isda_bench.errors import UserError
 from isda_bench.provenance import git_state
+from isda_bench.run_lock import RunLock
 from isda_bench.sealed import check_seal, read_beside, read_sealed, read_unchecked, write_sealed
 
 Metrics = dict[str, Any]
@@ -38,29 +37,26 @@ class RunDirectory:
     def __init__(self, config: RunConfig) -> None:
         self.config = config
         self.path = Path(config.settings.runs_dir).expanduser() / config.run_id
+        self.lock = RunLock(self.path)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Makes the directory and holds its lock, which goes with the process that holds it.
 
         Raises:
-            UserError: another process trains this run, the directory holds another configuration, or it
-                cannot be written.
+            AtWork: another process trains this run.
+            UserError: the directory holds another configuration, or it cannot be written.
         """
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.path / "lock", timeout=0)
-            lock.acquire()
-        except Timeout as error:
-            raise UserError(f"{self.path}: another process is at work on this run; nothing done") from error
-        except OSError as error:
-            raise UserError(f"runs_dir: {self.path} cannot be written: {error.strerror or error}") from error
-        try:
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(self.lock)
+            except OSError as error:
+                raise UserError(
+                    f"runs_dir: {self.path} cannot be written: {error.strerror or error}"
+                ) from error
             remove_leftovers(self.path)
             self._claim()
             yield
-        finally:
-            lock.release()
 
     def _claim(self) -> None:
         """Writes the configuration, or checks that it is the one that is there."""
@@ -94,8 +90,10 @@ class RunDirectory:
         """Adds an epoch's metrics.
 
         Raises:
+            AtWork: another process has taken the run over while this one slept.
             UserError: the line cannot be written.
         """
+        self.lock.check()
         path = self.path / METRICS
         try:
             with path.open("ab") as file:
@@ -108,7 +106,13 @@ class RunDirectory:
         write_atomically(self.path / METRICS, _lines(metrics))
 
     def finish(self, record: dict[str, Any], metrics: list[Metrics]) -> None:
-        """Writes the record, which vouches for the metrics: from here on the run is finished."""
+        """Writes the record, which vouches for the metrics: from here on the run is finished.
+
+        Raises:
+            AtWork: as `append`.
+            UserError: it cannot be written.
+        """
+        self.lock.check()
         self.rewrite(metrics)
         write_sealed(self.path / RECORD, record, {METRICS: _lines(metrics)})
 

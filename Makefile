@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types tests bench models tables clean
+.PHONY: help demo test lint types tests bench models tables runs clean
 .DELETE_ON_ERROR:
 
 help: ## list all targets
@@ -35,6 +35,9 @@ models: $(VENV)/ready ## the table of networks: results/models.md
 
 tables: $(VENV)/ready ## tables and curves of all finished runs (ARGS="experiment=demo out=runs/demo")
 	@$(BIN)/python scripts/make_tables.py $(ARGS)
+
+runs: $(VENV)/ready ## list run directories, prune them (ARGS="state=unfinished prune=runs")
+	@$(BIN)/python scripts/runs.py $(ARGS)
 
 clean: ## remove the environment and caches; runs/ and data/ stay
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build *.egg-info src/*.egg-info

@@ -1,5 +1,6 @@
 """Builds the parts of a run from its configuration."""
 
+import multiprocessing
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -51,18 +52,29 @@ def build_dataset(settings: Settings) -> DataSet:
 
 
 def choose_device(name: str) -> torch.device:
-    """`auto` is the GPU where there is one.
+    """`auto` is the GPU where there is one, `spread` the GPU that is this process's by turns.
 
     Raises:
         ValueError: there is no such device.
     """
-    available = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+    gpus = torch.cuda.device_count()
+    available = ["auto", "spread", "cpu", *(f"cuda:{i}" for i in range(gpus))]
     if name == "auto":
-        return torch.device("cuda" if len(available) > 1 else "cpu")
+        return torch.device("cuda" if gpus else "cpu")
+    if name == "spread":
+        return torch.device(f"cuda:{_worker() % gpus}" if gpus else "cpu")
     wanted = "cuda:0" if name == "cuda" else name
     if wanted not in available:
-        raise ValueError(f"device={name}: no such device here; there are: auto, {', '.join(available)}")
+        raise ValueError(
+            f"device={name}: no such device here; there are: auto, spread, {', '.join(available)}"
+        )
     return torch.device(wanted)
+
+
+def _worker() -> int:
+    """Number of this process among those of a launcher (LokyProcess-1, LokyProcess-2, ...), from 0."""
+    number = multiprocessing.current_process().name.rpartition("-")[2]
+    return int(number) - 1 if number.isdigit() else 0
 
 
 def _build(section: str, contract: type, node: dict[str, Any], **given: Any) -> Part:

@@ -38,6 +38,17 @@ def test_one_at_a_time_and_again_after_the_release(tmp_path):
     assert [path.name for path in claims(tmp_path)] == ["000001.json", "000002.json"]
 
 
+def test_old_claims_go_and_their_numbers_do_not_count_again(tmp_path):
+    for _ in range(5):
+        with RunLock(tmp_path):
+            pass
+    assert [path.name for path in claims(tmp_path)] == ["000004.json", "000005.json"]
+    late = RunLock(tmp_path)  # has looked when the second claim was the newest
+    assert late._make_claim(tmp_path / "claims" / "000003.json") is None
+    with RunLock(tmp_path) as lock:
+        assert lock.claim.name == "000006.json"
+
+
 def test_an_error_releases(tmp_path):
     with pytest.raises(RuntimeError), RunLock(tmp_path):
         raise RuntimeError
@@ -80,11 +91,12 @@ def test_a_dead_process_on_another_machine_is_taken_over_whatever_its_clock_said
         pass
 
 
-def test_a_claim_that_was_never_written_out_is_waited_for(tmp_path):
+@pytest.mark.parametrize("content", [b"", b"\xff{", b"[]", b"{}"])
+def test_a_claim_that_cannot_be_read_is_watched_for_a_moment(tmp_path, capsys, content):
     (tmp_path / "claims").mkdir()
-    (tmp_path / "claims" / "000001.json").touch()
-    with RunLock(tmp_path, heartbeat=0.05, silence=0.3):
-        pass
+    (tmp_path / "claims" / "000001.json").write_bytes(content)
+    with RunLock(tmp_path, heartbeat=0.05):
+        assert "waiting" in capsys.readouterr().err
 
 
 def test_a_release_is_no_sign_of_life(tmp_path):

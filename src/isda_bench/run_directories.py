@@ -10,8 +10,9 @@ from typing import Literal, NamedTuple
 from isda_bench.checkpoint import checkpoints
 from isda_bench.config import settings_of
 from isda_bench.errors import UserError
-from isda_bench.record import read_json, read_record
+from isda_bench.record import read_record
 from isda_bench.run_lock import RunLock
+from isda_bench.sealed import read_sealed
 
 State = Literal["finished", "unfinished", "at work", "damaged"]
 
@@ -101,7 +102,7 @@ def size(count: float) -> str:
 def _summary(path: Path) -> RunSummary:
     total, changed = _size_and_change(path)
     try:
-        run = read_json(path / "run.json")
+        run = read_sealed(path / "run.json")
         settings = settings_of(run["config"])
         record = read_record(path / "record.json") if (path / "record.json").exists() else None
         names, seed, epochs = run["names"], settings.seed, settings.schedule.epochs

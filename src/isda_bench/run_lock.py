@@ -1,8 +1,8 @@
 """One process a run directory, also where several machines share the file system.
 
 Native locks (flock) do not hold between the clients of every shared file system, and a stale lock file that
-is removed or renamed can be another's by then. So nothing is removed: whoever works on the run holds the
-newest of numbered claims, `claims/000001.json`, `claims/000002.json`, ... The next one may be made when the
+is removed or renamed can be another's by then. So whoever works on the run holds the newest of the claims
+`claims/000001.json`, `claims/000002.json`, ..., which is never removed. The next one may be made when the
 newest is released or its process is gone; exclusive creation, atomic on NFS and Lustre too, lets one win.
 """
 
@@ -12,6 +12,7 @@ import platform
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +22,7 @@ from isda_bench.errors import UserError
 
 HEARTBEAT = 10.0  # seconds from one sign of life to the next
 SILENCE = 120.0  # seconds without one after which a process that cannot be probed counts as gone
+BEATS_MISSED = 3  # after which the process of a claim that cannot be read counts as gone
 
 
 class AtWork(UserError):
@@ -56,17 +58,13 @@ class RunLock:
             OSError: nothing can be written there.
         """
         self.claims.mkdir(parents=True, exist_ok=True)
-        newest = self._newest()
         while self.claim is None:
+            newest = self._newest()
             if newest is not None and self._held(newest):
                 raise AtWork(f"{self.directory}: another process is at work on this run; nothing done")
-            newest = self._after(newest)
-            try:
-                with newest.open("x") as file:
-                    json.dump(_this_process() | {"released": False}, file)
-            except FileExistsError:  # another process was faster
-                continue
-            self.claim = newest
+            self.claim = self._make_claim(self._after(newest))
+        for old in sorted(self._claims())[:-2]:
+            old.unlink(missing_ok=True)
         self.ended = threading.Event()
         threading.Thread(target=self._live, args=(self.claim, self.ended), daemon=True).start()
         return self
@@ -90,6 +88,15 @@ class RunLock:
         if self.claim is not None and self._after(self.claim).exists():
             raise AtWork(f"{self.directory}: another process has taken this run over; stopped here")
 
+    def _make_claim(self, claim: Path) -> Path | None:
+        """The claim, if no other process was faster."""
+        try:
+            with claim.open("x") as file:
+                json.dump(_this_process() | {"released": False}, file)
+        except FileExistsError:
+            return None
+        return claim if self._newest() == claim else None  # an old number, removed since the last look
+
     def seems_held(self) -> bool:
         """Whether a process seems to be at work, at a glance: by this machine's clock if it is on another."""
         newest = self._newest()
@@ -103,7 +110,10 @@ class RunLock:
         return time.time() - sign / 1e9 < self.silence
 
     def _newest(self) -> Path | None:
-        return max(self.claims.glob("[0-9]*.json"), default=None)
+        return max(self._claims(), default=None)
+
+    def _claims(self) -> Iterator[Path]:
+        return self.claims.glob("[0-9]" * 6 + ".json")
 
     def _after(self, claim: Path | None) -> Path:
         number = 0 if claim is None else int(claim.stem)
@@ -118,10 +128,10 @@ class RunLock:
         if host == _host():
             return _lives(content)
         print(f"{self.directory}: waiting for a sign of life from {host}", file=sys.stderr, flush=True)
-        return self._shows_life(claim, sign)
+        return self._shows_life(claim, sign, self.silence if content else BEATS_MISSED * self.heartbeat)
 
-    def _shows_life(self, claim: Path, sign: int) -> bool:
-        end = time.monotonic() + self.silence
+    def _shows_life(self, claim: Path, sign: int, patience: float) -> bool:
+        end = time.monotonic() + patience
         while True:
             over = time.monotonic() > end  # asked before the last look: this process may have slept too
             content, latest = _read(claim)
@@ -144,10 +154,10 @@ def _read(claim: Path) -> tuple[dict[str, Any], int]:
     with claim.open() as file:
         sign = os.fstat(file.fileno()).st_mtime_ns
         try:
-            content: dict[str, Any] = json.load(file)
-        except ValueError:  # its process is writing it, or was killed then
+            content = json.load(file)
+        except ValueError:  # its process is writing it or was killed then, or it is damaged
             content = {}
-    return content, sign
+    return content if isinstance(content, dict) else {}, sign
 
 
 def _this_process() -> dict[str, Any]:
@@ -157,7 +167,8 @@ def _this_process() -> dict[str, Any]:
 
 def _lives(process: dict[str, Any]) -> bool:
     """Whether the process, of this machine, is still there."""
-    return _start_of(process["pid"]) == process["start"]
+    start = _start_of(process.get("pid"))
+    return start is not None and start == process.get("start")
 
 
 def _host() -> str:
@@ -169,7 +180,7 @@ def _host() -> str:
         return f"{platform.node()} {os.getpid()}"  # cannot be probed: signs of life must do
 
 
-def _start_of(pid: int) -> int | None:
+def _start_of(pid: Any) -> int | None:
     """When a process began, in ticks of the kernel's clock: numbers are used again. None: there is none."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types tests bench models tables runs clean
+.PHONY: help demo test lint types tests bench models tables figures report runs clean
 .DELETE_ON_ERROR:
 
 help: ## list all targets
@@ -35,6 +35,12 @@ models: $(VENV)/ready ## the table of networks: results/models.md
 
 tables: $(VENV)/ready ## tables and curves of all finished runs (ARGS="experiment=demo out=runs/demo")
 	@$(BIN)/python scripts/make_tables.py $(ARGS)
+
+figures: $(VENV)/ready ## the paper's figures from finished runs: results/figures (ARGS="experiment=comparison")
+	@$(BIN)/python scripts/make_figures.py $(ARGS)
+
+report: $(VENV)/ready ## one page with tables, figures, claims and every run: results/report.html
+	@$(BIN)/python scripts/make_report.py $(ARGS)
 
 runs: $(VENV)/ready ## list run directories, prune them (ARGS="state=unfinished prune=runs")
 	@$(BIN)/python scripts/runs.py $(ARGS)

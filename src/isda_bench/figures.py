@@ -12,6 +12,7 @@ from textwrap import fill
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -129,12 +130,12 @@ def spectrum(eigenvalues: Any, title: str) -> Figure:
         title: of the figure.
     """
     figure, (axis,) = _panels(1)
-    shades = mpl.colormaps["viridis"]
+    shades = mpl.colormaps["viridis"](np.linspace(0.25, 0.95, len(eigenvalues)))  # seen on white and black
     many = len(eigenvalues) > 10
     for c, values in enumerate(eigenvalues):
         label = None if many or len(eigenvalues) == 1 else f"class {c}"
         places = range(1, len(values) + 1)
-        axis.plot(places, values, color=shades(c / len(eigenvalues)), alpha=0.3 if many else 0.9, label=label)
+        axis.plot(places, values, color=shades[c], alpha=0.3 if many else 0.9, label=label)
     if many:
         axis.plot(places, eigenvalues.mean(0), color=INK, label=f"mean of {len(eigenvalues)} classes")
     floor = eigenvalues.max() * ROUNDING

@@ -94,7 +94,7 @@ def page(records):
         Table("demo", f"A table {HOSTILE}", "last_10", "a paper", lines),
         Table("imagenet", "", "last_10", "", (line("isda", {}),)),
     ]
-    evidence = (Evidence(HOSTILE, HOLDS, "1 < 2", True), Evidence("elsewhere", OPEN, "", True))
+    evidence = (Evidence(HOSTILE, HOLDS, "1 < 2", True), Evidence("elsewhere", OPEN, "", False))
     claims = [Claim("It works.", "If so.", evidence), Claim("Bad.", "", (Evidence("x", FAILS, "", True),))]
     own = {
         "demo": Table(

@@ -6,11 +6,10 @@ python scripts/make_dashboard.py entity=me [experiment=journal_table_2]  makes i
 
 import sys
 
-from isda_bench.config import CONF
 from isda_bench.dashboard import outline, workspace
-from isda_bench.errors import ConfigError, UserError
+from isda_bench.errors import UserError
+from isda_bench.experiments import table_of
 from isda_bench.options import Options, main
-from isda_bench.settings import did_you_mean
 
 
 class DashboardOptions(Options):
@@ -24,12 +23,9 @@ class DashboardOptions(Options):
 
 def make_dashboard(options: DashboardOptions) -> None:
     """Saves the workspace and prints its address, or prints what it would be."""
-    names = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
-    if options.experiment is not None and options.experiment not in names:
-        hint = did_you_mean(options.experiment, names)
-        raise ConfigError([f"experiment={options.experiment}: no such experiment{hint}"])
+    table = None if options.experiment is None else table_of(options.experiment)
     entity = options.entity or ("<default entity>" if options.dry_run else _default_entity())
-    made = workspace(entity, options.project, options.experiment)
+    made = workspace(entity, options.project, table)
     if options.dry_run:
         print(outline(made))
         return

@@ -41,9 +41,12 @@ def gallery(tables: dict[str, Table], records: pd.DataFrame) -> Iterator[Picture
                 "Gain of ISDA over its baseline, runs of the same seed, over the number of training images."
             )
             yield Picture(f"{name}_gain", caption, drawn)
+    chosen = [name for name in EXPERIMENTS if name in tables]
+    if not chosen:
+        return
     groups = grouped(records, "last_10")
-    decided = contests({cell: group.errors for cell, group in groups.items()}) if groups else []
-    for name in (name for name in EXPERIMENTS if name in tables):
+    decided = contests({cell: group.errors for cell, group in groups.items()})
+    for name in chosen:
         drawn = figures.selection([c for c in decided if c.experiment == name], groups)
         if drawn is not None:
             caption = (

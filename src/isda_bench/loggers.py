@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from isda_bench.arguments import checked
 from isda_bench.config import RunConfig
+from isda_bench.experiments import table_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -87,7 +88,7 @@ class WandbLogger(Logger):
             name=config.run_id,
             group=config.cell,
             job_type="train",
-            tags=[config.names["experiment"]] if "experiment" in config.names else [],
+            tags=[table_of(config.names["experiment"])] if "experiment" in config.names else [],
             config=config.as_dict()["config"] | {"chosen": config.names},
             resume="allow",
             reinit="finish_previous",

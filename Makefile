@@ -11,9 +11,10 @@ ARGS ?=
 help: ## list all targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(VENV)/ready ## the main job: digits with and without ISDA, three seeds each, table and curves
+demo: $(VENV)/ready ## the main job: digits with and without ISDA, three seeds each; table, curves, report
 	@$(BIN)/python train.py experiment=demo
 	@$(BIN)/python scripts/make_tables.py experiment=demo out=runs/demo
+	@$(BIN)/python scripts/make_report.py experiment=demo out=runs/demo/report.html
 
 test: lint types tests ## lint, types and the whole suite
 

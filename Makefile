@@ -5,15 +5,16 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types tests bench models tables clean
+.PHONY: help demo test lint types tests bench models tables figures report runs clean
 .DELETE_ON_ERROR:
 
 help: ## list all targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(VENV)/ready ## the main job: digits with and without ISDA, three seeds each, table and curves
+demo: $(VENV)/ready ## the main job: digits with and without ISDA, three seeds each; table, curves, report
 	@$(BIN)/python train.py experiment=demo
 	@$(BIN)/python scripts/make_tables.py experiment=demo out=runs/demo
+	@$(BIN)/python scripts/make_report.py experiment=demo out=runs/demo/report.html
 
 test: lint types tests ## lint, types and the whole suite
 
@@ -35,6 +36,15 @@ models: $(VENV)/ready ## the table of networks: results/models.md
 
 tables: $(VENV)/ready ## tables and curves of all finished runs (ARGS="experiment=demo out=runs/demo")
 	@$(BIN)/python scripts/make_tables.py $(ARGS)
+
+figures: $(VENV)/ready ## the paper's figures from finished runs: results/figures (ARGS="experiment=comparison")
+	@$(BIN)/python scripts/make_figures.py $(ARGS)
+
+report: $(VENV)/ready ## one page with tables, figures, claims and every run: results/report.html
+	@$(BIN)/python scripts/make_report.py $(ARGS)
+
+runs: $(VENV)/ready ## list run directories, prune them (ARGS="state=unfinished prune=runs")
+	@$(BIN)/python scripts/runs.py $(ARGS)
 
 clean: ## remove the environment and caches; runs/ and data/ stay
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build *.egg-info src/*.egg-info

@@ -1,13 +1,19 @@
 """Real offline wandb runs."""
 
+import json
 import struct
 import subprocess
 import sys
 
 import pytest
+import torch
+from matplotlib.image import imread
 from wandb.proto import wandb_internal_pb2
 
+from isda_bench import checkpoint
+from isda_bench.checkpoint import load_newest
 from isda_bench.compose import compose_run
+from isda_bench.loggers import WandbLogger
 from isda_bench.run import run
 from tiny import TINY
 
@@ -61,11 +67,69 @@ def test_an_offline_run_a_job(tmp_path):
     runs = {header.run_id: (header, history, summary) for header, history, summary in map(wandb_run, files)}
     for config, record in zip(configs, records, strict=True):
         header, history, summary = runs[config.run_id]
-        assert header.run_group == config.cell and header.job_type == "train"
-        assert {item.key for item in header.config.update} >= {"seed", "schedule", "loss"}
-        assert [row["epoch"] for row in history] == ["1", "2"]
-        assert float(summary["last_10_error"]) == pytest.approx(record["error"]["last_10"])
+        assert (header.project, header.display_name) == ("isda_bench", config.run_id)
+        assert (header.run_group, header.job_type, list(header.tags)) == (config.cell, "train", [])
+        sent = {item.key: json.loads(item.value_json) for item in header.config.update}
+        assert sent["schedule"] == config.config["schedule"]
+        assert sent["chosen"] == config.names and sent["seed"] == config.config["seed"]
+        lines = (tmp_path / config.run_id / "metrics.jsonl").read_text().splitlines()
+        kept = [{key: json.loads(value) for key, value in row.items()} for row in history]
+        for row, line in zip(kept, map(json.loads, lines), strict=True):
+            assert line.items() <= row.items() and row["_step"] == row["epoch"]
+        assert ["samples" in row for row in kept] == [True, False]
+        for name in ("last_10", "final", "best"):
+            assert float(summary[f"{name}_error"]) == record["error"][name]
     assert configs[0].cell == configs[1].cell
+
+
+def test_the_samples_are_the_first_batch_as_the_network_sees_it(tmp_path):
+    config = compose_run([*TINY, "schedule.epochs=1", "logger=wandb", f"runs_dir={tmp_path}"])
+    run(config)
+    (path,) = tmp_path.glob("wandb/offline-run-*/files/media/images/samples_*.png")
+    picture = imread(path)
+    tile = (8 + 1) * 3  # an image of 8 pixels and its gap, three times as large
+    assert picture.shape[:2] == (8 * tile, 8 * tile)
+    assert len({picture[i * tile :][:tile].tobytes() for i in range(8)}) == 8
+
+
+@pytest.mark.parametrize("picture", [True, False])
+def test_a_logged_run_is_the_run_without_logger(tmp_path, monkeypatch, picture):
+    if not picture:
+        monkeypatch.setattr(WandbLogger, "show", lambda *_: None)
+    weights = []
+    for logger in ("none", "wandb"):
+        config = compose_run(
+            [*TINY, "schedule.epochs=1", f"logger={logger}", f"runs_dir={tmp_path / logger}"]
+        )
+        run(config)
+        weights.append(load_newest(tmp_path / logger / config.run_id)["model"])
+    assert all(torch.equal(a, b) for a, b in zip(*(w.values() for w in weights), strict=True))
+
+
+def test_an_experiment_is_the_tag(tmp_path):
+    settings = ["experiment=demo", "schedule.epochs=1", "schedule.milestones=[]", "logger=wandb"]
+    run(compose_run([*settings, f"runs_dir={tmp_path}"]))
+    (path,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
+    header, _, _ = wandb_run(path)
+    assert list(header.tags) == ["demo"]
+
+
+def test_a_resumed_run_rejoins_its_run(tmp_path, monkeypatch):
+    config = compose_run([*TINY, "schedule.epochs=3", "logger=wandb", f"runs_dir={tmp_path}"])
+    save = checkpoint.save
+
+    def save_and_stop(directory, epoch, state):
+        save(directory, epoch, state)
+        if epoch == 2:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as stopped, pytest.raises(KeyboardInterrupt):
+        stopped.setattr(checkpoint, "save", save_and_stop)
+        run(config)
+    run(config)
+    runs = [wandb_run(path) for path in sorted(tmp_path.glob("wandb/offline-run-*/run-*.wandb"))]
+    assert [header.run_id for header, _, _ in runs] == [config.run_id] * 2
+    assert [[row["_step"] for row in history] for _, history, _ in runs] == [["1", "2"], ["3"]]
 
 
 def test_a_failure_of_wandb_does_not_stop_the_run(tmp_path, monkeypatch, capsys):

@@ -23,7 +23,7 @@ def write_record(root, loss, seed, last_10, epochs=EPOCHS, finished=True, streng
         "cell": cell,
         "names": {"dataset": "digits", "model": "resnet8", "loss": loss},
         "identity": {"seed": seed, "schedule": {"epochs": epochs}, "loss": {"strength": strength}},
-        "config": {"seed": seed, "dataset": {}},
+        "config": {"seed": seed, "dataset": {}, "model": {}, "loss": {}},
         "split": "test",
         "error": {"last_10": last_10, "final": last_10 + 1, "best": last_10 - 1},
         "epochs": epochs,

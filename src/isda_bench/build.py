@@ -1,5 +1,6 @@
 """Builds the parts of a run from its configuration."""
 
+import multiprocessing
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -80,27 +81,40 @@ def batch_problems(train_count: int | None, batch_size: int, share: GeneratedSha
 
 
 def choose_device(name: str) -> torch.device:
-    """`auto` is the GPU where there is one; of several processes that train together each takes its own.
+    """`auto` is the GPU where there is one, `spread` the GPU that is this process's by turns.
+
+    Of several processes that train one network together each takes its own.
 
     Raises:
         ValueError: there is no such device.
     """
-    available = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
-    if name == "auto" and len(available) == 1:
+    gpus = torch.cuda.device_count()
+    if name in ("auto", "spread") and not gpus:
         return torch.device("cpu")
     if name != "cpu" and processes() > 1:
         if name not in ("auto", "cuda"):
             raise ValueError(f"device={name}: one for {processes()} processes; should be auto, cuda or cpu")
-        if len(available) - 1 < local_processes():
+        if gpus < local_processes():
             raise ValueError(
-                f"device={name}: {len(available) - 1} GPUs for the {local_processes()} processes of this "
-                f"machine; start as many as there are GPUs, or give device=cpu"
+                f"device={name}: {gpus} GPUs for the {local_processes()} processes of this machine; start as "
+                f"many as there are GPUs, or give device=cpu"
             )
         return torch.device("cuda", local_rank())
+    if name == "spread":
+        return torch.device("cuda", _worker() % gpus)
+    available = ["cpu", *(f"cuda:{i}" for i in range(gpus))]
     wanted = "cuda:0" if name in ("auto", "cuda") else name
     if wanted not in available:
-        raise ValueError(f"device={name}: no such device here; there are: auto, {', '.join(available)}")
+        raise ValueError(
+            f"device={name}: no such device here; there are: auto, spread, {', '.join(available)}"
+        )
     return torch.device(wanted)
+
+
+def _worker() -> int:
+    """Number of this process among those of a launcher (LokyProcess-1, LokyProcess-2, ...), from 0."""
+    number = multiprocessing.current_process().name.rpartition("-")[2]
+    return int(number) - 1 if number.isdigit() else 0
 
 
 def build_part(section: str, contract: type, node: dict[str, Any], **given: Any) -> Part:

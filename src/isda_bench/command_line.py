@@ -21,6 +21,7 @@ from isda_bench.config import RunConfig
 from isda_bench.errors import ConfigError, RankLost, UserError
 from isda_bench.overrides import command_line_problems
 from isda_bench.ranks import rank, silent_unless_first
+from isda_bench.run_lock import AtWork
 
 INTERRUPTED, TERMINATED = 130, 143  # exit codes, by the shells' convention of 128 + signal
 
@@ -54,14 +55,20 @@ def main(kind: type[RunConfig] = RunConfig, runs: str = "isda_bench.run") -> Non
             hydra.main(version_base="1.3", config_path=str(kind.conf), config_name="config")(job)()
     except ConfigError as error:
         _exit(2, error)
-    except JobFailed:
-        sys.exit(1)  # the job has told
+    except JobFailed as error:
+        if str(error):
+            print(error, file=sys.stderr)
+        sys.exit(1)
     except UserError as error:
         _exit(1, error)
     except (HydraException, OmegaConfBaseException) as error:
         _exit(2, error)
     except OSError as error:
         _exit(1, error)
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] not in ("joblib", "submitit"):
+            raise
+        _exit(1, UserError(f"the launcher lost a run: {error}"))  # its process was killed, say
     except Terminated:
         _exit(TERMINATED, "terminated; the same command goes on from the last checkpoint")
     except KeyboardInterrupt:
@@ -77,15 +84,21 @@ def _job(composed: DictConfig, kind: type[RunConfig], runs: str) -> None:
         config = run_config(composed, choices, kind)
         name = config.run_id
         import_module(runs).run(config)
+    except AtWork as error:
+        if hydra_config.mode != RunMode.MULTIRUN:
+            _exit(1, error)
+        print(error, file=sys.stderr, flush=True)  # the other process does this run of the grid
     except UserError as error:
         if hydra_config.mode != RunMode.MULTIRUN:
             _exit(2 if isinstance(error, ConfigError) else 1, error)
-        print(f"error: {name}: {error}", file=sys.stderr, flush=True)
-        raise JobFailed from error
+        message = f"error: {name}: {error}"
+        print(message, file=sys.stderr, flush=True)
+        elsewhere = "SUBMITIT_EXECUTOR" in os.environ  # stderr is a file there
+        raise JobFailed(message if elsewhere else "") from error
 
 
 class JobFailed(UserError):
-    """A run has failed and its error is told."""
+    """A run of a grid has failed; the message is empty where the error is told."""
 
 
 def _check(arguments: Any, kind: type[RunConfig]) -> None:

@@ -1,5 +1,6 @@
 """Composes configurations outside hydra.main."""
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
@@ -18,6 +19,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from isda_bench.config import CONF, RunConfig
 from isda_bench.errors import ConfigError
+
+# The files of conf/hydra/launcher have the names of the plugins' own, which check them: that is meant.
+warnings.filterwarnings("ignore", r"\s*'hydra/launcher/", UserWarning)
 
 
 def run_config(composed: DictConfig, choices: dict[str, Any], kind: type[RunConfig] = RunConfig) -> RunConfig:

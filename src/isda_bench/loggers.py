@@ -1,12 +1,20 @@
 """Where metrics are sent while a run goes on."""
 
+import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from isda_bench.arguments import checked
 from isda_bench.config import RunConfig
+from isda_bench.experiments import table_of
+
+if TYPE_CHECKING:
+    import numpy as np
+
+SECONDS_TO_WAIT = 60  # for wandb's servers: the next run of a grid is worth more
 
 
 class Logger:
@@ -27,12 +35,23 @@ class Logger:
     def log(self, row: dict[str, Any]) -> None:
         """Takes an epoch's metrics."""
 
+    def show(self, picture: Callable[[], "np.ndarray"]) -> None:
+        """Takes a picture, red, green and blue (height, width, 3), of samples as the network sees them.
+
+        Args:
+            picture: makes it, where it is wanted.
+        """
+
     def finish(self, record: dict[str, Any]) -> None:
         """Takes the finished run's record."""
 
 
 class WandbLogger(Logger):
     """One wandb run a job; runs of one cell (all seeds) form a group. A failure of wandb never stops a run.
+
+    The run has the configuration, the names under which its parts were chosen (`chosen`), the metrics with
+    the epoch as their step, a picture of samples, the errors (mean of the last 10 epochs, last, best) as its
+    summary, and as its tag the table whose experiment asked for it.
 
     Args:
         mode: offline runs are files under `wandb/` that `wandb sync` sends later.
@@ -64,13 +83,22 @@ class WandbLogger(Logger):
             project=self.project,
             entity=self.entity,
             mode=self.mode,
+            dir=os.environ.get("WANDB_DIR", str(Path.cwd())),  # wandb would keep to the first run's
             id=config.run_id,
             name=config.run_id,
             group=config.cell,
             job_type="train",
-            config=config.as_dict()["config"],
+            tags=[table_of(config.names["experiment"])] if "experiment" in config.names else [],
+            config=config.as_dict()["config"] | {"chosen": config.names},
             resume="allow",
             reinit="finish_previous",
+            settings=wandb.Settings(
+                quiet=True,
+                console="off",  # the terminal is the display's
+                init_timeout=SECONDS_TO_WAIT,
+                login_timeout=SECONDS_TO_WAIT,
+                finish_timeout=SECONDS_TO_WAIT,
+            ),
         )
         self.run.define_metric("*", step_metric="epoch")
 
@@ -84,7 +112,17 @@ class WandbLogger(Logger):
     def log(self, row: dict[str, Any]) -> None:
         """Sends an epoch's metrics."""
         if self.run is not None:
-            self._try(lambda: self.run.log(row))
+            self._try(lambda: self.run.log(row, step=row["epoch"]))
+
+    def show(self, picture: Callable[[], "np.ndarray"]) -> None:
+        """Sends the picture with the first epoch's metrics."""
+        if self.run is not None:
+            self._try(lambda: self._show(picture))
+
+    def _show(self, picture: Callable[[], "np.ndarray"]) -> None:
+        import wandb
+
+        self.run.log({"samples": wandb.Image(picture())}, step=1)
 
     def finish(self, record: dict[str, Any]) -> None:
         """Sends the errors, or a generator's quality, as the run's summary."""

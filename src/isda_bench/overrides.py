@@ -2,8 +2,10 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from importlib.util import find_spec
 from itertools import chain, islice
 from pathlib import Path
+from shutil import which
 from typing import Any
 
 from hydra.core.override_parser.types import Override
@@ -54,6 +56,7 @@ def command_line_problems(
                 problems += [
                     f"{o.input_line}: several values need -m" for o in sound if o.is_sweep_override()
                 ]
+            problems += _launcher_problems(composed, multirun)
             unknown = _key_problems([o for o in sound if o not in groups], groups, composed, kind.conf)
             unsettled = {override.key_or_group for override in parsed if id(override) in wrong}
             problems += [line for key, line in unknown.items() if key.partition(".")[0] not in unsettled]
@@ -111,6 +114,22 @@ def _conflicts(overrides: list[Override], composed: DictConfig, conf: Path) -> l
     both = [key for key in METHOD_SETS if key in chosen and "method" in chosen]
     both += [key for key in chosen if method and OmegaConf.select(sets, key) is not None]
     return [f"method: sets {key} too; give method or {key}, not both" for key in both]
+
+
+def _launcher_problems(composed: DictConfig, multirun: bool) -> list[str]:
+    name = composed.hydra.runtime.choices["hydra/launcher"]
+    if name == "basic":
+        return []
+    problems = []
+    plugin = composed.hydra.launcher._target_.split(".")[1]
+    if find_spec("hydra_plugins") is None or find_spec(f"hydra_plugins.{plugin}") is None:
+        package = plugin.replace("_", "-")
+        problems.append(f"hydra/launcher={name}: not installed; pip install {package} brings it")
+    elif name == "submitit_slurm" and which("srun") is None:
+        problems.append(f"hydra/launcher={name}: no Slurm on this machine (no srun)")
+    if not multirun:
+        problems.append(f"hydra/launcher={name}: launches the runs of a grid: needs -m")
+    return problems
 
 
 def _key_problems(

@@ -2,18 +2,17 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-
-from filelock import FileLock, Timeout
 
 from isda_bench import checkpoint
 from isda_bench.atomic import remove_leftovers, write_atomically
 from isda_bench.config import RunConfig
 from isda_bench.errors import UserError
 from isda_bench.provenance import git_state
+from isda_bench.run_lock import RunLock
 from isda_bench.sealed import check_seal, read_beside, read_sealed, read_unchecked, write_sealed
 
 Metrics = dict[str, Any]
@@ -39,6 +38,7 @@ class RunDirectory:
     def __init__(self, config: RunConfig) -> None:
         self.config = config
         self.path = config.directory
+        self.lock = RunLock(self.path)
 
     @contextmanager
     def locked(self, uses: dict[str, Any] | None = None) -> Iterator[None]:
@@ -49,23 +49,20 @@ class RunDirectory:
                 be the same when the run goes on.
 
         Raises:
-            UserError: another process trains this run, the directory holds another configuration or used
-                something else, or it cannot be written.
+            AtWork: another process trains this run.
+            UserError: the directory holds another configuration or used something else, or it cannot be
+                written.
         """
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.path / "lock", timeout=0)
-            lock.acquire()
-        except Timeout as error:
-            raise UserError(f"{self.path}: another process is at work on this run; nothing done") from error
-        except OSError as error:
-            raise UserError(f"runs_dir: {self.path} cannot be written: {error.strerror or error}") from error
-        try:
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(self.lock)
+            except OSError as error:
+                raise UserError(
+                    f"runs_dir: {self.path} cannot be written: {error.strerror or error}"
+                ) from error
             remove_leftovers(self.path)
             self._claim(uses or {})
             yield
-        finally:
-            lock.release()
 
     def _claim(self, uses: dict[str, Any]) -> None:
         """Writes the configuration, or checks that it is the one that is there."""
@@ -111,8 +108,10 @@ class RunDirectory:
         """Adds an epoch's metrics.
 
         Raises:
+            AtWork: another process has taken the run over while this one slept.
             UserError: the line cannot be written.
         """
+        self.lock.check()
         path = self.path / METRICS
         try:
             with path.open("ab") as file:
@@ -128,8 +127,10 @@ class RunDirectory:
         """Writes a checkpoint of the end of `epoch`, or of `step` steps after it.
 
         Raises:
+            AtWork: as `append`.
             UserError: it cannot be written.
         """
+        self.lock.check()
         checkpoint.save(self.path, epoch, state, step)
 
     def newest_state(self) -> dict[str, Any] | None:
@@ -137,7 +138,13 @@ class RunDirectory:
         return checkpoint.load_newest(self.path)
 
     def finish(self, record: dict[str, Any], metrics: list[Metrics]) -> None:
-        """Writes the record, which vouches for the metrics: from here on the run is finished."""
+        """Writes the record, which vouches for the metrics: from here on the run is finished.
+
+        Raises:
+            AtWork: as `append`.
+            UserError: it cannot be written.
+        """
+        self.lock.check()
         self.rewrite(metrics)
         write_sealed(self.path / RECORD, record, {METRICS: _lines(metrics)})
 

@@ -3,13 +3,16 @@
 import gc
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 from hydra.utils import instantiate
 
 from isda_bench.build import batch_problems, build_dataset, choose_device
+from isda_bench.checkpoint import checkpoints
 from isda_bench.config import RunConfig
+from isda_bench.data.augment_grid import sample_grid
 from isda_bench.data.base import DataSet, ImageData
 from isda_bench.data.loader import Loader, Mix, Normalise, evaluation_loader
 from isda_bench.display import Display
@@ -113,6 +116,8 @@ def _train(config: RunConfig, directory: RunDirectory) -> dict[str, Any]:
         logger = instantiate(settings.logger) if rank() == 0 else Logger()
         display = Display(config.run_id, settings.schedule.epochs, len(batches))
         with logger.open(config), display:
+            if processes() == 1 and not checkpoints(directory.path):  # a run that goes on has shown it
+                logger.show(partial(sample_grid, batches, dataset.mean, dataset.std, device))
             metrics = fit(
                 module,
                 settings.schedule,

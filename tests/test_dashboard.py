@@ -1,0 +1,46 @@
+"""The wandb workspace: made without a network, never saved here."""
+
+import importlib.util
+import json
+import sys
+
+import pytest
+
+from isda_bench.dashboard import outline, workspace
+from tiny import REPOSITORY
+
+pytest.importorskip("wandb_workspaces")
+
+
+def test_what_wandb_would_be_sent():
+    sent = workspace("me", "isda_bench", "demo")._to_model().model_dump(by_alias=True)
+    (runs,) = sent["spec"]["section"]["runSets"]
+    assert [(key["section"], key["name"]) for key in runs["grouping"]] == [("run", "group")]
+    assert '"demo"' in json.dumps(runs["filters"])
+    sections = sent["spec"]["section"]["panelBankConfig"]["sections"]
+    panels = [panel["config"] for section in sections for panel in section["panels"]]
+    curves = {panel["metrics"][0]: panel for panel in panels if panel.get("xAxis")}
+    assert {"test_error", "validation_error", "train_loss", "learning_rate"} <= set(curves)
+    assert {panel["xAxis"] for panel in curves.values()} == {"epoch"}
+    bars = [panel["metrics"][0] for panel in panels if panel.get("metrics") and not panel.get("xAxis")]
+    assert bars == [f"summary_metrics.{name}_error" for name in ("last_10", "final", "best")]
+    assert ["samples"] in [panel.get("mediaKeys") for panel in panels]
+
+
+def test_all_runs_where_no_table_is_named():
+    assert "runs: all; grouped by Group" in outline(workspace("me", "isda_bench", None))
+
+
+@pytest.mark.parametrize("flag", ["--dry-run", "dry_run=true"])
+def test_a_dry_run_prints_and_asks_nobody(monkeypatch, capsys, flag):
+    path = REPOSITORY / "scripts" / "make_dashboard.py"
+    spec = importlib.util.spec_from_file_location("__dashboard__", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(sys, "argv", ["make_dashboard.py", flag, "experiment=demo", "project=mine"])
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    module.call()
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "workspace 'ISDA: demo' in <default entity>/mine"
+    assert lines[1] == "  runs: Metric(\"Tags\") in ['demo']; grouped by Group"
+    assert "    LinePlot: Training loss" in lines

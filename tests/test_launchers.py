@@ -1,0 +1,141 @@
+"""Grids beyond one process: real joblib workers, real submitit jobs, Slurm's commands played by scripts."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from isda_bench import build, overrides
+from isda_bench.overrides import command_line_problems
+from tiny import REPOSITORY, TINY
+
+pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
+
+GRID = ["-m", *TINY, "schedule.epochs=2", "schedule.milestones=[]", "seed=0,1"]
+
+
+@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
+def test_a_launcher_is_for_grids(launcher):
+    chosen = [*TINY, f"hydra/launcher={launcher}"]
+    (problem,) = command_line_problems(chosen)
+    assert problem == f"hydra/launcher={launcher}: launches the runs of a grid: needs -m"
+    assert command_line_problems(chosen, multirun=True) == []
+    assert command_line_problems(["experiment=demo", f"hydra/launcher={launcher}"]) == []
+
+
+def test_what_a_launcher_lacks_is_told(monkeypatch):
+    monkeypatch.setattr(overrides, "which", lambda name: None)
+    chosen = [*TINY, "hydra/launcher=submitit_slurm"]
+    assert command_line_problems(chosen, multirun=True) == [
+        "hydra/launcher=submitit_slurm: no Slurm on this machine (no srun)"
+    ]
+    monkeypatch.setattr(overrides, "find_spec", lambda name: None)
+    assert command_line_problems(chosen, multirun=True) == [
+        "hydra/launcher=submitit_slurm: not installed; pip install hydra-submitit-launcher brings it"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("process", "gpus", "device"),
+    [
+        ("MainProcess", 4, "cuda:0"),
+        ("LokyProcess-1", 4, "cuda:0"),
+        ("LokyProcess-4", 4, "cuda:3"),
+        ("LokyProcess-6", 4, "cuda:1"),
+        ("LokyProcess-2", 0, "cpu"),
+    ],
+)
+def test_gpus_are_given_to_the_processes_in_turn(monkeypatch, process, gpus, device):
+    monkeypatch.setattr(build.multiprocessing.current_process(), "_name", process)
+    monkeypatch.setattr(build.torch.cuda, "device_count", lambda: gpus)
+    assert str(build.choose_device("spread")) == device
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
+def test_runs_at_once_and_a_failing_one_stops_no_other(train, tmp_path, launcher):
+    done = train(*GRID, f"hydra/launcher={launcher}", "loss=isda", "loss.strength=0.5,-1", timeout=300)
+    assert done.returncode == 1
+    assert len(list(tmp_path.glob("runs/digits-*/record.json"))) == 2
+    assert "loss.strength=-1: should be greater than or equal to 0" in done.stderr
+    assert "Traceback" not in done.stderr and "UserWarning" not in done.stderr
+
+
+@pytest.mark.slow
+def test_two_launchers_on_one_table_share_its_runs(train, tmp_path):
+    command = [sys.executable, str(REPOSITORY / "train.py"), *GRID, "loss=isda,cross_entropy"]
+    command += [f"runs_dir={tmp_path / 'runs'}", "schedule.epochs=40"]
+    command = [part for part in command if part != "schedule.epochs=2"]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tmp_path) for _ in range(2)]
+    printed = [process.communicate(timeout=300)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    trained = re.findall(r"^(\S+): test error .*best [\d.]+%\)$", "".join(printed), re.MULTILINE)
+    assert len(trained) == len(set(trained)) == 4
+    assert len(list(tmp_path.glob("runs/*/record.json"))) == 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_launcher_leaves_no_worker_and_no_lock(tmp_path, number):
+    script = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    script += "from isda_bench.command_line import main\nmain()"  # a shell may hide SIGINT from its jobs
+    command = [sys.executable, "-c", script, "-m", *TINY, "seed=0,1", "schedule.epochs=9000"]
+    command += ["hydra/launcher=joblib", f"runs_dir={tmp_path}"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    deadline = time.monotonic() + 120
+    while len(list(tmp_path.glob("*/metrics.jsonl"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.2)
+    os.kill(process.pid, number)
+    assert process.wait(timeout=60) == 128 + number
+    assert "the same command goes on from the last checkpoint" in process.stderr.read()
+    lengths = [path.stat().st_size for path in tmp_path.glob("*/metrics.jsonl")]
+    time.sleep(3)
+    assert [path.stat().st_size for path in tmp_path.glob("*/metrics.jsonl")] == lengths
+
+
+SBATCH = """#!/bin/bash
+cp "$1" "$SUBMISSION"
+last=$(sed -n 's/^#SBATCH --array=0-\\([0-9]*\\)%.*/\\1/p' "$1")
+for task in $(seq 0 "$last"); do
+  SLURM_JOB_ID=7$task SLURM_ARRAY_JOB_ID=7 SLURM_ARRAY_TASK_ID=$task bash "$1" >"$SUBMISSION.$task" 2>&1 &
+done
+echo Submitted batch job 7
+"""
+SRUN = """#!/bin/bash
+while [[ $1 == --* ]]; do
+  if [[ $1 == --unbuffered ]]; then shift; else shift 2; fi
+done
+exec "$@"
+"""
+
+
+@pytest.mark.slow
+def test_a_grid_is_one_slurm_array(train, tmp_path):
+    """sbatch, srun and sacct as scripts: what they are given is run as Slurm would run it."""
+    commands = tmp_path / "bin"
+    commands.mkdir()
+    for name, script in [("sbatch", SBATCH), ("srun", SRUN), ("sacct", "#!/bin/bash\n")]:
+        (commands / name).write_text(script)
+        (commands / name).chmod(0o755)
+    slurm = {"PATH": f"{commands}:{os.environ['PATH']}", "SUBMISSION": str(tmp_path / "submission.sh")}
+    done = train(*GRID, "hydra/launcher=submitit_slurm", "hydra.launcher.partition=gpu", timeout=300, **slurm)
+    assert done.returncode == 0, done.stderr
+    assert len(list(tmp_path.glob("runs/digits-*/record.json"))) == 2
+    lines = (tmp_path / "submission.sh").read_text().splitlines()
+    for line in (
+        "--array=0-1%2",
+        "--partition=gpu",
+        "--time=720",
+        "--gpus-per-node=1",
+        "--cpus-per-task=4",
+        "--mem=16GB",
+        "--job-name=isda_bench",
+        "--open-mode=append",
+    ):
+        assert f"#SBATCH {line}" in lines
+    assert re.search(r"--signal=\w+@120", "\n".join(lines))

@@ -1,0 +1,186 @@
+"""The report: what it holds, and that it needs nothing but itself."""
+
+import json
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+
+import pytest
+
+from isda_bench.claims import FAILS, HOLDS, OPEN, Claim, Evidence
+from isda_bench.compose import compose_run
+from isda_bench.coordinates import Coordinates
+from isda_bench.experiment_table import Line, Paired, Published, Table
+from isda_bench.gallery import gallery
+from isda_bench.report import report
+from isda_bench.results import read_records
+from tiny import TINY
+
+HOSTILE = "<script>alert(1)</script> & <b>"
+LOADS = {
+    "src",
+    "href",
+    "xlink:href",
+    "srcset",
+    "poster",
+    "action",
+    "formaction",
+    "data",
+    "background",
+    "ping",
+}
+
+
+class Page(HTMLParser):
+    """Every tag's attributes, the text of cells by row, all ids."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.attributes, self.tags, self.rows = [], [], []
+        self.feed(text)
+        self.rows = [[text.strip() for text in row] for row in self.rows]
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        self.attributes += [(tag, name, value or "") for name, value in attributes]
+        if tag == "tr":
+            self.rows.append([])
+        elif tag in ("td", "th") and self.rows:
+            self.rows[-1].append("")
+
+    def handle_data(self, data):
+        if self.tags and self.tags[-1] in ("td", "button") and self.rows and self.rows[-1]:
+            self.rows[-1][-1] += data
+
+
+def line(method, errors, **more):
+    return Line(
+        method,
+        Coordinates("digits", "resnet8", "standard", 200, method, "test"),
+        True,
+        (0, 1),
+        errors,
+        **more,
+    )
+
+
+@pytest.fixture
+def records(tmp_path):
+    for seed in (0, 1):
+        config = compose_run([*TINY, f"seed={seed}", f"runs_dir={tmp_path}"])
+        directory = tmp_path / config.run_id
+        directory.mkdir()
+        (directory / "metrics.jsonl").write_text('{"epoch": 1, "test_error": 9.0}\n')
+        record = config.as_dict() | {"split": "test", "epochs": 1, "seconds": 61.0}
+        record |= {
+            "error": {"last_10": 9.25 + seed, "final": 9.0, "best": 8.0},
+            "ended": "2026-01-02T03:04:05+00:00",
+        }
+        record |= {"git": {"commit": "0123456789abcdef", "dirty": seed == 1}, "versions": {"torch": "2.13.0"}}
+        record |= {"device": {"type": "cpu", "name": f"Fast {HOSTILE}"}, "data_sha256": "f" * 64}
+        (directory / "record.json").write_text(json.dumps(record))
+    return read_records([tmp_path])
+
+
+@pytest.fixture
+def page(records):
+    lines = (
+        line("isda", {0: 9.5, 1: 8.5}, paired=Paired({0: -0.5}, 0.04), published=Published(7.0, 0.1, False)),
+        line("cross_entropy", {0: 10.0}, unfinished=(1,)),
+        line("focal", {}, deviations=(f"odd {HOSTILE}",)),
+    )
+    tables = [
+        Table("demo", f"A table {HOSTILE}", "last_10", "a paper", lines),
+        Table("imagenet", "", "last_10", "", (line("isda", {}),)),
+    ]
+    evidence = (Evidence(HOSTILE, HOLDS, "1 < 2", True), Evidence("elsewhere", OPEN, "", False))
+    claims = [Claim("It works.", "If so.", evidence), Claim("Bad.", "", (Evidence("x", FAILS, "", True),))]
+    own = {
+        "demo": Table(
+            "demo",
+            "t",
+            "last_10",
+            "",
+            tuple(Line(cell, line("isda", {}).at, True) for cell in set(records["cell"])),
+        )
+    }
+    return report("Results", tables, claims, gallery(own, records), records)
+
+
+def test_it_refers_to_nothing_outside_itself(page):
+    parsed = Page(page)
+    ids = {value for _, name, value in parsed.attributes if name == "id"}
+    for tag, name, value in parsed.attributes:
+        if name in LOADS:
+            assert value.startswith("#") and value[1:] in ids, (tag, name, value)
+        assert "://" not in value
+        for target in re.findall(r"url\(([^)]*)\)", value):
+            assert target.startswith("#") and target[1:] in ids
+    assert not {"link", "img", "iframe", "object", "embed", "base", "audio", "video"} & set(parsed.tags)
+    assert not re.search(r"@import|//[a-z]|url\(\s*[^#)]|fetch|XMLHttp|import\(", page)
+    assert "default-src 'none'" in page
+    assert len(ids) == sum(name == "id" for _, name, _ in parsed.attributes)
+
+
+def test_what_it_tells(page):
+    rows = Page(page).rows
+    assert [
+        "digits",
+        "resnet8",
+        "200",
+        "isda",
+        "9.00 ± 0.71 (2)",
+        "7.00 ± 0.10†",
+        "+2.00",
+        "-0.50 (1)",
+        "0.040",
+    ] in rows
+    assert any("10.00 (1 of 2, 1 unfinished)" in row for row in rows)
+    assert any("– [a]" in row for row in rows)
+    assert "Nothing has run yet of: imagenet." in page
+    assert "2 finished runs in 1 cells, the newest of 2026-01-02T03:04:05+00:00" in page
+    assert "test error 9.75 ± 0.71 (2)" in page
+    assert any("0123456789 with changes" in row and "torch 2.13.0" in row and "61" in row for row in rows)
+    assert "_target_: isda_bench.models.resnet.ResNet" in page
+    for verdict, kind in (("holds", "holds"), ("does not hold", "fails")):
+        assert re.search(rf'class="claim {kind}">\s*<p>.*<span class="verdict">{verdict}</span>', page)
+    assert "not enough runs in 1 more setting<" in page
+    assert page.count("<svg") == 1
+
+
+def test_text_is_not_markup(page):
+    assert "<script>alert" not in page and "&lt;script&gt;alert(1)&lt;/script&gt; &amp; &lt;b&gt;" in page
+    assert Page(page).tags.count("script") == 1
+
+
+def test_the_same_records_give_the_same_page(records):
+    assert len({report("Results", [], [], [], records) for _ in range(2)}) == 1
+
+
+@pytest.mark.slow
+def test_sorting_in_a_browser(page, tmp_path):
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    if browser is None:
+        pytest.skip("no chromium here")
+    clicks = "document.querySelectorAll('#table-demo th button')[4].click();"
+    for times, order in ((1, ["9.00", "10.00", "–"]), (2, ["10.00", "9.00", "–"])):
+        (tmp_path / "page.html").write_text(
+            page.replace("</script>\n</body>", f"{clicks * times}</script></body>")
+        )
+        done = subprocess.run(
+            [
+                browser,
+                "--headless=new",
+                "--no-sandbox",
+                f"--user-data-dir={tmp_path}/user",
+                "--dump-dom",
+                f"file://{tmp_path}/page.html",
+            ],
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        body = done.stdout.partition('id="table-demo"')[2].partition("</table>")[0]
+        cells = [row[4].split()[0] for row in Page(body).rows[1:]]
+        assert cells == order

@@ -1,0 +1,132 @@
+"""Listing and pruning real run directories."""
+
+import importlib.util
+import shutil
+import sys
+
+import pytest
+
+from isda_bench import run_lock
+from isda_bench.compose import compose_run
+from isda_bench.options import main
+from isda_bench.record import RunDirectory
+from isda_bench.run import run
+from isda_bench.run_directories import size, summaries
+from isda_bench.run_lock import RunLock
+from tiny import REPOSITORY, TINY
+
+
+@pytest.fixture(scope="module")
+def script():
+    spec = importlib.util.spec_from_file_location("runs_script", REPOSITORY / "scripts" / "runs.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A finished run of two epochs, an unfinished one, and a damaged one."""
+    folder = tmp_path_factory.mktemp("made")
+    run(compose_run([*TINY, "schedule.epochs=2", "schedule.milestones=[]", f"runs_dir={folder}"]))
+    with RunDirectory(compose_run([*TINY, "seed=1", "loss=isda", f"runs_dir={folder}"])).locked():
+        pass
+    (folder / "damaged").mkdir()
+    (folder / "damaged" / "run.json").write_text("{")
+    (folder / "notes").mkdir()
+    return folder
+
+
+@pytest.fixture
+def runs_dir(made, tmp_path):
+    return shutil.copytree(made, tmp_path / "runs")
+
+
+@pytest.fixture
+def call(script, runs_dir, monkeypatch, capsys):
+    def typed(*arguments):
+        monkeypatch.setattr(sys, "argv", ["runs.py", f"runs_dir={runs_dir}", *arguments])
+        main(script.RunsOptions, script.runs, script.__doc__)
+        return capsys.readouterr().out
+
+    return typed
+
+
+def names(path):
+    return sorted(entry.name for entry in path.iterdir())
+
+
+def test_what_is_there(runs_dir):
+    damaged, finished, unfinished = summaries(runs_dir)
+    assert (damaged.state, damaged.size) == ("damaged", 1)
+    assert (finished.state, finished.epoch, finished.epochs, finished.seed) == ("finished", 2, 2, 0)
+    files = [path for path in finished.path.rglob("*") if path.is_file()]
+    assert finished.size == sum(path.stat().st_size for path in files) > 1_000_000
+    assert finished.error is not None and finished.names["loss"] == "cross_entropy"
+    assert (unfinished.state, unfinished.epoch, unfinished.epochs) == ("unfinished", 0, 160)
+
+
+def test_a_run_at_work_is_seen_here_and_from_afar(runs_dir, monkeypatch):
+    path = next(runs_dir.glob("*-s1-*"))
+    with RunLock(path):
+        assert [run.state for run in summaries(runs_dir)] == ["damaged", "finished", "at work"]
+        with monkeypatch.context() as there:
+            there.setattr(run_lock, "_host", lambda: "far away")
+            assert RunLock(path).seems_held()
+            assert not RunLock(path, silence=-1).seems_held()
+    assert not RunLock(path).seems_held()
+
+
+def test_listing_and_filters(call):
+    assert call().splitlines()[-1].startswith("3 runs, 1.")
+    for filters, count in [
+        (["state=finished"], 1),
+        (["loss=isda"], 1),
+        (["loss=isda", "seed=0"], 0),
+        (["seed=1", "model=resnet8", "dataset=digits"], 1),
+        (["older_than=1"], 0),
+        (["older_than=0"], 3),
+        (["experiment=demo"], 0),
+    ]:
+        lines = call(*filters).splitlines()
+        assert len(lines) == (count + 2 if count else 1), filters
+
+
+def test_nothing_is_pruned_before_dry_run_is_false(call, runs_dir):
+    before = {path: names(path) for path in runs_dir.iterdir()}
+    assert "would remove runs" in call("state=unfinished", "prune=runs")
+    assert "would remove checkpoints" in call("prune=checkpoints")
+    assert {path: names(path) for path in runs_dir.iterdir()} == before
+
+
+def test_pruning_checkpoints_keeps_record_and_metrics(call, runs_dir):
+    assert "given back" in call("prune=checkpoints", "dry_run=false")
+    assert names(next(runs_dir.glob("*-s0-*"))) == ["claims", "metrics.jsonl", "record.json", "run.json"]
+    assert call("prune=checkpoints") == "0 B would be given back; dry_run=false removes them\n"
+
+
+def test_pruning_runs(call, runs_dir):
+    call("state=unfinished", "prune=runs", "dry_run=false")
+    call("state=damaged", "prune=runs", "dry_run=false")
+    assert [run.state for run in summaries(runs_dir)] == ["finished"]
+    assert (runs_dir / "notes").exists()
+
+
+def test_a_run_at_work_is_never_pruned(call, runs_dir):
+    with RunLock(next(runs_dir.glob("*-s1-*"))):
+        call("older_than=0", "prune=runs", "dry_run=false")
+    assert [run.state for run in summaries(runs_dir)] == ["unfinished"]
+
+
+def test_pruning_everything_must_be_said(call, capsys):
+    with pytest.raises(SystemExit) as raised:
+        call("prune=runs", "dry_run=false")
+    assert raised.value.code == 2
+    assert "prune=runs: say which" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("count", "shown"), [(999, "999 B"), (1700, "1.7 kB"), (3.4e6, "3.4 MB"), (5.25e12, "5250.0 GB")]
+)
+def test_sizes(count, shown):
+    assert size(count) == shown

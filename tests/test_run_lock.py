@@ -1,0 +1,159 @@
+"""One process a run directory: living, dead, sleeping and far-away holders."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from isda_bench import run_lock
+from isda_bench.run_lock import AtWork, RunLock
+
+
+def claims(directory):
+    return sorted((directory / "claims").iterdir())
+
+
+def write_claim(directory, **changes):
+    """A claim as a process that is gone left it."""
+    held = run_lock._this_process() | {"released": False} | changes
+    (directory / "claims").mkdir(exist_ok=True)
+    (directory / "claims" / "000001.json").write_text(json.dumps(held))
+
+
+def dead_process():
+    process = subprocess.Popen(["true"])
+    process.wait()
+    return process.pid
+
+
+def test_one_at_a_time_and_again_after_the_release(tmp_path):
+    with RunLock(tmp_path), pytest.raises(AtWork, match="another process is at work"), RunLock(tmp_path):
+        pass
+    with RunLock(tmp_path) as lock:
+        lock.check()
+    assert [path.name for path in claims(tmp_path)] == ["000001.json", "000002.json"]
+
+
+def test_old_claims_go_and_their_numbers_do_not_count_again(tmp_path):
+    for _ in range(5):
+        with RunLock(tmp_path):
+            pass
+    assert [path.name for path in claims(tmp_path)] == ["000004.json", "000005.json"]
+    late = RunLock(tmp_path)  # has looked when the second claim was the newest
+    assert late._make_claim(tmp_path / "claims" / "000003.json") is None
+    with RunLock(tmp_path) as lock:
+        assert lock.claim.name == "000006.json"
+
+
+def test_an_error_releases(tmp_path):
+    with pytest.raises(RuntimeError), RunLock(tmp_path):
+        raise RuntimeError
+    with RunLock(tmp_path):
+        pass
+
+
+def test_the_claim_of_a_dead_process_is_taken_over_at_once(tmp_path, capsys):
+    write_claim(tmp_path, pid=dead_process())
+    with RunLock(tmp_path):
+        assert "waiting" not in capsys.readouterr().err
+
+
+def test_a_process_number_that_is_used_again_is_another_process(tmp_path):
+    write_claim(tmp_path, start=run_lock._start_of(os.getpid()) - 1)
+    with RunLock(tmp_path):
+        pass
+
+
+def test_a_living_process_on_another_machine_is_seen_by_its_sign_of_life(tmp_path, monkeypatch, capsys):
+    with monkeypatch.context() as there:
+        there.setattr(run_lock, "_host", lambda: "far away")
+        holder = RunLock(tmp_path, heartbeat=0.05).__enter__()
+    start = time.monotonic()
+    with pytest.raises(AtWork), RunLock(tmp_path, heartbeat=0.05, silence=20):
+        pass
+    assert time.monotonic() - start < 10
+    assert "waiting for a sign of life from far away" in capsys.readouterr().err
+    holder.check()
+    holder.__exit__(None, None, None)
+    with RunLock(tmp_path):
+        pass
+
+
+@pytest.mark.parametrize("clock", [-1e6, 1e6])
+def test_a_dead_process_on_another_machine_is_taken_over_whatever_its_clock_said(tmp_path, clock):
+    write_claim(tmp_path, host="far away")
+    os.utime(claims(tmp_path)[0], (time.time() + clock,) * 2)
+    with RunLock(tmp_path, heartbeat=0.05, silence=0.3):
+        pass
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff{", b"[]", b"{}"])
+def test_a_claim_that_cannot_be_read_is_watched_for_a_moment(tmp_path, capsys, content):
+    (tmp_path / "claims").mkdir()
+    (tmp_path / "claims" / "000001.json").write_bytes(content)
+    with RunLock(tmp_path, heartbeat=0.05):
+        assert "waiting" in capsys.readouterr().err
+
+
+def test_a_release_is_no_sign_of_life(tmp_path):
+    write_claim(tmp_path, host="far away")
+    release = threading.Timer(0.2, lambda: write_claim(tmp_path, host="far away", released=True))
+    release.start()
+    with RunLock(tmp_path, heartbeat=0.05, silence=20):
+        release.join()
+
+
+def test_who_slept_too_long_finds_the_run_taken_over(tmp_path, monkeypatch):
+    monkeypatch.setattr(RunLock, "_live", lambda *_: None)  # no sign of life: the machine sleeps
+    with monkeypatch.context() as there:
+        there.setattr(run_lock, "_host", lambda: "asleep")
+        sleeper = RunLock(tmp_path).__enter__()
+    with RunLock(tmp_path, heartbeat=0.05, silence=0.2) as lock:
+        with pytest.raises(AtWork, match="taken this run over"):
+            sleeper.check()
+        sleeper.__exit__(None, None, None)
+        lock.check()
+        with pytest.raises(AtWork), RunLock(tmp_path):
+            pass
+
+
+RACE = """
+import os, sys
+from multiprocessing import get_context
+from pathlib import Path
+from isda_bench.run_lock import AtWork, RunLock
+
+def contend(start, end, folder, held):
+    for round in range(12):
+        start.wait()
+        try:
+            with RunLock(folder / str(round)):
+                held[round].release()
+                end.wait()
+        except AtWork:
+            end.wait()
+
+fork = get_context("fork")
+start, end = fork.Barrier(4), fork.Barrier(4)
+held = [fork.Semaphore(0) for _ in range(12)]
+processes = [fork.Process(target=contend, args=(start, end, Path(sys.argv[1]), held)) for _ in range(4)]
+for process in processes: process.start()
+for process in processes: process.join()
+assert all(process.exitcode == 0 for process in processes)
+print([semaphore.get_value() for semaphore in held])
+"""
+
+
+def test_of_many_that_take_over_at_once_one_wins(tmp_path):
+    gone = dead_process()
+    for number in range(0, 12, 2):  # every other one is free
+        (tmp_path / str(number)).mkdir()
+        write_claim(tmp_path / str(number), pid=gone)
+    done = subprocess.run(
+        [sys.executable, "-c", RACE, str(tmp_path)], capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout.strip() == str([1] * 12), done.stderr

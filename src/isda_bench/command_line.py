@@ -28,12 +28,12 @@ class Terminated(KeyboardInterrupt):
 
 def main() -> None:
     """Runs what sys.argv asks for; exits with 2 for a wrong configuration, 1 if a run failed."""
-    signal.signal(signal.SIGTERM, _terminate)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands exceptions on instead of printing and exiting
-    sys.argv[1:] = _flags_first(sys.argv[1:])
-    arguments = get_args_parser().parse_args()
     try:
+        signal.signal(signal.SIGTERM, _terminate)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands exceptions on instead of printing and exiting
+        sys.argv[1:] = _flags_first(sys.argv[1:])
+        arguments = get_args_parser().parse_args()
         if _trains(arguments) or arguments.cfg:
             _check(arguments)
         if _trains(arguments) and not arguments.cfg and _plans(arguments.overrides):

@@ -1,12 +1,23 @@
 """Where metrics are sent while a run goes on."""
 
+import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from threading import Thread
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from isda_bench.arguments import checked
 from isda_bench.config import RunConfig
+
+if TYPE_CHECKING:
+    import numpy as np
+
+SECONDS_TO_ANSWER = 90.0  # for wandb's own process, which itself does not wait longer than the next
+SECONDS_TO_END = 5.0  # for one that is broken
+SECONDS_TO_WAIT = 60  # for wandb's servers: the next run of a grid is worth more
 
 
 class Logger:
@@ -27,12 +38,23 @@ class Logger:
     def log(self, row: dict[str, Any]) -> None:
         """Takes an epoch's metrics."""
 
+    def show(self, picture: Callable[[], "np.ndarray"]) -> None:
+        """Takes a picture, red, green and blue (height, width, 3), of samples as the network sees them.
+
+        Args:
+            picture: makes it, where it is wanted.
+        """
+
     def finish(self, record: dict[str, Any]) -> None:
         """Takes the finished run's record."""
 
 
 class WandbLogger(Logger):
     """One wandb run a job; runs of one cell (all seeds) form a group. A failure of wandb never stops a run.
+
+    The run has the configuration, the names under which its parts were chosen (`chosen`), the metrics with
+    the epoch as their step, a picture of samples, the errors (mean of the last 10 epochs, last, best) as its
+    summary, and as its tag the table whose experiment asked for it.
 
     Args:
         mode: offline runs are files under `wandb/` that `wandb sync` sends later.
@@ -64,13 +86,22 @@ class WandbLogger(Logger):
             project=self.project,
             entity=self.entity,
             mode=self.mode,
+            dir=os.environ.get("WANDB_DIR", str(Path.cwd())),  # wandb would keep to the first run's
             id=config.run_id,
             name=config.run_id,
             group=config.cell,
             job_type="train",
-            config=config.as_dict()["config"],
+            tags=[config.names["experiment"]] if "experiment" in config.names else [],
+            config=config.as_dict()["config"] | {"chosen": config.names},
             resume="allow",
             reinit="finish_previous",
+            settings=wandb.Settings(
+                quiet=True,
+                console="off",  # the terminal is the display's
+                init_timeout=SECONDS_TO_WAIT,
+                login_timeout=SECONDS_TO_WAIT,
+                finish_timeout=SECONDS_TO_WAIT,
+            ),
         )
         self.run.define_metric("*", step_metric="epoch")
 
@@ -84,7 +115,17 @@ class WandbLogger(Logger):
     def log(self, row: dict[str, Any]) -> None:
         """Sends an epoch's metrics."""
         if self.run is not None:
-            self._try(lambda: self.run.log(row))
+            self._try(lambda: self.run.log(row, step=row["epoch"]))
+
+    def show(self, picture: Callable[[], "np.ndarray"]) -> None:
+        """Sends the picture with the first epoch's metrics."""
+        if self.run is not None:
+            self._try(lambda: self._show(picture))
+
+    def _show(self, picture: Callable[[], "np.ndarray"]) -> None:
+        import wandb
+
+        self.run.log({"samples": wandb.Image(picture())}, step=1)
 
     def finish(self, record: dict[str, Any]) -> None:
         """Sends the errors as the run's summary."""
@@ -94,7 +135,39 @@ class WandbLogger(Logger):
 
     def _try(self, send: Callable[[], Any]) -> None:
         try:
-            send()
+            _within(SECONDS_TO_ANSWER, send)
         except Exception as error:  # whatever wandb raises, the training is worth more
             print(f"wandb failed ({error}); the run goes on without it", file=sys.stderr)
             self.run = None
+            with suppress(Exception):  # at the end a broken service would be complained about or waited for
+                _within(SECONDS_TO_END, _teardown)
+
+
+def _teardown() -> None:
+    import wandb
+
+    wandb.teardown()
+
+
+def _within(seconds: float, call: Callable[[], Any]) -> None:
+    """Calls it, and waits for its end no longer than that.
+
+    Raises:
+        TimeoutError: it takes longer; it goes on by itself.
+        Exception: what `call` raises.
+    """
+    raised: list[Exception] = []
+
+    def catching() -> None:
+        try:
+            call()
+        except Exception as error:
+            raised.append(error)
+
+    thread = Thread(target=catching, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if thread.is_alive():
+        raise TimeoutError(f"no answer for {seconds:.0f} s")
+    if raised:
+        raise raised[0]

@@ -20,9 +20,8 @@ STOPS = (NonFiniteLoss, checkpoint.NonFiniteState)
 
 
 def plant(tensor: torch.Tensor, rng, value: float) -> None:
-    """Puts it at a random place."""
-    with torch.no_grad():
-        tensor.view(-1)[rng.randrange(tensor.numel())] = value
+    """Puts it at a random place, which autograd does not see."""
+    tensor.data.view(-1)[rng.randrange(tensor.numel())] = value
 
 
 def in_a_batch(patch, rng, step, value):

@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types tests bench models tables figures report runs clean
+.PHONY: help demo test lint types tests stress bench models tables figures report runs clean
 .DELETE_ON_ERROR:
 
 help: ## list all targets
@@ -26,7 +26,10 @@ types: $(VENV)/ready-test ## mypy
 	@$(BIN)/mypy
 
 tests: $(VENV)/ready-test ## the suite (ARGS="-m slow" for the long ones)
-	@$(BIN)/python -m pytest $(ARGS)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses=8 --dist worksteal $(ARGS)
+
+stress: $(VENV)/ready-test ## attacks: kills, full disks, damage, random command lines, ... (ARGS="--seed=1 -k kills"); half an hour
+	@$(BIN)/python -m pytest tests/stress -m slow $(ARGS)
 
 bench: $(VENV)/ready ## measure: results/benchmarks/<device>.json and .md
 	@$(BIN)/python scripts/benchmark.py $(ARGS)

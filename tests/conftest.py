@@ -1,27 +1,19 @@
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 import isda_bench  # noqa: F401  # before torch, for its OpenMP setting
+from forked import run_forked
 from tiny import REPOSITORY
 
 
 @pytest.fixture
 def train(tmp_path):
-    """Runs train.py as a user does; returns the finished process (text output)."""
+    """Runs train.py as a user does, in a process of its own; returns how it ended and its output."""
 
-    def call(*arguments, timeout=120, **environment):
-        return subprocess.run(
-            [sys.executable, str(REPOSITORY / "train.py"), f"runs_dir={tmp_path / 'runs'}", *arguments],
-            cwd=tmp_path,
-            env=os.environ | environment,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-        )
+    def call(*arguments, **options):
+        return run_forked([f"runs_dir={tmp_path / 'runs'}", *arguments], tmp_path, **options)
 
     return call
 

@@ -164,3 +164,27 @@ def test_wrong_options_of_scripts_are_all_listed(arguments, problems):
     with pytest.raises(ConfigError) as raised:
         parse(Wanted, arguments)
     assert [line.partition(", unable")[0] for line in raised.value.problems] == problems
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (
+            ["-m", "seed=range(1,1000000000)"],
+            "seed=range(1,1000000000): should have from 1 to 100,000",
+        ),
+        (["-m", "seed=range(1,2000)", "schedule.epochs=range(1,2000)"], "a grid of 3,996,001 runs; at most"),
+        (["-m", "seed=range(3,1)"], "seed=range(3,1): should have from 1 to"),
+        (["-m", "seed=glob(*)"], "seed=glob(*): a grid takes choice(...) or range(...)"),
+        (["seed=" + "9" * 5000], "seed=999"),
+        (["k" * 5000 + "=1"], "kkk"),
+        (["model=wrn28_10", "model.width=1000000000"], "model: cannot be built: "),
+        (["model.depth=99999998"], "model: more than 10,000 layers"),
+    ],
+)
+def test_what_is_much_too_large_is_refused_at_once(typed, tmp_path, arguments, told):
+    code, output = typed(*arguments)
+    assert code == 2
+    assert told in output.err
+    assert output.err.count("error: ") == 1 and len(output.err.splitlines()) <= 10
+    assert nothing_written(tmp_path)

@@ -1,16 +1,15 @@
 """The loop: stops where it must, and a resumed run is an uninterrupted one."""
 
 import json
-import os
+import resource
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 import torch
 
+from forked import run_forked, start_forked, until
 from isda_bench import checkpoint
 from isda_bench.compose import compose_run
 from isda_bench.data.loader import Loader
@@ -18,7 +17,7 @@ from isda_bench.loop import NonFiniteLoss
 from isda_bench.losses.isda import ISDA
 from isda_bench.record import read_record
 from isda_bench.run import run
-from tiny import REPOSITORY, TINY
+from tiny import TINY
 
 EPOCHS = 5
 CLOCKS = {"seconds", "images_per_second"}
@@ -136,19 +135,16 @@ def _dies_after(iterate, batches):
     return dying
 
 
-@pytest.mark.parametrize("wait", [0.0, 0.15, 0.4, 0.9])
-def test_killed_process_goes_on(tmp_path, unbroken, wait):
+@pytest.mark.parametrize("after", [0.0, 0.15, 0.4, 0.9])
+def test_killed_process_goes_on(tmp_path, unbroken, after):
     """SIGKILL some time after the first epoch's line was written, then the same command again."""
     arguments = [*TINY, f"schedule.epochs={EPOCHS}", f"runs_dir={tmp_path}", "loss=isda", "model.dropout=0.1"]
-    command = [sys.executable, str(REPOSITORY / "train.py"), *arguments]
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    process = start_forked(arguments, tmp_path)
     directory = tmp_path / unbroken.name
-    deadline = time.monotonic() + 60
     lines = directory / "metrics.jsonl"
-    while not (lines.exists() and lines.stat().st_size) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    time.sleep(wait)
-    process.send_signal(signal.SIGKILL)
+    until(lambda: lines.exists() and lines.stat().st_size)
+    time.sleep(after)
+    process.send(signal.SIGKILL)
     process.wait()
     run(configuration(tmp_path, "loss=isda", "model.dropout=0.1"))
     assert_same_run(directory, unbroken)
@@ -156,16 +152,12 @@ def test_killed_process_goes_on(tmp_path, unbroken, wait):
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_cleanly_and_says_how_to_go_on(tmp_path, number, code):
-    arguments = [*TINY, "schedule.epochs=2000", f"runs_dir={tmp_path}"]
-    command = [sys.executable, str(REPOSITORY / "train.py"), *arguments]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 60
-    while not list(tmp_path.glob("*/checkpoint-*")) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    process.send_signal(number)
-    _, err = process.communicate(timeout=30)
-    assert process.returncode == code
-    assert "the same command goes on" in err and "Traceback" not in err
+    process = start_forked([*TINY, "schedule.epochs=2000", f"runs_dir={tmp_path}"], tmp_path)
+    until(lambda: list(tmp_path.glob("*/checkpoint-*")))
+    process.send(number)
+    done = process.wait(30)
+    assert done.returncode == code
+    assert "the same command goes on" in done.stderr and "Traceback" not in done.stderr
     assert not list(tmp_path.glob("*/record.json"))
 
 
@@ -244,17 +236,15 @@ def test_two_processes_on_one_run(train, tmp_path):
     assert train(*TINY, "schedule.epochs=1").returncode == 0
 
 
+def limit_files() -> None:
+    """100 kB each, as if the disk were full then."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+
+
 def test_full_disk_while_training(tmp_path):
     """A limit on the size of a file stands for the full disk: metrics fit, the checkpoint does not."""
-    script = (
-        "import resource, signal, sys\n"
-        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
-        "from isda_bench.command_line import main\n"
-        "main()\n"
-    )
-    command = [sys.executable, "-c", script, *TINY, f"runs_dir={tmp_path}", "schedule.epochs=2"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=dict(os.environ))
+    done = run_forked([*TINY, f"runs_dir={tmp_path}", "schedule.epochs=2"], tmp_path, prepare=limit_files)
     assert done.returncode == 1
     assert "checkpoint-00001" in done.stderr and "cannot be written" in done.stderr
     assert "Traceback" not in done.stderr

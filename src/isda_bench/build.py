@@ -1,13 +1,15 @@
 """Builds the parts of a run from its configuration."""
 
 import multiprocessing
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
 from hydra.errors import InstantiationException
 from hydra.utils import get_class, instantiate
 from torch import nn
+from torch.nn.modules.module import register_module_module_registration_hook
 
 from isda_bench.data.base import DataSet
 from isda_bench.data.generated import GeneratedShare
@@ -17,6 +19,7 @@ from isda_bench.models.base import Classifier
 from isda_bench.ranks import local_processes, local_rank, processes
 from isda_bench.settings import Settings, problems_of
 
+MOST_LAYERS = 10_000  # of a network and a loss; the deepest of the paper's has some 2,000
 REHEARSED_IMAGES = 64  # enough that a crop that can leave the image does so among them
 
 
@@ -29,7 +32,7 @@ class Part(NamedTuple):
 
 def part_problems(settings: Settings) -> list[str]:
     """What is wrong with the components: each is built, on no device and without its data."""
-    with torch.device("meta"):
+    with torch.device("meta"), _at_most(MOST_LAYERS):
         dataset = build_part("dataset", DataSet, settings.dataset)
         sizes = dataset.built or _dataset_class(settings)
         given = {"num_classes": getattr(sizes, "num_classes", 10)}
@@ -49,6 +52,28 @@ def part_problems(settings: Settings) -> list[str]:
         problems += batch_problems(dataset.built.train_count, settings.schedule.batch_size, share)
         problems += _rehearsal_problems(dataset.built, model.built, augment.built)
     return problems
+
+
+@contextmanager
+def _at_most(layers: int) -> Iterator[None]:
+    """Stops a network of absurd depth, which would be built for hours.
+
+    Raises:
+        ValueError: more layers are made.
+    """
+    made = 0
+
+    def count(*_: Any) -> None:
+        nonlocal made
+        made += 1
+        if made > layers:
+            raise ValueError(f"more than {layers:,} layers; choose a smaller depth")
+
+    hook = register_module_module_registration_hook(count)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def build_dataset(settings: Settings) -> DataSet:
@@ -141,6 +166,8 @@ def _instantiate(node: dict[str, Any], given: dict[str, Any]) -> Any:
         return _on_meta_or_cpu(node, given)
     except InstantiationException as error:
         cause = error.__cause__
+        if isinstance(cause, RuntimeError | MemoryError):
+            raise ValueError(f"cannot be built: {str(cause).splitlines()[0]}") from error
         if cause is not None and not isinstance(cause, ImportError):
             raise cause from error
         raise ValueError(f"_target_={node['_target_']}: {' '.join(str(cause or error).split())}") from error

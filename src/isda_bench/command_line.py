@@ -41,12 +41,12 @@ def main(kind: type[RunConfig] = RunConfig, runs: str = "isda_bench.run") -> Non
     def job(composed: DictConfig) -> None:
         _job(composed, kind, runs)
 
-    signal.signal(signal.SIGTERM, _terminate)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands exceptions on instead of printing and exiting
-    sys.argv[1:] = _flags_first(sys.argv[1:])
-    arguments = get_args_parser().parse_args()
     try:
+        signal.signal(signal.SIGTERM, _terminate)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands exceptions on instead of printing and exiting
+        sys.argv[1:] = _flags_first(sys.argv[1:])
+        arguments = get_args_parser().parse_args()
         with silent_unless_first():
             if _trains(arguments) or arguments.cfg:
                 _check(arguments, kind)

@@ -164,7 +164,7 @@ def parse(overrides: list[str]) -> tuple[list[Override], list[str]]:
     for text in overrides:
         try:
             found = parser.parse_overrides([text])
-        except HydraException:
+        except (HydraException, ValueError):  # ValueError: a number of thousands of digits
             found = []
         parsed += [override for override in found if override.key_or_group]
         if not found or not found[0].key_or_group:

@@ -3,7 +3,9 @@
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from threading import Thread
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -14,6 +16,8 @@ from isda_bench.experiments import table_of
 if TYPE_CHECKING:
     import numpy as np
 
+SECONDS_TO_ANSWER = 90.0  # for wandb's own process, which itself does not wait longer than the next
+SECONDS_TO_END = 5.0  # for one that is broken
 SECONDS_TO_WAIT = 60  # for wandb's servers: the next run of a grid is worth more
 
 
@@ -133,7 +137,39 @@ class WandbLogger(Logger):
 
     def _try(self, send: Callable[[], Any]) -> None:
         try:
-            send()
+            _within(SECONDS_TO_ANSWER, send)
         except Exception as error:  # whatever wandb raises, the training is worth more
             print(f"wandb failed ({error}); the run goes on without it", file=sys.stderr)
             self.run = None
+            with suppress(Exception):  # at the end a broken service would be complained about or waited for
+                _within(SECONDS_TO_END, _teardown)
+
+
+def _teardown() -> None:
+    import wandb
+
+    wandb.teardown()
+
+
+def _within(seconds: float, call: Callable[[], Any]) -> None:
+    """Calls it, and waits for its end no longer than that.
+
+    Raises:
+        TimeoutError: it takes longer; it goes on by itself.
+        Exception: what `call` raises.
+    """
+    raised: list[Exception] = []
+
+    def catching() -> None:
+        try:
+            call()
+        except Exception as error:
+            raised.append(error)
+
+    thread = Thread(target=catching, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if thread.is_alive():
+        raise TimeoutError(f"no answer for {seconds:.0f} s")
+    if raised:
+        raise raised[0]

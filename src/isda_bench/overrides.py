@@ -1,14 +1,16 @@
 """Finds what is wrong with a command line, all at once, before Hydra sees it."""
 
+import math
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from importlib.util import find_spec
 from itertools import chain, islice
 from pathlib import Path
 from shutil import which
 from typing import Any
 
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import ChoiceSweep, Glob, Override, RangeSweep
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
@@ -20,6 +22,7 @@ from isda_bench.settings import did_you_mean
 
 METHOD_SETS = ("loss", "generator")
 TRIED_JOBS = 30  # of a grid, to see whether a mistake is in all of them
+MOST_JOBS = 100_000  # of a grid: Hydra lists them all before the first begins
 
 
 def command_line_problems(
@@ -41,10 +44,16 @@ def command_line_problems(
     with hydra_context(kind):
         parsed, problems = parse(overrides)
         wrong = {
-            id(o): found for o in parsed if (found := _form_problems(o) or _choice_problems(o, kind.conf))
+            id(o): found
+            for o in parsed
+            if (found := _form_problems(o, kind.conf) or _choice_problems(o, kind.conf))
         }
         problems += [line for found in wrong.values() for line in found]
         problems += _repetitions(parsed)
+        jobs = math.prod(_count(override) for override in parsed)
+        if jobs > MOST_JOBS and not wrong:
+            many = ", ".join(str(o.key_or_group) for o in parsed if _count(o) > 1)
+            return [*problems, f"{many}: a grid of {jobs:,} runs; at most {MOST_JOBS:,}"]
         sound = [override for override in parsed if id(override) not in wrong]
         groups = [o for o in sound if _is_group(o, kind.conf) or o.is_hydra_override()]
         try:
@@ -75,15 +84,29 @@ def _grid_problems(multirun: bool) -> list[str]:
     ]
 
 
-def _form_problems(override: Override) -> list[str]:
+def _form_problems(override: Override, conf: Path) -> list[str]:
     line = override.input_line
     if override.is_hydra_override():
         return []
     if override.is_add() or override.is_force_add() or override.is_delete() or override.package is not None:
         return [f"{line}: only keys that the configuration has can be set, as key=value"]
-    if override.is_interval_sweep():
+    if override.is_interval_sweep() or (isinstance(override.value(), Glob) and not _is_group(override, conf)):
         return [f"{line}: a grid takes choice(...) or range(...)"]
+    if not 1 <= _count(override) <= MOST_JOBS:
+        return [f"{line}: should have from 1 to {MOST_JOBS:,} values"]
     return []
+
+
+def _count(override: Override) -> float:
+    """How many values it has."""
+    value = override.value()
+    if isinstance(value, ChoiceSweep):
+        return len(value.list)
+    if not isinstance(value, RangeSweep):
+        return 1
+    assert value.start is not None and value.stop is not None
+    values = (value.stop - value.start) / value.step if value.step else math.inf
+    return math.ceil(values) if math.isfinite(values) else math.inf
 
 
 def _choice_problems(override: Override, conf: Path) -> list[str]:
@@ -215,7 +238,12 @@ def _values(override: Override) -> list[str]:
 
 
 def _is_group(override: Override, conf: Path) -> bool:
-    return not override.is_hydra_override() and (conf / override.key_or_group).is_dir()
+    return not override.is_hydra_override() and override.key_or_group in _groups(conf)
+
+
+@cache
+def _groups(conf: Path) -> frozenset[str]:
+    return frozenset(str(path.relative_to(conf)) for path in conf.rglob("*") if path.is_dir())
 
 
 def _keys(composed: DictConfig) -> set[str]:

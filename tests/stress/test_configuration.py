@@ -4,6 +4,7 @@ import signal
 import sys
 from collections import Counter
 from contextlib import contextmanager
+from unittest.mock import Mock
 
 import pytest
 from hydra.core.global_hydra import GlobalHydra
@@ -15,7 +16,7 @@ from isda_bench import command_line
 from isda_bench.compose import compose_run
 from isda_bench.config import CONF, check
 
-HANGS = 60  # seconds for a command line, on a busy machine
+HANGS = 120  # seconds for a command line, on a busy machine
 GROUPS = {
     path.name: sorted(file.stem for file in path.glob("*.yaml"))
     for path in CONF.iterdir()
@@ -118,14 +119,15 @@ def one_short_error(line, code, output):
     assert len(errors) == 2 or (multirun and code == 1), (line, output.err)
     for error in errors[1:]:
         assert len(error.splitlines()) <= 10, (line, error)
-    words = {word for text in line for word in text.lstrip("+~").partition("=")[0].split(".")}
+    texts = [" ".join(text.splitlines()) for text in line]
+    words = {word for text in texts for word in text.lstrip("+~").partition("=")[0].split(".")}
     assert any(word in output.err for word in words), (line, output.err)
 
 
-@pytest.mark.parametrize("examples", [20, pytest.param(2000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("examples", [8, pytest.param(2000, marks=pytest.mark.slow)])
 def test_random_command_lines(tmp_path, monkeypatch, capsys, seed, tried, examples):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(command_line.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(command_line, "signal", Mock())  # its handlers; the alarm's stay
     monkeypatch.setattr("isda_bench.run.run", lambda config: check(config.config))
     outcomes = Counter()
 

@@ -1,0 +1,100 @@
+"""wandb's service gone, slow or killed: the training goes on, with one warning."""
+
+import os
+import signal
+import time
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+import attacks
+from forked import run_forked
+from isda_bench.results import read_records
+from tiny import TINY
+
+RUN = [
+    *TINY,
+    "schedule.epochs=3",
+    "schedule.milestones=null",
+    "schedule.factor=null",
+    "logger=wandb",
+    "runs_dir=runs",
+]
+OFFLINE = {"WANDB_MODE": "offline", "WANDB_SILENT": "true"}
+
+
+def signal_service(number: int) -> None:
+    """Sends the signal to the wandb services of this process."""
+    services = [pid for pid in descendants(os.getpid()) if b"wandb-core" in command_of(pid)]
+    assert services, "wandb's service is not there"
+    Path("services").write_text(" ".join(map(str, services)))
+    for pid in services:
+        os.kill(pid, number)
+
+
+def descendants(pid: int) -> list[int]:
+    """Children and theirs."""
+    text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    children = [int(child) for child in text.split()]
+    return [found for child in children for found in [child, *descendants(child)]]
+
+
+def command_of(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+def wake_later(seconds: float) -> None:
+    """Stops the service and wakes it after so many seconds: it is slow."""
+    signal_service(signal.SIGSTOP)
+    if os.fork() == 0:
+        time.sleep(seconds)
+        for pid in Path("services").read_text().split():
+            os.kill(int(pid), signal.SIGCONT)
+        os._exit(0)
+
+
+def no_service() -> None:
+    """wandb's service cannot be started."""
+    import wandb.sdk.lib.service.service_process as process
+
+    def gone(*_, **__):
+        raise FileNotFoundError("wandb-core")
+
+    assert hasattr(process, "start")
+    process.start = gone
+
+
+def stop_for_good() -> None:
+    """It answers nothing any more."""
+    from isda_bench import loggers
+
+    loggers.SECONDS_TO_ANSWER = 10.0
+    signal_service(signal.SIGSTOP)
+
+
+ATTACKS = {
+    "gone": no_service,
+    "killed": partial(attacks.after_checkpoint, partial(signal_service, signal.SIGKILL)),
+    "slow": partial(attacks.after_checkpoint, partial(wake_later, 5.0)),
+    "stopped for good": partial(attacks.after_checkpoint, stop_for_good),
+}
+OTHERS = [name for name in ATTACKS if name != "killed"]
+
+
+@pytest.mark.parametrize(
+    "attack",
+    ["killed", *(pytest.param(name, marks=pytest.mark.slow) for name in ATTACKS if name != "killed")],
+)
+def test_training_goes_on(tmp_path, tried, attack):
+    done = run_forked(RUN, tmp_path, env=OFFLINE, prepare=ATTACKS[attack], timeout=300)
+    if attack == "stopped for good":
+        for pid in (tmp_path / "services").read_text().split():
+            os.kill(int(pid), signal.SIGKILL)
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr, done.stderr
+    warnings = [line for line in done.stderr.splitlines() if line.startswith("wandb failed")]
+    assert len(warnings) == (attack != "slow"), done.stderr
+    (record,) = read_records([tmp_path / "runs"])["record"]
+    assert record["epochs"] == 3
+    tried(f"wandb's service {attack}", ["trained to the end, one warning"])

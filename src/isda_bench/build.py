@@ -47,6 +47,8 @@ def part_problems(settings: Settings) -> list[str]:
             parts.append(build_part("generator", GeneratedShare, settings.generator))
     problems = [line for part in parts for line in part.problems]
     problems += problems_of(lambda: choose_device(settings.device), "")
+    if settings.compile:
+        problems += _compile_problems(loss.built)
     if dataset.built is not None:
         share = parts[-1].built if settings.generator else None
         problems += batch_problems(dataset.built.train_count, settings.schedule.batch_size, share)
@@ -191,6 +193,15 @@ def _dataset_class(settings: Settings) -> Any:
         return get_class(settings.dataset.get("_target_", ""))
     except Exception:
         return None
+
+
+def _compile_problems(loss: Loss | None) -> list[str]:
+    problems = []
+    if loss is not None and not loss.compiles:
+        problems.append("compile=true: the shapes of this loss depend on its values; leave compile=false")
+    if processes() > 1:
+        problems.append(f"compile=true: not with {processes()} processes; leave compile=false")
+    return problems
 
 
 def _rehearsal_problems(dataset: DataSet, model: Classifier | None, augment: Any) -> list[str]:

@@ -23,7 +23,12 @@ NOT_IN_IDENTITY = (
 PATHS_TO_RUNS = ("generator.run",)
 """Keys that name another run by its directory: the last part of the path is the run."""
 
-ADDED_LATER: dict[str, Any] = {"loss.rank": None, "plan": False, "checkpoint.every_minutes": None}
+ADDED_LATER: dict[str, Any] = {
+    "loss.rank": None,
+    "plan": False,
+    "checkpoint.every_minutes": None,
+    "compile": False,
+}
 """Dotted key -> default of every key (a whole section, if that is new) that the configuration did not have at
 first: append only.
 

@@ -90,18 +90,27 @@ def train_epoch(
     """One pass over the training set; what is measured stays on the device until its end.
 
     Raises:
-        NonFiniteLoss: on the CPU before the step that would take it in, elsewhere at the end of the epoch.
+        NonFiniteLoss: on the CPU before the step that would take it in; elsewhere at the end of the epoch, no
+            update having been made from that step on.
     """
     module.train()
     device = batches.device
     sums, seconds_before = state.take_begun()
     losses = torch.zeros(len(batches), device=device)
+    stopped = torch.zeros((), device=device)
     first_step, total_steps = (epoch - 1) * len(batches), epochs * len(batches)
     start = time.perf_counter() - seconds_before
+    progresses = torch.tensor(
+        [progress(first_step + step, total_steps) for step in range(len(batches))],
+        dtype=torch.float64,
+        device=device,
+    )
     for step, (images, targets) in enumerate(batches, start=batches.step):
-        loss, logits = module(images, targets, progress(first_step + step, total_steps))
+        loss, logits = module(images, targets, progresses[step])
         if device.type == "cpu":
             _check_finite(loss.detach()[None], epoch, step)
+        else:
+            optimizer.found_inf = torch.maximum(stopped, (~loss.isfinite()).float(), out=stopped)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -124,13 +133,17 @@ def train_epoch(
 
 
 def make_optimizer(module: TrainingModule, schedule: Schedule) -> SGD:
-    """SGD with Nesterov momentum over the model, and the groups that the loss asks for."""
+    """SGD with Nesterov momentum over the model, and the groups that the loss asks for.
+
+    On CUDA it is torch's fused kernel, which makes no update where `found_inf` is not 0.
+    """
     optimizer = SGD(
         [{"params": list(module.model.parameters())}, *module.loss.parameter_groups()],
         lr=schedule.learning_rate,
         momentum=schedule.momentum,
         weight_decay=schedule.weight_decay,
         nesterov=schedule.momentum > 0,
+        fused=True if next(module.parameters()).is_cuda else None,
     )
     for group in optimizer.param_groups:
         group["initial_lr"] = group["lr"]

@@ -25,7 +25,7 @@ from isda_bench.provenance import peak_memory, provenance, reset_peak_memory
 from isda_bench.ranks import processes, rank
 from isda_bench.record import LeftToFirstRank, Metrics, RunDirectory, errors_of, now
 from isda_bench.schedules import unreached_milestones
-from isda_bench.training_module import TrainingModule
+from isda_bench.training_module import TrainingModule, compile_step
 
 
 def run(config: RunConfig) -> dict[str, Any]:
@@ -143,6 +143,8 @@ def _build_module(config: RunConfig, dataset: DataSet, device: torch.device) -> 
     loss = instantiate(settings.loss, num_classes=dataset.num_classes, feature_dim=model.feature_dim)
     module = TrainingModule(model, loss, bf16=settings.precision == "bf16").to(device)
     module.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # the faster layout
+    if settings.compile:
+        compile_step(module)
     return wrap(module, device)
 
 

@@ -1,10 +1,14 @@
 """Model and loss in one module: what torch.compile and DistributedDataParallel wrap."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from isda_bench.losses.base import Loss, Outputs
 from isda_bench.models.base import Classifier
+
+BACKEND = "inductor"
 
 
 class TrainingModule(nn.Module):
@@ -28,3 +32,14 @@ class TrainingModule(nn.Module):
             features = self.model.features(images)
             logits = self.model.head(features)
         return self.loss(Outputs(features, logits, self.model.head), targets, progress), logits
+
+
+def compile_step(module: TrainingModule) -> None:
+    """Compiles forward and backward pass, statistics included, and the network as it is evaluated.
+
+    Each is one graph for each batch size (the last batch of an epoch is a second one), on CUDA a CUDA graph.
+    """
+    on_cuda = next(module.parameters()).is_cuda
+    settings: dict[str, Any] = {"fullgraph": True, "dynamic": False, "backend": BACKEND}
+    for part in (module.model, module):
+        part.compile(**settings, mode="reduce-overhead" if on_cuda else None)

@@ -31,7 +31,12 @@ class Loss(nn.Module):
     Args:
         num_classes: C.
         feature_dim: A.
+
+    Attributes:
+        compiles: whether torch.compile captures it as one graph: no shape depends on values.
     """
+
+    compiles = True
 
     @checked
     def __init__(self, num_classes: PositiveInt, feature_dim: PositiveInt) -> None:

@@ -84,6 +84,7 @@ class ISDA(Loss):
         self.strength = strength
         self.covariance = covariance
         self.ramp = ramp
+        self.compiles = covariance != "lowrank"
         self.statistics = _statistics(covariance, num_classes, feature_dim, rank)
 
     def compute(self, outputs: Outputs, targets: Tensor, progress: float | Tensor) -> Tensor:

@@ -1,0 +1,123 @@
+"""torch.compile around the training step: the same numbers, captured once a batch size."""
+
+import pytest
+import torch
+from torch._dynamo.testing import CompileCounterWithBackend
+
+from isda_bench import training_module
+from isda_bench.compose import compose_run
+from isda_bench.config import check
+from isda_bench.data.base import ImageSet
+from isda_bench.data.loader import Loader, Normalise
+from isda_bench.display import Display
+from isda_bench.errors import ConfigError
+from isda_bench.evaluate import evaluate
+from isda_bench.loop import make_optimizer, train_epoch
+from isda_bench.losses import ISDA, CrossEntropy
+from isda_bench.models.base import Classifier
+from isda_bench.run_state import RunState
+from isda_bench.schedules import Schedule
+from isda_bench.training_module import TrainingModule, compile_step
+
+CPU = torch.device("cpu")
+IMAGES, BATCH, EPOCHS = 20, 8, 3  # a last batch of 4
+SCHEDULE = Schedule(
+    epochs=EPOCHS,
+    batch_size=BATCH,
+    learning_rate=0.1,
+    momentum=0.9,
+    weight_decay=1e-4,
+    milestones=[2, 3],
+    factor=0.1,
+)
+
+
+class Tiny(Classifier):
+    def __init__(self, num_classes, in_channels=3):
+        super().__init__()
+        self.head = torch.nn.Linear(6, num_classes)
+        self.conv = torch.nn.Conv2d(in_channels, 6, 3)
+        self.norm = torch.nn.BatchNorm2d(6)
+
+    def features(self, images):
+        return self.norm(self.conv(images)).relu().mean((2, 3))
+
+
+def parts(loss):
+    torch.manual_seed(0)
+    images = ImageSet(torch.randint(0, 256, (IMAGES, 3, 8, 8), dtype=torch.uint8), torch.arange(IMAGES) % 5)
+    batches = Loader(images, BATCH, CPU, [Normalise((127.0,) * 3, (60.0,) * 3, CPU)], shuffle=True)
+    return TrainingModule(Tiny(5), loss(5, 6)), batches
+
+
+def trained(module, batches, epochs=EPOCHS):
+    """The metrics of so many epochs; the learning rate falls and the strength grows."""
+    optimizer = make_optimizer(module, SCHEDULE)
+    state = RunState(module, optimizer, batches, None, None)
+    display = Display("test", EPOCHS, len(batches))
+    rows = []
+    for epoch in range(1, epochs + 1):
+        for group in optimizer.param_groups:
+            group["lr"] = 0.1**epoch
+        row = train_epoch(module, optimizer, batches, epoch, EPOCHS, display, state)
+        row.pop("images_per_second")
+        rows.append(row | evaluate(module.model, batches))
+    return rows
+
+
+@pytest.mark.parametrize("loss", [CrossEntropy, ISDA])
+def test_nothing_is_captured_after_the_first_epoch_and_the_numbers_stay(loss, monkeypatch):
+    plain = trained(*parts(loss))
+    torch._dynamo.reset()
+    counter = CompileCounterWithBackend("aot_eager")
+    monkeypatch.setattr(training_module, "BACKEND", counter)
+    module, batches = parts(loss)
+    compile_step(module)
+    counts = []
+    original = training_module.TrainingModule.train
+
+    def train(self, mode=True):  # an epoch begins
+        counts.append(counter.frame_count)
+        return original(self, mode)
+
+    monkeypatch.setattr(training_module.TrainingModule, "train", train)
+    rows = trained(module, batches)
+    counts.append(counter.frame_count)
+    assert len(set(counts[2:])) == 1, "captured anew after the first epoch"
+    assert counts[1] <= 5, "training, and evaluation, of a whole batch and of the short one"
+    for got, wanted in zip(rows, plain, strict=True):
+        assert got == pytest.approx(wanted, rel=1e-4)
+
+
+@pytest.mark.slow
+def test_inductor_gives_the_numbers():
+    plain = trained(*parts(ISDA))
+    torch._dynamo.reset()
+    module, batches = parts(ISDA)
+    compile_step(module)
+    for got, wanted in zip(trained(module, batches), plain, strict=True):
+        assert got == pytest.approx(wanted, rel=1e-4)
+
+
+def test_what_cannot_be_captured_is_refused(monkeypatch):
+    wanted = ["dataset=digits", "model=resnet8", "compile=true"]
+    check(compose_run([*wanted, "loss=isda"]).config)
+    with pytest.raises(ConfigError, match="compile=true: the shapes"):
+        check(compose_run([*wanted, "loss=isda", "loss.covariance=lowrank"]).config)
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ConfigError, match="compile=true: not with 2 processes"):
+        check(compose_run([*wanted, "device=cpu"]).config)
+
+
+def test_a_fused_optimizer_makes_no_update_after_a_loss_that_is_not_finite():
+    """What the loop relies on where it cannot look at each loss, on CUDA."""
+    parameter = torch.nn.Parameter(torch.ones(3))
+    optimizer = torch.optim.SGD([parameter], lr=0.1, momentum=0.9, nesterov=True, fused=True)
+    for found_inf, wanted in ((0.0, True), (1.0, False)):
+        before = parameter.detach().clone()
+        optimizer.found_inf = torch.tensor(found_inf)
+        parameter.grad = torch.full((3,), 1.0 if wanted else torch.nan)
+        optimizer.step()
+        assert torch.equal(parameter, before) != wanted
+    assert optimizer.state[parameter]["momentum_buffer"].isfinite().all()

@@ -110,7 +110,8 @@ def train_epoch(
         if device.type == "cpu":
             _check_finite(loss.detach()[None], epoch, step)
         else:
-            optimizer.found_inf = torch.maximum(stopped, (~loss.isfinite()).float(), out=stopped)
+            torch.maximum(stopped, (~loss.isfinite()).float(), out=stopped)
+            optimizer.found_inf = stopped  # type: ignore[attr-defined]  # makes the fused kernel do nothing
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -96,7 +96,7 @@ MISTAKES = {
     },
     "keys": {
         "sed=1": "sed: no such key; did you mean seed?",
-        "zzz=1": "zzz: no such key; there are: augment, checkpoint, dataset, ",
+        "zzz=1": "zzz: no such key; there are: augment, checkpoint, compile, dataset, ",
         "hydraulic=1": "hydraulic: no such key; ",
         "model.depht=8": "model.depht: no such key with model=resnet32; did you mean model.depth?",
         "loss.strength=1": "loss.strength: no such key with loss=cross_entropy; there is one with loss=isda",
@@ -155,7 +155,7 @@ MISTAKES = {
         "dataset.val_size=-1": "dataset.val_size=-1: should be greater than or equal to 0",
         "dataset.root=''": "dataset.root='': should have at least 1 character",
         "dataset.download=maybe": "dataset.download='maybe': should be a valid boolean",
-        "device=cuda:99": "device=cuda:99: no such device here; there are: auto, cpu",
+        "device=cuda:99": "device=cuda:99: no such device here; there are: auto, spread, cpu",
         "augment.padding=-1": "augment.padding=-1: should be greater than or equal to 0",
     },
     "sizes": {
@@ -169,7 +169,7 @@ MISTAKES = {
     "interpolated type": {"seed=${device}": "seed='auto': should be a valid integer"},
     "grid": {"seed=0,1": "seed=0,1: several values need -m", "loss=isda,lq": "loss=isda,lq: several values"},
     "Hydra's key": {"hydra.nosuch=1": "Could not override 'hydra.nosuch'."},
-    "Hydra's choice": {"hydra/launcher=joblib": "In 'hydra/config': Could not find 'hydra/launcher/joblib'"},
+    "Hydra's choice": {"hydra/launcher=none": "In 'hydra/config': Could not find 'hydra/launcher/none'"},
     "Hydra's grid": {"hydra.sweeper.params.seed='0,1'": "Unexpected type for root"},
 }
 

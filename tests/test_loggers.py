@@ -118,7 +118,7 @@ def test_a_resumed_run_rejoins_its_run(tmp_path, monkeypatch):
     config = compose_run([*TINY, "schedule.epochs=3", "logger=wandb", f"runs_dir={tmp_path}"])
     save = checkpoint.save
 
-    def save_and_stop(directory, epoch, state):
+    def save_and_stop(directory, epoch, state, step=None):
         save(directory, epoch, state)
         if epoch == 2:
             raise KeyboardInterrupt

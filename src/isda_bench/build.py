@@ -84,7 +84,9 @@ def build_dataset(settings: Settings) -> DataSet:
     return dataset
 
 
-def batch_problems(train_count: int | None, batch_size: int, share: GeneratedShare | None) -> list[str]:
+def batch_problems(
+    train_count: int | None, batch_size: int, share: GeneratedShare | None = None
+) -> list[str]:
     """What is wrong with the size of the batches of a training set, where that is known."""
     generated = 0 if share is None else share.images(batch_size)
     if share is not None and not 0 < generated < batch_size:

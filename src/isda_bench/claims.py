@@ -157,7 +157,7 @@ def larger_gain_with_fewer_samples(table: Table) -> Claim:
         isda = [line for line in lines if line.at.method == "isda" and line.at.train_size]
         gains = {line.at.train_size: gain for line in isda if (gain := _gain(line)) is not None}
         told = ", ".join(f"{size:,}: {gain:.2f}" for size, gain in sorted(gains.items()) if size)
-        if len(gains) < (len(isda) if all(line.planned for line in isda) else 3):
+        if not gains or len(gains) < (len(isda) if all(line.planned for line in isda) else 3):
             evidence.append(_evidence(setting, lines, OPEN, f"gains known: {told or 'none'}"))
             continue
         sizes = sorted(size for size in gains if size)

@@ -257,6 +257,9 @@ def test_a_method_and_what_it_sets_exclude_each_other():
     assert command_line_problems([*DIGITS, "method=isda", "loss=isda"]) == conflict
     assert command_line_problems(["experiment=demo", "method=isda"]) == conflict
     assert command_line_problems([*DIGITS, "method=isda,dropout"], multirun=True) == []
+    assert command_line_problems([*DIGITS, "method=dropout"]) == []
+    conflict = ["method: sets model.dropout too; give method or model.dropout, not both"]
+    assert command_line_problems([*DIGITS, "method=dropout", "model.dropout=0.1"]) == conflict
 
 
 def test_a_grid_is_refused_for_a_mistake_in_every_job():

@@ -135,7 +135,8 @@ def _conflicts(overrides: list[Override], composed: DictConfig, conf: Path) -> l
     method = composed.hydra.runtime.choices.get("method")
     sets = OmegaConf.load(conf / "method" / f"{method}.yaml") if method else OmegaConf.create()
     both = [key for key in METHOD_SETS if key in chosen and "method" in chosen]
-    both += [key for key in chosen if method and OmegaConf.select(sets, key) is not None]
+    values = {key: OmegaConf.select(sets, key) for key in chosen}
+    both += [key for key, value in values.items() if value is not None and not OmegaConf.is_config(value)]
     return [f"method: sets {key} too; give method or {key}, not both" for key in both]
 
 

@@ -26,7 +26,7 @@ TRAIN = [
     "schedule.factor=null",
     "runs_dir=runs",
 ]
-TABLES = ["records=none", "out=tables"]
+TABLES = ["experiment=small_data", "records=none", "out=tables"]
 CLOCKS = {"seconds", "images_per_second", "started", "ended", "peak_memory_bytes", "git"}
 
 

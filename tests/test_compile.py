@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch._dynamo.testing import CompileCounterWithBackend
 
-from isda_bench import training_module
+from isda_bench import run_state, training_module
 from isda_bench.compose import compose_run
 from isda_bench.config import check
 from isda_bench.data.base import ImageSet
@@ -121,3 +121,14 @@ def test_a_fused_optimizer_makes_no_update_after_a_loss_that_is_not_finite():
         optimizer.step()
         assert torch.equal(parameter, before) != wanted
     assert optimizer.state[parameter]["momentum_buffer"].isfinite().all()
+
+
+def test_a_state_of_another_device_keeps_this_device_s_kernels():
+    """A checkpoint of a CPU goes on with the fused kernel of CUDA, and the other way round."""
+    module, _ = parts(CrossEntropy)
+    saved = make_optimizer(module, SCHEDULE).state_dict()
+    optimizer = torch.optim.SGD(module.model.parameters(), lr=0.1, momentum=0.9, nesterov=True, fused=True)
+    optimizer.param_groups[0]["initial_lr"] = 0.1
+    run_state._load_optimizer(optimizer, saved)
+    assert optimizer.param_groups[0]["fused"] is True
+    assert optimizer.param_groups[0]["weight_decay"] == SCHEDULE.weight_decay

@@ -8,6 +8,7 @@ import pytest
 from isda_bench import command_line, plan
 from isda_bench.compose import cells, compose_run
 from isda_bench.config import identity
+from isda_bench.errors import ConfigError
 from isda_bench.rates import ASSUMED_FLOPS, Rates
 from made_runs import changed, write_run
 from tiny import REPOSITORY
@@ -64,3 +65,14 @@ def test_hours_of_a_whole_training():
     flops = 3 * 2 * 69.1e6 * 50_000 * 160  # 69.1 M multiply-adds an image, as results/models.md says
     assert run.hours == pytest.approx(flops / ASSUMED_FLOPS / 3600, rel=0.01)
     assert (run.state, run.rate.source) == ("missing", "FLOPs")
+
+
+def test_a_wrong_value_in_one_job_is_one_error():
+    line = ["dataset=digits", "model=resnet8", "plan=true", "seed=0,-1"]
+    with pytest.raises(ConfigError, match="seed=-1: should be greater"):
+        command_line._plans(line)
+
+
+def test_how_it_is_launched_changes_nothing():
+    line = ["experiment=demo", "plan=true", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
+    assert [cell.run_id for cell in cells(line)] == [cell.run_id for cell in cells(line[:2])]

@@ -258,14 +258,14 @@ def _time_ratios(records: pd.DataFrame) -> dict[tuple[str, str, str], list[float
     for record in records["record"]:
         loss, rate = record["names"]["loss"], record.get("images_per_second")
         if loss in ("isda", BASELINE) and rate:
-            device = json.dumps(record.get("device"), sort_keys=True)
+            device = json.dumps([record.get("device"), record.get("processes", 1)], sort_keys=True)
             names = record["names"]
             key = (device, names["dataset"], names["model"], _all_but_loss(record["identity"]))
             rates[key][loss] = rate
     ratios: dict[tuple[str, str, str], list[float]] = defaultdict(list)
     for (device, dataset, network, _), pair in rates.items():
         if len(pair) == 2:
-            name = (json.loads(device) or {}).get("name", "unknown device")
+            name = (json.loads(device)[0] or {}).get("name", "unknown device")
             ratios[name, dataset, network].append(pair[BASELINE] / pair["isda"])
     return ratios
 

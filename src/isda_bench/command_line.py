@@ -22,6 +22,7 @@ from isda_bench.errors import ConfigError, RankLost, UserError
 from isda_bench.overrides import command_line_problems
 from isda_bench.ranks import rank, silent_unless_first
 from isda_bench.run_lock import AtWork
+from isda_bench.settings import setting_problems
 
 INTERRUPTED, TERMINATED = 130, 143  # exit codes, by the shells' convention of 128 + signal
 
@@ -119,6 +120,9 @@ def _plans(overrides: list[str]) -> bool:
     from isda_bench.compose import cells
 
     jobs = cells(overrides)
+    problems = dict.fromkeys(line for job in jobs for line in setting_problems(job.config))
+    if problems:
+        raise ConfigError(list(problems))
     if not any(job.settings.plan for job in jobs):
         return False
     from isda_bench.plan import plan  # imports torch

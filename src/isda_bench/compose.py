@@ -80,6 +80,7 @@ def grid(overrides: list[str]) -> list[tuple[list[str], RunConfig]]:
         parsed, problems = parse(overrides)
         if problems:
             raise ConfigError(problems)
+        parsed = [override for override in parsed if not override.is_hydra_override()]  # how, not what
         composed = compose_lines([str(o.input_line) for o in parsed if not o.is_sweep_override()])
         varied, _ = parse([f"{key}={value}" for key, value in sweep_of(composed).items()])
         try:

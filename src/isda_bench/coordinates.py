@@ -1,13 +1,14 @@
 """Where a run belongs in a table: what it trained on what, in the words of the configuration's files."""
 
 from functools import cache
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from omegaconf import OmegaConf
 
-from isda_bench.config import CONF
+from isda_bench.config import CONF, NOT_IN_IDENTITY, PATHS_TO_RUNS
 
-NO_VARIANT = ("_target_", "defaults", "root", "download", "train_size", "val_size", "split_seed", "dropout")
+NO_VARIANT = ("_target_", "defaults", "train_size", "val_size", "split_seed", "dropout")
 """Settings of a component that have a coordinate of their own, or none."""
 
 
@@ -67,8 +68,10 @@ def _label(group: str, name: str, node: dict[str, Any]) -> str:
     chosen = {
         key: node[key]
         for key, value in default.items()
-        if key not in NO_VARIANT and key in node and node[key] != value and not _is_interpolation(value)
+        if key not in NO_VARIANT and f"{group}.{key}" not in NOT_IN_IDENTITY
+        if key in node and node[key] != value and not _is_interpolation(value)
     }
+    chosen |= {key: Path(chosen[key]).name for key in chosen if f"{group}.{key}" in PATHS_TO_RUNS}
     if not chosen:
         return name
     told = ", ".join(f"{key}={_shown(value)}" for key, value in chosen.items())

@@ -5,7 +5,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from isda_bench.compose import compose_run
-from isda_bench.config import CONF, flat, identity
+from isda_bench.config import ADDED_LATER, CONF, flat, identity
 from isda_bench.coordinates import Coordinates
 from isda_bench.errors import ConfigError
 from isda_bench.experiments import Planned
@@ -88,8 +88,8 @@ def _with_model(job: tuple[str, ...], model: str) -> dict[str, Any] | None:
 
 def _differences(ours: dict[str, Any], theirs: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
     keys = dict.fromkeys([*ours, *theirs])
-    both = {key: (ours.get(key), theirs.get(key)) for key in keys if key != "seed"}
-    return {key: (mine, its) for key, (mine, its) in both.items() if mine != its}
+    both = {key: tuple(one.get(key, ADDED_LATER.get(key)) for one in (ours, theirs)) for key in keys}
+    return {key: (mine, its) for key, (mine, its) in both.items() if mine != its and key != "seed"}
 
 
 def _subset(ours: int | None, theirs: int | None) -> str:
@@ -103,6 +103,8 @@ def _count(images: int | None) -> str:
 def _in_words(key: str, ours: Any, theirs: Any) -> str:
     if key == "schedule.epochs":
         return f"{ours} epochs, not {theirs}"
+    if key == "compile":
+        return "compiled" if ours else "not compiled"
     if key == "evaluate.every":
         return f"evaluated every {ours} epochs, not every {theirs}"
     name = key.removeprefix("schedule.").replace("_", " ")

@@ -121,12 +121,13 @@ class WandbLogger(Logger):
     def show(self, picture: Callable[[], "np.ndarray"]) -> None:
         """Sends the picture with the first epoch's metrics."""
         if self.run is not None:
-            self._try(lambda: self._show(picture))
+            pixels = picture()  # here, not in the thread: it draws from the run's loader
+            self._try(lambda: self._show(pixels))
 
-    def _show(self, picture: Callable[[], "np.ndarray"]) -> None:
+    def _show(self, pixels: "np.ndarray") -> None:
         import wandb
 
-        self.run.log({"samples": wandb.Image(picture())}, step=1)
+        self.run.log({"samples": wandb.Image(pixels)}, step=1)
 
     def finish(self, record: dict[str, Any]) -> None:
         """Sends the errors, or a generator's quality, as the run's summary."""

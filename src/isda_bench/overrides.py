@@ -151,6 +151,8 @@ def _launcher_problems(composed: DictConfig, multirun: bool) -> list[str]:
         problems.append(f"hydra/launcher={name}: not installed; pip install {package} brings it")
     elif name == "submitit_slurm" and which("srun") is None:
         problems.append(f"hydra/launcher={name}: no Slurm on this machine (no srun)")
+    if composed.hydra.launcher.get("n_jobs") == 0:
+        problems.append("hydra.launcher.n_jobs=0: should be above 0, or -1 for all processors")
     if not multirun:
         problems.append(f"hydra/launcher={name}: launches the runs of a grid: needs -m")
     return problems

@@ -42,7 +42,8 @@ class Rates:
             if _on_gpu(record) and record.get("images_per_second"):
                 names = record["names"]
                 key = (names["model"], names["dataset"], record["config"].get("precision", "fp32"))
-                self.by_run[key].append((record["images_per_second"], record["device"]["name"]))
+                a_gpu = record["images_per_second"] / record.get("processes", 1)
+                self.by_run[key].append((a_gpu, record["device"]["name"]))
         for benchmark in benchmarks:
             for row in benchmark.get("rows", {}).get("step", []) if _on_gpu(benchmark) else []:
                 found = (row["images_per_second"], benchmark["device"]["name"])

@@ -111,6 +111,8 @@ def collect_records(runs_dir: Path, out: Path) -> list[Path]:
         record["config"]["runs_dir"] = "runs"
         if "root" in record["config"]["dataset"]:
             record["config"]["dataset"]["root"] = "data"
+        if record["config"].get("generator", {}).get("run"):
+            record["config"]["generator"]["run"] = Path(record["config"]["generator"]["run"]).name
         target = out / record["run_id"]
         target.mkdir(parents=True, exist_ok=True)
         write_atomically(target / METRICS, metrics)

@@ -69,7 +69,7 @@ class RunState:
         if state is not None:
             self.module.model.load_state_dict(state["model"])
             self.module.loss.load_state_dict(state["loss"])
-            self.optimizer.load_state_dict(state["optimizer"])
+            _load_optimizer(self.optimizer, state["optimizer"])
             self.metrics = state["metrics"]
             own = [state["generators"], *state.get("generators_of_ranks", [])]
             if rank() < len(own):
@@ -127,3 +127,11 @@ class RunState:
         """Writes a checkpoint after the newest batch of an epoch that has measured `begun`."""
         sums = of_every_rank(begun.sums.cpu())
         self.save({"position": self.batches.position(), "sums": sums, "seconds": begun.seconds})
+
+
+def _load_optimizer(optimizer: Optimizer, state: dict[str, Any]) -> None:
+    """Its kernels stay those of this device, on whatever the state was saved."""
+    kernels = [{key: group[key] for key in ("fused", "foreach")} for group in optimizer.param_groups]
+    optimizer.load_state_dict(state)
+    for group, own in zip(optimizer.param_groups, kernels, strict=True):
+        group |= own

@@ -2,7 +2,7 @@
 
 python scripts/invert_features.py run=runs/<run id> generator=runs/generators/<run id>
     [iterations=10000] of each step; the learning rate falls after each quarter
-    [images=10] [augmentations=4] of each   [nearest=0] training images shown for each augmented feature
+    [images=10] [augmentations=3] of each   [nearest=0] training images shown for each augmented feature
     [strength=...] lambda, else the run's   [eta=1] weight of the pixels in Step I   [seed=0]
     [out=<directory>] [root=data] [device=auto] [compile=false]
 

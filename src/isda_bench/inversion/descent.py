@@ -155,14 +155,27 @@ def iteration_of(search: Search, descent: Descent, compiled: bool = False) -> It
         descent: for its momentum and weight decay.
         compiled: whether it is compiled, as one graph.
     """
-    gradient = torch.func.grad_and_value(search, has_aux=True)
+    gradient = _compilable_gradient if compiled else _gradient
 
     def iteration(z: Tensor, velocity: Tensor, rate: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        slope, (_, traced) = gradient(z)
+        slope, traced = gradient(search, z)
         velocity = descent.momentum * velocity + slope + descent.weight_decay * z
         return z - rate * velocity, velocity, traced
 
     return torch.compile(iteration, fullgraph=True, dynamic=False) if compiled else iteration
+
+
+def _gradient(search: Search, z: Tensor) -> tuple[Tensor, Tensor]:
+    z = z.detach().requires_grad_()
+    objective, traced = search(z)
+    (slope,) = torch.autograd.grad(objective, z)
+    return slope, traced.detach()
+
+
+def _compilable_gradient(search: Search, z: Tensor) -> tuple[Tensor, Tensor]:
+    """The same; not compiled, it takes a fifth longer."""
+    slope, (_, traced) = torch.func.grad_and_value(search, has_aux=True)(z)
+    return slope, traced
 
 
 def descend(iteration: Iteration, descent: Descent, point: Point) -> Iterator[Point]:

@@ -48,7 +48,7 @@ class InversionOptions(Options):
     generator: str
     iterations: Annotated[int, Field(gt=0, lt=10**6)] = 10_000
     images: PositiveInt = 10
-    augmentations: PositiveInt = 4
+    augmentations: PositiveInt = 3
     strength: NonNegativeFloat | None = None
     eta: NonNegativeFloat = 1.0
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0

@@ -60,13 +60,11 @@ def pixels_of(search: Search, images: Tensor) -> Tensor:
 
 
 def _record(setup: Setup, state: State, searches: list[Search], found: list[Tensor]) -> dict[str, Any]:
-    options = setup.options
     head = setup.classifier
     ends = [search(point.z)[1].cpu() for search, point in zip(searches, state.points, strict=True)]
     taken_for = [head(images).argmax(1).tolist() for images in (state.images.to(setup.device), *found)]
     return {
         "identity": setup.identity,
-        "options": options.model_dump(),
         "unchanged": {
             "classifier": weights_sha256(setup.classifier) == setup.identity["classifier_sha256"],
             "generator": weights_sha256(setup.generator) == setup.identity["generator_sha256"],
@@ -74,7 +72,7 @@ def _record(setup: Setup, state: State, searches: list[Search], found: list[Tens
         "indices": state.indices.tolist(),
         "labels": state.labels.tolist(),
         "taken_for": dict(zip(("original", "restored", "augmented"), taken_for, strict=True)),
-        "squared_distance_of_augmentation": _squared_lengths(state, options.augmentations),
+        "squared_distance_of_augmentation": _squared_lengths(state, setup.options.augmentations),
         "steps": [
             _step(point.trace, end, seconds)
             for point, end, seconds in zip(state.points, ends, state.seconds, strict=True)

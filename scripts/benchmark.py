@@ -3,7 +3,7 @@
 python scripts/benchmark.py               some minutes; a machine without other load tells more
 python scripts/benchmark.py device=cuda   what there is to measure on a GPU
 python scripts/benchmark.py only=isda     one part: isda, step, losses, data, augmentations, plain, folder,
-                                          start, lowrank, steps, generated, per_class,
+                                          start, lowrank, steps, inversion, generated, per_class,
                                           networks (on demand alone: needs pytorchcv)
 """
 

@@ -22,6 +22,7 @@ def measurements(device: torch.device) -> dict[str, Measurement]:
     from isda_bench.benchmarks.augmentations import augmentation_rows
     from isda_bench.benchmarks.generators import generated_rows, per_class_rows
     from isda_bench.benchmarks.image_folder import image_folder_rows
+    from isda_bench.benchmarks.inversion import inversion_rows
     from isda_bench.benchmarks.losses import isda_rows, loss_rows
     from isda_bench.benchmarks.low_rank import low_rank_rows
     from isda_bench.benchmarks.network_steps import network_step_rows
@@ -33,6 +34,7 @@ def measurements(device: torch.device) -> dict[str, Measurement]:
     on_any: dict[str, Measurement] = {
         "lowrank": ("covariance=lowrank beside the full one", partial(low_rank_rows, device)),
         "steps": ("What ISDA adds to the step of every network", partial(network_step_rows, device)),
+        "inversion": ("Iterations of the inversion, eager and compiled", partial(inversion_rows, device)),
     }
     on_cpu: dict[str, Measurement] = {
         "isda": ("ISDA beside its naive tensor form: statistics, forward and backward", isda_rows),

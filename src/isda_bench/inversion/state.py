@@ -1,0 +1,66 @@
+"""How far an inversion is, and what it looks for."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from isda_bench.data.base import stratified_order
+from isda_bench.data.loader import Normalise
+from isda_bench.gan.networks import NOISE
+from isda_bench.inversion.descent import FixedClasses, Point, Search, start_at
+from isda_bench.inversion.features import augmented, covariance_of, estimated
+from isda_bench.inversion.setup import Setup
+
+
+class State(NamedTuple):
+    """How far an inversion is. What is drawn or measured once is kept, so that going on repeats nothing."""
+
+    indices: Tensor
+    """Of the images in the training set, (N,)."""
+    labels: Tensor
+    images: Tensor
+    """x (N, channels, H, W), normalised."""
+    codes: Tensor
+    """Inputs of infoGAN's generator beside the noise, (N, codes)."""
+    features: Tensor
+    """a (N, A)."""
+    augmented: Tensor
+    """atilde (N * augmentations, A)."""
+    points: list[Point]
+    """Of the steps that have begun."""
+    seconds: list[float]
+    """That each of them took."""
+
+
+def begin(setup: Setup) -> State:
+    """Chooses the images, measures and augments their features, draws the first z."""
+    options, device = setup.options, setup.device
+    own = torch.Generator().manual_seed(options.seed)
+    targets = setup.data.train.targets
+    chosen = torch.from_numpy(stratified_order(targets.numpy(), options.seed)[: options.images])
+    indices = chosen[targets[chosen].argsort(stable=True)]
+    pixels, labels = next(iter(setup.data.train.batches([indices], options.seed)))
+    images = Normalise(setup.dataset.mean, setup.dataset.std, device)(pixels.to(device))
+    with torch.no_grad():
+        features = setup.classifier.features(images)
+    codes = 2 * torch.rand(len(indices), setup.generator.codes, generator=own) - 1
+    z = torch.randn(len(indices), NOISE, generator=own).to(device)
+    statistics = setup.statistics
+    if statistics is None:
+        statistics = estimated(setup.classifier, setup.dataset.num_classes, setup.training_images())
+    covariances = [covariance_of(statistics, y, features.shape[1]) for y in labels.tolist()]
+    wanted = augmented(features, covariances, setup.strength, options.augmentations, own)
+    return State(indices, labels, images, codes, features, wanted, [start_at(z)], [0.0])
+
+
+def search_of(setup: Setup, state: State, step: int) -> Search:
+    """The objective of Step I (0) or II (1)."""
+    draws = setup.options.augmentations if step else 1
+    labels, codes, images = (
+        part.repeat_interleave(draws, 0) for part in (state.labels, state.codes, state.images)
+    )
+    wanted = state.augmented if step else state.features
+    generator = FixedClasses(setup.generator, labels, codes)
+    eta = 0.0 if step else setup.options.eta
+    return Search(setup.classifier, generator, setup.dataset, wanted, images, eta).to(setup.device)

@@ -164,7 +164,9 @@ def test_the_newest_is_taken_unless_one_is_asked_for(tmp_path, runs, capsys):
     (first,) = (path.name for path in (tmp_path / "generators").iterdir())
     newer = second(tmp_path)["run_id"]
     assert run(classifier(tmp_path))["generator"]["run"] == newer
-    assert "(the newest of 2" in capsys.readouterr().err
+    told = capsys.readouterr()
+    assert "(the newest of 2" in told.err
+    assert told.out.rstrip().endswith(f"%); images of {newer}")
     asked = classifier(tmp_path, f"generator.run={first}")
     by_path = classifier(tmp_path, f"generator.run={tmp_path / 'generators' / first}")
     assert asked.run_id == by_path.run_id != classifier(tmp_path).run_id

@@ -195,6 +195,14 @@ def test_what_cannot_be_had_is_told_before_anything_is_written(runs, override, t
     assert sorted(runs.iterdir()) == before
 
 
+def test_images_that_stay_in_their_files_have_no_generator(tmp_path):
+    config = compose_run(["dataset=imagenet", "model=resnet50", "generator=wgan", f"runs_dir={tmp_path}"])
+    with pytest.raises(ConfigError) as raised:
+        run(config)
+    assert raised.value.problems == ["generator: needs images kept in memory (digits, cifar10, cifar100)"]
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_generator_that_saw_the_held_out_images_is_refused(runs):
     (generator,) = (runs / "generators").iterdir()
     with pytest.raises(ConfigError, match="was trained on images that this run holds out"):

@@ -99,8 +99,8 @@ def measure_quality(
         variety = _variety(made.cpu(), labels, real.images, real.targets)
         by_class = [f(x).item() for x in (recognition, variety) for f in (torch.mean, torch.min)]
     frechet = frechet_distance(real_features, made_features)
-    error = record["error"]["final"]
-    return Quality(classifier.name, len(made), frechet, precision, recall, *by_class, classifier_error=error)
+    quality = Quality(classifier.name, len(made), frechet, precision, recall, *by_class)
+    return quality._replace(classifier_error=record["error"]["final"])
 
 
 def find_classifier(asked_for: str | None, runs_dir: Path, dataset: DataSet, section: dict[str, Any]) -> Path:

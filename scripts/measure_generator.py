@@ -2,8 +2,8 @@
 
 python scripts/measure_generator.py run=runs/generators/<run id> [classifier=runs/<run id>] [root=data]
 
-The classifier is the newest one on the data set, if none is named. Of infoGAN it also draws what the codes do
-(traversal.png) and says what they change most steadily.
+The classifier is the one of lowest error on the data set, if none is named. Of infoGAN it also draws what the
+codes do (traversal.png) and says what they change most steadily.
 """
 
 import json
@@ -45,7 +45,7 @@ def measure(options: MeasureOptions) -> None:
     device = choose_device(options.device)
     generator = load_generator(directory)
     quality = measure_quality(generator.to(device), classifier, dataset, dataset.load(), device)
-    print(f"{directory.name}, in the features of {classifier.name}: {quality.line()}")
+    print(f"{directory.name}: {quality.line()}")
     measured = quality._asdict()
     if generator.codes:
         measured["codes"] = codes_of(generator.cpu(), directory)

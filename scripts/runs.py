@@ -1,6 +1,6 @@
 """Lists the run directories, and makes room.
 
-python scripts/runs.py                                    every run: state, epochs, error, size
+python scripts/runs.py                                    every run and generator: state, epochs, error, size
 python scripts/runs.py dataset=cifar10 state=unfinished   those; also by model, loss, seed, experiment
 python scripts/runs.py older_than=30 prune=checkpoints    (days) what would go: finished runs' weights ...
 python scripts/runs.py state=unfinished prune=runs        ... or whole directories

@@ -8,8 +8,12 @@ import sys
 import time
 
 import pytest
+from omegaconf import OmegaConf
 
 from isda_bench import build, overrides
+from isda_bench.compose import compose_lines, hydra_context
+from isda_bench.config import CONF
+from isda_bench.gan.config import GeneratorConfig
 from isda_bench.overrides import command_line_problems
 from tiny import REPOSITORY, TINY
 
@@ -26,6 +30,15 @@ def test_a_launcher_is_for_grids(launcher):
     assert problem == f"hydra/launcher={launcher}: launches the runs of a grid: needs -m"
     assert command_line_problems(chosen, multirun=True) == []
     assert command_line_problems(["experiment=demo", f"hydra/launcher={launcher}"]) == []
+
+
+@pytest.mark.parametrize("launcher", sorted(path.stem for path in (CONF / "hydra/launcher").glob("*.yaml")))
+def test_generators_have_the_same_launchers(launcher):
+    own = OmegaConf.load(CONF / "hydra/launcher" / f"{launcher}.yaml")
+    with hydra_context(GeneratorConfig):
+        composed = compose_lines([f"hydra/launcher={launcher}", "generator=cgan"]).hydra.launcher
+    plain = [key for key in own if not OmegaConf.is_interpolation(own, key)]
+    assert len(plain) > 1 and {key: composed[key] for key in plain} == {key: own[key] for key in plain}
 
 
 def test_what_a_launcher_lacks_is_told(monkeypatch):

@@ -154,6 +154,13 @@ def test_text_is_not_markup(page):
     assert Page(page).tags.count("script") == 1
 
 
+def test_the_generator_of_a_run_is_listed_where_there_is_one(records):
+    assert '"button">generator<' not in report("Results", [], [], [], records)
+    records["record"].iloc[1]["generator"] = {"run": "digits-cgan-s0", "sha256": "0"}
+    page = report("Results", [], [], [], records)
+    assert '"button">generator<' in page and "<td>digits-cgan-s0</td>" in page
+
+
 def test_the_same_records_give_the_same_page(records):
     assert len({report("Results", [], [], [], records) for _ in range(2)}) == 1
 

@@ -8,10 +8,13 @@ import pytest
 
 from isda_bench import run_lock
 from isda_bench.compose import compose_run
+from isda_bench.gan import load_generator
+from isda_bench.gan.config import GeneratorConfig
+from isda_bench.gan.run import run as train_generator
 from isda_bench.options import main
 from isda_bench.record import RunDirectory
 from isda_bench.run import run
-from isda_bench.run_directories import size, summaries
+from isda_bench.run_directories import listing, size, summaries
 from isda_bench.run_lock import RunLock
 from tiny import REPOSITORY, TINY
 
@@ -64,6 +67,44 @@ def test_what_is_there(runs_dir):
     assert finished.size == sum(path.stat().st_size for path in files) > 1_000_000
     assert finished.error is not None and finished.names["loss"] == "cross_entropy"
     assert (unfinished.state, unfinished.epoch, unfinished.epochs) == ("unfinished", 0, 160)
+
+
+@pytest.fixture(scope="module")
+def generators(tmp_path_factory):
+    """A finished generator, an unfinished and a damaged one."""
+    folder = tmp_path_factory.mktemp("with_generators")
+    small = ["dataset=digits", "generator=cgan", "generator.width=4", f"runs_dir={folder}"]
+    small += ["schedule.epochs=1", "schedule.steps=1", "schedule.batch_size=8"]
+    train_generator(compose_run(small, GeneratorConfig))
+    with RunDirectory(compose_run([*small, "seed=1"], GeneratorConfig)).locked():
+        pass
+    broken = folder / "generators" / "x"
+    broken.mkdir()
+    (broken / "run.json").write_text("{")
+    return folder
+
+
+@pytest.mark.parametrize("below", [".", "generators"])
+def test_generators_are_listed_and_whole_ones_are_not_damaged(generators, below):
+    found = {run.seed: run for run in summaries(generators / below)}
+    assert {seed: run.state for seed, run in found.items()} == {
+        0: "finished",
+        1: "unfinished",
+        None: "damaged",
+    }
+    assert (found[0].epoch, found[0].epochs, found[0].error) == (1, 1, None)
+    assert (found[1].epoch, found[1].epochs) == (0, 1)
+    assert found[0].names["generator"] == "cgan"
+    assert listing(list(found.values())).count("finished") == 2
+
+
+def test_pruning_leaves_whole_generators(call, runs_dir, generators):
+    shutil.copytree(generators / "generators", runs_dir / "generators")
+    call("state=damaged", "prune=runs", "dry_run=false")
+    call("prune=checkpoints", "dry_run=false")
+    left = {run.seed: run for run in summaries(runs_dir / "generators")}
+    assert {seed: run.state for seed, run in left.items()} == {0: "finished", 1: "unfinished"}
+    assert load_generator(left[0].path) and not list(left[0].path.glob("checkpoint-*"))
 
 
 def test_a_run_at_work_is_seen_here_and_from_afar(runs_dir, monkeypatch):

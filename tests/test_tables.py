@@ -1,5 +1,7 @@
 """Experiments' tables from synthetic records, to the character."""
 
+import json
+
 import pandas as pd
 import pytest
 from scipy.stats import t as student
@@ -86,6 +88,22 @@ def test_a_method_is_known_however_it_was_asked_for(tmp_path):
     write_run(tmp_path, compose_run(["model=wrn28_10", "loss=cross_entropy"]), 3.8)
     (line,) = (line for line in table_of_runs("comparison", tmp_path).lines if line.errors)
     assert line.planned and line.published.mean == 3.82
+
+
+@pytest.mark.parametrize("second", ["a", "b"])
+def test_a_line_of_different_generators_says_so(tmp_path, second):
+    config = cell("comparison", "cifar10", "wgan", "resnet110")
+    for seed, name in enumerate(["a", second, "a"]):
+        path = write_run(tmp_path, changed(config, seed=seed), 6.0 + seed) / "record.json"
+        generator = {"run": f"cifar10-wgan-{name}", "sha256": name}
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"generator": generator}))
+    table = table_of_runs("comparison", tmp_path)
+    (line,) = (line for line in table.lines if line.errors)
+    assert (line.n, line.note) == (3, "")
+    told = "made with 2 different generators: cifar10-wgan-a, cifar10-wgan-b"
+    assert line.remark == ("" if second == "a" else told)
+    for render in (markdown, csv_table):
+        assert ("different generators" in render(table)) == (second == "b")
 
 
 def test_published_values_stand_in_their_cells():

@@ -33,11 +33,18 @@ class Group:
         record: one of them.
         errors: seed -> error in percent.
         runs: seed -> directory.
+        generators: SHA-256 -> run of those whose images the runs used.
     """
 
     record: dict[str, Any]
     errors: dict[int, float] = field(default_factory=dict)
     runs: dict[int, Path] = field(default_factory=dict)
+    generators: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def mixed(self) -> tuple[str, ...]:
+        """The generators' runs where there are several: generator.run=null takes the newest of its day."""
+        return tuple(sorted(self.generators.values())) if len(self.generators) > 1 else ()
 
 
 class _Entry(NamedTuple):
@@ -89,6 +96,9 @@ def grouped(records: pd.DataFrame, protocol: str) -> dict[str, Group]:
         group = groups.setdefault(cell, Group(record))
         group.errors[seed] = error
         group.runs[seed] = path
+        generator = record.get("generator")
+        if generator:
+            group.generators[generator["sha256"]] = generator["run"]
     return groups
 
 
@@ -123,6 +133,7 @@ def _planned_entry(table: str, cell: Planned, groups: dict[str, Group], begun: d
         published=published(table, cell.at),
         note=cell.note,
         runs=group.runs,
+        generators=group.mixed,
     )
     return _Entry(line, cell.config.names["loss"], _all_but_loss(identity(cell.config.config)))
 
@@ -148,6 +159,7 @@ def _deviating_entries(table: str, plan: list[Planned], groups: dict[str, Group]
             deviations=match.deviations,
             published=published(table, at) if comparable else None,
             runs=group.runs,
+            generators=group.mixed,
         )
         entry = _Entry(line, group.record["names"]["loss"], _all_but_loss(group.record["identity"]))
         found.append((match.deviations, match.place, entry))

@@ -71,6 +71,7 @@ class Line:
         paired: against the baseline; None for what is not ISDA, or where no seed is common.
         note: a word on the line ('chosen on validation'), or ''.
         runs: directories of the finished runs, by seed.
+        generators: runs of the generators, where the line's runs used images of different ones.
     """
 
     cell: str
@@ -84,6 +85,14 @@ class Line:
     paired: Paired | None = None
     note: str = ""
     runs: dict[int, Path] = field(default_factory=dict)
+    generators: tuple[str, ...] = ()
+
+    @property
+    def remark(self) -> str:
+        """The note, and that different generators were used."""
+        count = len(self.generators)
+        told = f"made with {count} different generators: {', '.join(self.generators)}" if count else ""
+        return "; ".join(filter(None, (self.note, told)))
 
     @property
     def n(self) -> int:

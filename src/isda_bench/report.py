@@ -94,6 +94,7 @@ def _cell(runs: pd.DataFrame) -> dict[str, Any]:
         "split": first["split"],
         "error": mean_and_std(error.mean(), error.std()).replace("+-", "±"),
         "config": OmegaConf.to_yaml(OmegaConf.create(config)),
+        "generated": any(record.get("generator") for record in runs["record"]),
         "runs": [_run(record) for record in sorted(runs["record"], key=lambda r: r["config"]["seed"])],
     }
 
@@ -114,4 +115,5 @@ def _run(record: dict[str, Any]) -> dict[str, Any]:
         "versions": ", ".join(f"{name} {value}" for name, value in versions.items() if value),
         "ended": record.get("ended") or "",
         "data": (record.get("data_sha256") or "")[:12],
+        "generator": (record.get("generator") or {}).get("run", ""),
     }

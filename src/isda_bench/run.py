@@ -70,9 +70,10 @@ def run_once(
 def summary(record: dict[str, Any]) -> str:
     """The result of a run in a line."""
     error = record["error"]
+    images = f"; images of {record['generator']['run']}" if record.get("generator") else ""
     return (
         f"{record['run_id']}: {record['split']} error {error['last_10']:.2f}% "
-        f"(mean of the last epochs; final {error['final']:.2f}%, best {error['best']:.2f}%)"
+        f"(mean of the last epochs; final {error['final']:.2f}%, best {error['best']:.2f}%){images}"
     )
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from isda_bench.checkpoint import checkpoints
-from isda_bench.config import settings_of
+from isda_bench.config import RunConfig
 from isda_bench.errors import UserError
+from isda_bench.gan.config import FOLDER, GeneratorConfig
 from isda_bench.record import read_record
 from isda_bench.run_lock import RunLock
 from isda_bench.sealed import read_sealed
@@ -30,7 +31,7 @@ class RunSummary(NamedTuple):
     epochs: int | None
     """Of the whole run."""
     error: float | None
-    """In percent, by the paper's protocol; None while there is none."""
+    """In percent, by the paper's protocol; None while there is none, and for a generator."""
     size: int
     """In bytes."""
     changed: float
@@ -38,10 +39,11 @@ class RunSummary(NamedTuple):
 
 
 def summaries(runs_dir: Path) -> Iterator[RunSummary]:
-    """Every run directory <runs_dir>/<run id>, sorted by name."""
+    """Every run directory <runs_dir>/<run id>, sorted by name; then those of generators likewise."""
     marks = ("run.json", "record.json", "claims")
-    for path in sorted({found.parent for mark in marks for found in runs_dir.glob(f"*/{mark}")}):
-        yield _summary(path)
+    for folder in (runs_dir, runs_dir / FOLDER):
+        for path in sorted({found.parent for mark in marks for found in folder.glob(f"*/{mark}")}):
+            yield _summary(path)
 
 
 def remove_checkpoints(run: RunSummary) -> None:
@@ -103,13 +105,15 @@ def _summary(path: Path) -> RunSummary:
     total, changed = _size_and_change(path)
     try:
         run = read_sealed(path / "run.json")
-        settings = settings_of(run["config"])
-        record = read_record(path / "record.json") if (path / "record.json").exists() else None
-        names, seed, epochs = run["names"], settings.seed, settings.schedule.epochs
-    except (UserError, KeyError, ValueError):
+        names = run["names"]
+        kind = RunConfig if "loss" in names else GeneratorConfig
+        settings = kind(run["config"], names).settings
+        record = read_record(path / "record.json", kind.result) if (path / "record.json").exists() else None
+        seed, epochs = settings.seed, settings.schedule.epochs
+    except (UserError, KeyError, TypeError, ValueError):
         return RunSummary(path, "damaged", {}, None, _epochs_done(path), None, None, total, changed)
     state: State = "finished" if record else "at work" if RunLock(path).seems_held() else "unfinished"
-    error = record["error"]["last_10"] if record else None
+    error = record["error"]["last_10"] if record and kind is RunConfig else None
     return RunSummary(path, state, names, seed, _epochs_done(path), epochs, error, total, changed)
 
 

@@ -147,7 +147,7 @@ def _ours(table: Table, line: Line) -> str:
 
 
 def _method(table: Table, line: Line) -> str:
-    return f"{line.at.method}, {line.note}" if line.note else line.at.method
+    return f"{line.at.method}, {line.remark}" if line.remark else line.at.method
 
 
 def _any_published(table: Table) -> bool:
@@ -188,7 +188,7 @@ def _csv_row(line: Line) -> dict[str, object]:
     value, paired = line.published, line.paired
     return {
         **{key: "" if part is None else part for key, part in line.at._asdict().items()},
-        "note": line.note,
+        "note": line.remark,
         "cell": line.cell,
         "planned": line.planned,
         "n": line.n,

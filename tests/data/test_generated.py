@@ -164,7 +164,9 @@ def test_the_newest_is_taken_unless_one_is_asked_for(tmp_path, runs, capsys):
     (first,) = (path.name for path in (tmp_path / "generators").iterdir())
     newer = second(tmp_path)["run_id"]
     assert run(classifier(tmp_path))["generator"]["run"] == newer
-    assert "(the newest of 2" in capsys.readouterr().err
+    told = capsys.readouterr()
+    assert "(the newest of 2" in told.err
+    assert told.out.rstrip().endswith(f"%); images of {newer}")
     asked = classifier(tmp_path, f"generator.run={first}")
     by_path = classifier(tmp_path, f"generator.run={tmp_path / 'generators' / first}")
     assert asked.run_id == by_path.run_id != classifier(tmp_path).run_id
@@ -191,6 +193,14 @@ def test_what_cannot_be_had_is_told_before_anything_is_written(runs, override, t
     with pytest.raises(ConfigError, match=told):
         run(compose_run([*TINY, *kind, override, f"runs_dir={runs}"]))
     assert sorted(runs.iterdir()) == before
+
+
+def test_images_that_stay_in_their_files_have_no_generator(tmp_path):
+    config = compose_run(["dataset=imagenet", "model=resnet50", "generator=wgan", f"runs_dir={tmp_path}"])
+    with pytest.raises(ConfigError) as raised:
+        run(config)
+    assert raised.value.problems == ["generator: needs images kept in memory (digits, cifar10, cifar100)"]
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_generator_that_saw_the_held_out_images_is_refused(runs):

@@ -39,6 +39,7 @@ def test_a_short_training_learns(runs):
     config = compose_run(["dataset=digits"]).settings
     dataset = instantiate(config.dataset)
     (classifier,) = runs.glob("digits-resnet8-*")
+    assert measured["classifier"] == classifier.name and 0 < measured["classifier_error"] < 5
     again = measure_quality(
         load_generator(directory), classifier, dataset, dataset.load(), torch.device("cpu")
     )

@@ -6,8 +6,11 @@ import torch
 from scipy.linalg import sqrtm
 from sklearn.neighbors import NearestNeighbors
 
-from isda_bench.gan.quality import frechet_distance, precision_and_recall
+from isda_bench.compose import compose_run
+from isda_bench.gan.quality import Quality, find_classifier, frechet_distance, precision_and_recall
 from isda_bench.gan.traversal import steadiness
+from made_runs import write_run
+from tiny import TINY
 
 
 @pytest.fixture
@@ -54,6 +57,25 @@ def test_one_image_a_class_has_precision_and_no_recall(features):
     one = real[:1].expand(50, -1)
     precision, recall = precision_and_recall(real, one)
     assert precision == 1 and recall < 0.01
+
+
+def test_the_classifier_is_the_best_one_trained_on_real_images_alone(tmp_path):
+    def finished(error, *overrides):
+        path = write_run(tmp_path, compose_run([*TINY, *overrides]), error)
+        (path / "checkpoint.pt").touch()
+        return path
+
+    best = finished(3.0, "seed=1")
+    finished(20.0, "seed=2")
+    finished(1.0, "generator=cgan")
+    finished(1.0, "dataset=cifar10", "dataset.train_size=200", "schedule.batch_size=16")
+    section = compose_run(TINY).config["dataset"]
+    assert find_classifier(None, tmp_path, None, section) == best
+
+
+def test_a_measurement_tells_the_classifier_and_its_error():
+    told = Quality("digits-s0", 500, 1.0, 0.9, 0.8, None, None, None, None, 2.5).line()
+    assert told.endswith("; in the features of digits-s0 (error 2.50%)")
 
 
 def test_steadiness_tells_a_moving_bar_from_noise():

@@ -16,7 +16,9 @@ from isda_bench.gan.objectives import CGAN, WGAN, InfoGAN
 from isda_bench.gan.run import run
 from isda_bench.gan.samples import Samples
 from isda_bench.gan.train import RealBatches
+from isda_bench.record import RunDirectory
 from isda_bench.results import read_records
+from isda_bench.run_lock import AtWork, RunLock
 
 CPU = torch.device("cpu")
 CLOCKS = {"seconds", "images_per_second"}
@@ -94,6 +96,26 @@ def test_every_problem_is_told_at_once_and_nothing_is_written(tmp_path, configur
     starts = [line.split(":")[0] for line in raised.value.problems]
     assert starts == ["generator.clip=-1", "device=tpu", "classifier=nope"]
     assert not list(tmp_path.iterdir())
+
+
+def test_several_processes_are_refused_before_anything_is_written(tmp_path, configuration, monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ConfigError, match="train_generator: one process; start it without torchrun"):
+        run(configuration(tmp_path / "runs", "generator=wgan"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_that_was_taken_over_writes_no_checkpoint(tmp_path, configuration, monkeypatch):
+    def lost(self):
+        raise AtWork("taken over")
+
+    monkeypatch.setattr(RunDirectory, "append", lambda *_: None)  # which checks the lock as well
+    monkeypatch.setattr(RunLock, "check", lost)
+    config = configuration(tmp_path, "generator=cgan")
+    with pytest.raises(AtWork):
+        run(config)
+    assert not checkpoint.checkpoints(config.directory)
 
 
 @pytest.mark.parametrize(("whose", "step"), [("critic", 6), ("generator", 2)])

@@ -7,6 +7,7 @@ from typing import ClassVar
 from isda_bench.config import CONF, RunConfig
 from isda_bench.errors import ConfigError
 from isda_bench.gan.settings import GeneratorSettings
+from isda_bench.ranks import processes
 from isda_bench.settings import problems_of
 
 FOLDER = "generators"
@@ -37,5 +38,7 @@ class GeneratorConfig(RunConfig):
             from isda_bench.gan.build import part_problems  # imports torch: only where the keys are right
 
             problems = part_problems(self.settings)
+        if processes() > 1:
+            problems.append("train_generator: one process; start it without torchrun")
         if problems:
             raise ConfigError(problems)

@@ -41,6 +41,8 @@ class Quality(NamedTuple):
     """Mean distance of two generated images of a class over that of two real ones, in pixels."""
     worst_variety: float | None
     """The same, of the class where it is least."""
+    classifier_error: float | None = None
+    """The run's error after its last epoch, in percent."""
 
     def line(self) -> str:
         """What was measured, in a line."""
@@ -55,7 +57,13 @@ class Quality(NamedTuple):
                 f"recognised {recognised}",
                 f"variety {self.variety:.2f} (worst class {self.worst_variety:.2f})",
             ]
-        return ", ".join(parts)
+        return f"{', '.join(parts)}; in the features of {self.measured_in}"
+
+    @property
+    def measured_in(self) -> str:
+        """The classifier and its error."""
+        error = "" if self.classifier_error is None else f" (error {self.classifier_error:.2f}%)"
+        return self.classifier + error
 
 
 def measure_quality(
@@ -73,7 +81,8 @@ def measure_quality(
     Raises:
         UserError: the run cannot be loaded.
     """
-    model = load_run(classifier).model.to(device)
+    _, classify, record = load_run(classifier)
+    model = classify.to(device)
     normalise = Normalise(dataset.mean, dataset.std, device)
     real = data.train
     assert isinstance(real, ImageSet)
@@ -90,11 +99,12 @@ def measure_quality(
         variety = _variety(made.cpu(), labels, real.images, real.targets)
         by_class = [f(x).item() for x in (recognition, variety) for f in (torch.mean, torch.min)]
     frechet = frechet_distance(real_features, made_features)
-    return Quality(classifier.name, len(made), frechet, precision, recall, *by_class)
+    quality = Quality(classifier.name, len(made), frechet, precision, recall, *by_class)
+    return quality._replace(classifier_error=record["error"]["final"])
 
 
 def find_classifier(asked_for: str | None, runs_dir: Path, dataset: DataSet, section: dict[str, Any]) -> Path:
-    """The run asked for, else the newest finished one on the data set.
+    """The run asked for, else the one of lowest error that was trained on the data set's real images alone.
 
     Args:
         asked_for: its directory.
@@ -112,13 +122,15 @@ def find_classifier(asked_for: str | None, runs_dir: Path, dataset: DataSet, sec
         return path
     records = [(path, read_record(path)) for path in runs_dir.expanduser().glob("*/record.json")]
     fitting = [
-        (record["ended"], path.parent)
+        (record["error"]["final"], path.parent)
         for path, record in records
-        if record["config"]["dataset"]["_target_"] == section["_target_"] and any(path.parent.glob("*.pt"))
+        if record["config"]["dataset"]["_target_"] == section["_target_"]
+        and not record["config"].get("generator")
+        and any(path.parent.glob("*.pt"))
     ]
     if not fitting:
-        raise UserError(f"no classifier trained on the data set in {runs_dir}")
-    return max(fitting)[1]
+        raise UserError(f"no classifier trained on the data set, without generated images, in {runs_dir}")
+    return min(fitting)[1]
 
 
 def frechet_distance(real: Tensor, made: Tensor) -> float:

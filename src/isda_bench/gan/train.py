@@ -83,6 +83,7 @@ def fit(
 
     Raises:
         NonFiniteLoss: naming epoch and step; the checkpoints before it stay.
+        AtWork: another process has taken the run over while this one slept.
         UserError: something cannot be written.
     """
     optimizers = gan.optimizers()
@@ -103,7 +104,7 @@ def fit(
         if epoch % samples.every == 0 or epoch == schedule.epochs:
             samples.write(gan.generator, directory.path, epoch)
         if epoch % checkpoint_every == 0 or epoch == schedule.epochs:
-            checkpoint.save(directory.path, epoch, _state(gan, optimizers, metrics))
+            directory.save(_state(gan, optimizers, metrics), epoch)
     return metrics
 
 
@@ -186,7 +187,7 @@ def _state(gan: Gan, optimizers: tuple[Optimizer, Optimizer], metrics: list[Metr
 
 def _resume(gan: Gan, optimizers: tuple[Optimizer, Optimizer], directory: RunDirectory) -> list[Metrics]:
     """Puts everything back as the newest checkpoint has it; returns the metrics up to there."""
-    state = checkpoint.load_newest(directory.path)
+    state = directory.newest_state()
     if state is None:
         directory.rewrite([])
         return []

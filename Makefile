@@ -26,7 +26,7 @@ types: $(VENV)/ready-test ## mypy
 	@$(BIN)/mypy
 
 tests: $(VENV)/ready-test ## the suite (ARGS="-m slow" for the long ones)
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses=8 --dist worksteal $(ARGS)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses=8 --dist worksteal $(ARGS)
 
 stress: $(VENV)/ready-test ## attacks: kills, full disks, damage, random command lines, ... (ARGS="--seed=1 -k kills"); half an hour
 	@$(BIN)/python -m pytest tests/stress -m slow $(ARGS)

@@ -188,3 +188,18 @@ def test_what_is_much_too_large_is_refused_at_once(typed, tmp_path, arguments, t
     assert told in output.err
     assert output.err.count("error: ") == 1 and len(output.err.splitlines()) <= 10
     assert nothing_written(tmp_path)
+
+
+def test_a_signal_that_a_failing_clean_up_hides_is_seen():
+    def hidden(signal_sent):
+        try:
+            try:
+                raise signal_sent
+            finally:
+                raise AttributeError("clean-up")
+        except AttributeError as error:
+            return command_line._signal_behind(error)
+
+    assert hidden(command_line.Terminated())[0] == 143
+    assert hidden(KeyboardInterrupt())[0] == 130
+    assert command_line._signal_behind(ValueError()) is None

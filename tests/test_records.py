@@ -31,7 +31,7 @@ def test_todays_configuration_names_the_committed_runs(command):
     """Were it another id, a finished run would be run again."""
     if command == "README":
         text = (REPOSITORY / "README.md").read_text().replace("\\\n", " ")
-        (line,) = re.findall(r"^python train\.py -m (.*dataset\.train_size=5000.*)$", text, re.MULTILINE)
+        (line,) = re.findall(r"^python train\.py (.*dataset\.train_size=1000.*)$", text, re.MULTILINE)
         command = line.replace("'", "")
     ids = {cell.run_id for cell in cells(command.split())}
     assert ids and ids <= {path.parent.name for path in RECORDS}

@@ -67,13 +67,29 @@ def main(kind: type[RunConfig] = RunConfig, runs: str = "isda_bench.run") -> Non
     except OSError as error:
         _exit(1, error)
     except Exception as error:
+        behind = _signal_behind(error)
+        if behind is not None:
+            _exit(*behind)
         if type(error).__module__.partition(".")[0] not in ("joblib", "submitit"):
             raise
         _exit(1, UserError(f"the launcher lost a run: {error}"))  # its process was killed, say
-    except Terminated:
-        _exit(TERMINATED, "terminated; the same command goes on from the last checkpoint")
-    except KeyboardInterrupt:
-        _exit(INTERRUPTED, "interrupted; the same command goes on from the last checkpoint")
+    except KeyboardInterrupt as error:
+        _exit(*_end(error))
+
+
+def _end(error: KeyboardInterrupt) -> tuple[int, str]:
+    """Exit code and message of a process that was told to stop."""
+    code, word = (TERMINATED, "terminated") if isinstance(error, Terminated) else (INTERRUPTED, "interrupted")
+    return code, f"{word}; the same command goes on from the last checkpoint"
+
+
+def _signal_behind(error: BaseException | None) -> tuple[int, str] | None:
+    """The end that a signal asked for, where a clean-up on its way out failed and hides it."""
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt):
+            return _end(error)
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def _job(composed: DictConfig, kind: type[RunConfig], runs: str) -> None:

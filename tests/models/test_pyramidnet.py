@@ -83,6 +83,7 @@ def test_shortcuts_are_zero_padded_and_have_no_parameters(block):
         x = y
 
 
+@pytest.mark.slow
 def test_compiles_whole():
     torch.manual_seed(0)
     model = PyramidNet(num_classes=3, depth=11, alpha=6, block="bottleneck", shake_drop=0.5)

@@ -76,6 +76,7 @@ def test_idle_projections_count_and_do_nothing():
     assert not _seeded_network(True, depth=8).idle  # one block a stage: none keeps its shape
 
 
+@pytest.mark.slow
 def test_compiles_whole():
     torch.manual_seed(0)
     model = ShakeShake(num_classes=3, depth=8, width=4)

@@ -93,7 +93,7 @@ def what_was_hit(project, broken, command):
     return "data" if (project / "data" / ".isda_bench.lock").exists() else "start"
 
 
-@pytest.mark.parametrize("trials", [2, pytest.param(100, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("trials", [1, pytest.param(100, marks=pytest.mark.slow)])
 def test_killed_at_a_random_moment(tmp_path, rng, tried, unbroken, trials):
     project, operations, seconds = unbroken
     folders = [tmp_path / str(i) for i in range(trials)]
@@ -127,7 +127,7 @@ def stop(project, number, after):
     )
 
 
-@pytest.mark.parametrize("trials", [2, pytest.param(40, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("trials", [1, pytest.param(40, marks=pytest.mark.slow)])
 def test_stopped_at_a_random_moment(tmp_path, rng, tried, unbroken, trials):
     project, _, seconds = unbroken
     plans = [

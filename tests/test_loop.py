@@ -135,7 +135,9 @@ def _dies_after(iterate, batches):
     return dying
 
 
-@pytest.mark.parametrize("after", [0.0, 0.15, 0.4, 0.9])
+@pytest.mark.parametrize(
+    "after", [0.0, pytest.param(0.15, marks=pytest.mark.slow), 0.4, pytest.param(0.9, marks=pytest.mark.slow)]
+)
 def test_killed_process_goes_on(tmp_path, unbroken, after):
     """SIGKILL some time after the first epoch's line was written, then the same command again."""
     arguments = [*TINY, f"schedule.epochs={EPOCHS}", f"runs_dir={tmp_path}", "loss=isda", "model.dropout=0.1"]

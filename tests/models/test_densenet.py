@@ -1,5 +1,6 @@
 import copy
 
+import pytest
 import torch
 from torch.autograd.graph import saved_tensors_hooks
 from torch.testing import assert_close
@@ -39,6 +40,7 @@ def test_checkpointing_does_nothing_in_evaluation():
         assert model(torch.randn(2, 3, 16, 16)).isfinite().all()
 
 
+@pytest.mark.slow
 def test_checkpointing_compiles_whole_and_counts_a_batch_once():
     torch.manual_seed(0)
     model, images = (

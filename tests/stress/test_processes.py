@@ -61,6 +61,7 @@ def test_two_processes_on_one_run(tmp_path, tried):
     tried("two processes on one run", ["one trains, identical"] * 5)
 
 
+@pytest.mark.slow
 def test_a_clock_set_back_changes_nothing(tmp_path, tried):
     """Neither the order of the checkpoints nor a duration hangs on it."""
     right, wrong = (make_project(tmp_path / name) for name in ("right", "wrong"))

@@ -7,6 +7,8 @@ import isda_bench  # noqa: F401  # before torch, for its OpenMP setting
 from forked import run_forked
 from tiny import REPOSITORY
 
+os.environ["WANDB_MODE"] = "disabled"  # some seconds a process; the tests of the logger switch it on
+
 
 @pytest.fixture
 def train(tmp_path):

@@ -4,13 +4,15 @@ import json
 import struct
 import subprocess
 import sys
+from threading import Event
 
 import pytest
 import torch
 from matplotlib.image import imread
 from wandb.proto import wandb_internal_pb2
 
-from isda_bench import checkpoint
+from forked import until
+from isda_bench import checkpoint, loggers
 from isda_bench.checkpoint import load_newest
 from isda_bench.compose import compose_run
 from isda_bench.loggers import WandbLogger
@@ -23,6 +25,7 @@ BLOCK, FULL, LAST = 32768, 1, 4
 @pytest.fixture(autouse=True)
 def working_directory(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("WANDB_MODE")
 
 
 def records_of(content):
@@ -144,13 +147,53 @@ def test_a_failure_of_wandb_does_not_stop_the_run(tmp_path, monkeypatch, capsys)
     assert capsys.readouterr().err.count("wandb failed (no service)") == 1
 
 
-def test_without_wandb_nothing_of_it_is_imported(train):
+@pytest.mark.parametrize(
+    ("arguments", "imported"), [(["logger=none"], "False"), ([], "True")], ids=["none", "default"]
+)
+def test_wandb_is_the_default_and_without_it_nothing_of_it_is_imported(tmp_path, arguments, imported):
     check = "import sys, atexit; atexit.register(lambda: print('wandb' in sys.modules))"
     script = f"{check}\nfrom isda_bench.command_line import main\nmain()"
     done = subprocess.run(
-        [sys.executable, "-c", script, *TINY, "schedule.epochs=1"],
+        [sys.executable, "-c", script, *TINY, "schedule.epochs=1", f"runs_dir={tmp_path}", *arguments],
         capture_output=True,
         text=True,
         timeout=120,
     )
-    assert done.stdout.splitlines()[-1] == "False", done.stderr
+    assert done.stdout.splitlines()[-1] == imported, done.stderr
+    assert bool(list(tmp_path.glob("wandb/offline-run-*/run-*.wandb"))) == (imported == "True")
+
+
+def test_disabled_in_the_environment_nothing_is_sent(tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    run(compose_run([*TINY, "schedule.epochs=1", "logger=wandb", f"runs_dir={tmp_path}"]))
+    assert not (tmp_path / "wandb").exists()
+
+
+def test_the_training_does_not_wait_for_wandb(tmp_path, monkeypatch):
+    import wandb
+
+    config = compose_run([*TINY, "schedule.epochs=2", "logger=wandb", f"runs_dir={tmp_path}"])
+    metrics = tmp_path / config.run_id / "metrics.jsonl"
+    started = wandb.init
+
+    def after_training(**settings):
+        until(lambda: metrics.exists() and len(metrics.read_text().splitlines()) == 2)
+        return started(**settings)
+
+    monkeypatch.setattr(wandb, "init", after_training)
+    run(config)
+    (path,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
+    _, history, _ = wandb_run(path)
+    assert [row["epoch"] for row in history] == ["1", "2"]
+
+
+def test_one_that_hangs_is_given_up(tmp_path, monkeypatch, capsys):
+    import wandb
+
+    monkeypatch.setattr(loggers, "SECONDS_TO_ANSWER", 0.5)
+    forever = Event()
+    monkeypatch.setattr(wandb, "init", lambda **_: forever.wait())
+    config = compose_run([*TINY, "schedule.epochs=1", "logger=wandb", f"runs_dir={tmp_path}"])
+    assert run(config)["epochs"] == 1
+    forever.set()
+    assert capsys.readouterr().err.count("wandb failed (no answer for 0.5 s)") == 1

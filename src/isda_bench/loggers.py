@@ -2,9 +2,11 @@
 
 import os
 import sys
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from queue import SimpleQueue
 from threading import Thread
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 SECONDS_TO_ANSWER = 90.0  # for wandb's own process, which itself does not wait longer than the next
-SECONDS_TO_END = 5.0  # for one that is broken
+SECONDS_TO_END = 5.0  # for one that is broken, or where the run was stopped
 SECONDS_TO_WAIT = 60  # for wandb's servers: the next run of a grid is worth more
 
 
@@ -53,6 +55,9 @@ class Logger:
 class WandbLogger(Logger):
     """One wandb run a job; runs of one cell (all seeds) form a group. A failure of wandb never stops a run.
 
+    wandb is imported, started and told in a thread of its own: the training waits for it only at its end.
+    WANDB_MODE=disabled in the environment switches it off, as it does everywhere; else `mode` is what counts.
+
     The run has the configuration, the names under which its parts were chosen (`chosen`), the metrics with
     the epoch as their step, a picture of samples, the errors (mean of the last 10 epochs, last, best) as its
     summary, and as its tag the table whose experiment asked for it.
@@ -74,10 +79,11 @@ class WandbLogger(Logger):
         self.project = project
         self.entity = entity
         self.run: Any = None
+        self.calls = _Calls() if os.environ.get("WANDB_MODE") != "disabled" else _NoCalls()
 
     def open(self, config: RunConfig) -> Self:
         """Starts wandb's run, or rejoins it: its id is the run's own."""
-        self._try(lambda: self._start(config))
+        self.calls.add(lambda: self._start(config))
         return self
 
     def _start(self, config: RunConfig) -> None:
@@ -110,19 +116,18 @@ class WandbLogger(Logger):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Ends wandb's run, as failed if an exception is under way."""
-        if self.run is not None:
-            self._try(lambda: self.run.finish(exit_code=0 if kind is None else 1))
+        self.calls.add(lambda: self.run.finish(exit_code=0 if kind is None else 1))
+        self.calls.close(SECONDS_TO_ANSWER if kind is None else SECONDS_TO_END)
 
     def log(self, row: dict[str, Any]) -> None:
         """Sends an epoch's metrics."""
-        if self.run is not None:
-            self._try(lambda: self.run.log(row, step=row["epoch"]))
+        sent = dict(row)
+        self.calls.add(lambda: self.run.log(sent, step=sent["epoch"]))
 
     def show(self, picture: Callable[[], "np.ndarray"]) -> None:
         """Sends the picture with the first epoch's metrics."""
-        if self.run is not None:
-            pixels = picture()  # here, not in the thread: it draws from the run's loader
-            self._try(lambda: self._show(pixels))
+        pixels = picture()  # here, not in the thread: it draws from the run's loader
+        self.calls.add(lambda: self._show(pixels))
 
     def _show(self, pixels: "np.ndarray") -> None:
         import wandb
@@ -131,46 +136,67 @@ class WandbLogger(Logger):
 
     def finish(self, record: dict[str, Any]) -> None:
         """Sends the errors, or a generator's quality, as the run's summary."""
-        if self.run is not None:
-            errors = {f"{name}_error": value for name, value in record.get("error", {}).items()}
-            summary = errors | (record.get("quality") or {})
-            self._try(lambda: self.run.summary.update(summary))
+        errors = {f"{name}_error": value for name, value in record.get("error", {}).items()}
+        summary = errors | (record.get("quality") or {})
+        self.calls.add(lambda: self.run.summary.update(summary))
 
-    def _try(self, send: Callable[[], Any]) -> None:
-        try:
-            _within(SECONDS_TO_ANSWER, send)
-        except Exception as error:  # whatever wandb raises, the training is worth more
-            print(f"wandb failed ({error}); the run goes on without it", file=sys.stderr)
-            self.run = None
-            with suppress(Exception):  # at the end a broken service would be complained about or waited for
-                _within(SECONDS_TO_END, _teardown)
+
+class _Calls:
+    """Calls to wandb, made one after another in a thread; after the first that fails, none."""
+
+    def __init__(self) -> None:
+        self.queue: SimpleQueue[Callable[[], Any] | None] = SimpleQueue()
+        self.thread: Thread | None = None
+        self.begun = 0.0  # when the call under way was
+        self.failed = False
+
+    def add(self, call: Callable[[], Any]) -> None:
+        """Makes it when those before it are done."""
+        if self.thread is None:
+            self.thread = Thread(target=self._work, daemon=True)
+            self.thread.start()
+        self.queue.put(call)
+
+    def close(self, seconds: float) -> None:
+        """Waits for all of them; gives wandb up when one takes longer than so many seconds."""
+        if self.thread is None:
+            return
+        self.queue.put(None)
+        self.begun = max(self.begun, time.monotonic())
+        while self.thread.is_alive() and time.monotonic() < self.begun + seconds:
+            self.thread.join(self.begun + seconds - time.monotonic())
+        if self.thread.is_alive():
+            self._fail(f"no answer for {seconds:g} s")
+        if self.failed:  # at the end of the process a broken service would be complained about or waited for
+            ending = Thread(target=_teardown, daemon=True)
+            ending.start()
+            ending.join(SECONDS_TO_END)
+
+    def _work(self) -> None:
+        while (call := self.queue.get()) is not None:
+            self.begun = time.monotonic()
+            if self.failed:
+                continue
+            try:
+                call()
+            except Exception as error:  # whatever wandb raises, the training is worth more
+                self._fail(error)
+
+    def _fail(self, why: object) -> None:
+        if not self.failed:
+            self.failed = True
+            print(f"wandb failed ({why}); the run goes on without it", file=sys.stderr)
+
+
+class _NoCalls(_Calls):
+    """Makes none."""
+
+    def add(self, call: Callable[[], Any]) -> None:
+        """Leaves it."""
 
 
 def _teardown() -> None:
-    import wandb
+    with suppress(Exception):
+        import wandb
 
-    wandb.teardown()
-
-
-def _within(seconds: float, call: Callable[[], Any]) -> None:
-    """Calls it, and waits for its end no longer than that.
-
-    Raises:
-        TimeoutError: it takes longer; it goes on by itself.
-        Exception: what `call` raises.
-    """
-    raised: list[Exception] = []
-
-    def catching() -> None:
-        try:
-            call()
-        except Exception as error:
-            raised.append(error)
-
-    thread = Thread(target=catching, daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if thread.is_alive():
-        raise TimeoutError(f"no answer for {seconds:.0f} s")
-    if raised:
-        raise raised[0]
+        wandb.teardown()

@@ -14,7 +14,7 @@ from isda_bench.gan.config import GeneratorConfig
 from isda_bench.gan.loading import save_generator
 from isda_bench.gan.networks import Generator
 from isda_bench.inversion import descent as descent_module
-from isda_bench.inversion import report
+from isda_bench.inversion import folding, report
 from isda_bench.inversion import run as inversion_run
 from isda_bench.inversion.descent import (
     STEPS,
@@ -26,6 +26,7 @@ from isda_bench.inversion.descent import (
     start_at,
 )
 from isda_bench.inversion.features import augmented, covariance_of, estimated, nearest
+from isda_bench.inversion.folding import fused
 from isda_bench.inversion.run import invert
 from isda_bench.inversion.setup import InversionOptions, prepare, weights_sha256
 from isda_bench.losses import ISDA
@@ -96,6 +97,18 @@ def test_the_objective_is_that_of_equation_7():
     objective, traced = searched(z)
     assert objective.item() == pytest.approx((features + 0.3 * distances).sum().item(), rel=1e-4)
     assert torch.allclose(traced[:2], torch.stack([features, distances]), rtol=1e-4)
+
+
+def test_a_fused_classifier_is_the_same_function(monkeypatch):
+    classifier, _ = networks(per_class=True)
+    images = torch.randn(4, 1, 8, 8)
+    whole = fused(classifier, images)
+    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in whole.modules())
+    torch.testing.assert_close(whole.features(images), classifier.features(images), rtol=1e-4, atol=1e-4)
+    wrong = [("stem", "stages.0.0.norm2")]  # of another convolution's output
+    monkeypatch.setattr(folding, "_pairs", lambda *_: wrong)
+    kept = fused(classifier, images)
+    assert torch.equal(kept.features(images), classifier.features(images))
 
 
 @pytest.mark.parametrize("eta", [0.0, 1.0])

@@ -120,6 +120,7 @@ def prepare(options: InversionOptions) -> Setup:
     }
     statistics = loss.statistics if isinstance(loss, ISDA) else None
     classifier, generator = classifier.requires_grad_(False).to(device), generator.to(device)
+    classifier.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # the faster layout
     return Setup(options, device, classifier, generator, statistics, strength, dataset, data, identity)
 
 

@@ -10,6 +10,7 @@ from isda_bench.data.loader import Normalise
 from isda_bench.gan.networks import NOISE
 from isda_bench.inversion.descent import FixedClasses, Point, Search, start_at
 from isda_bench.inversion.features import augmented, covariance_of, estimated
+from isda_bench.inversion.folding import fused
 from isda_bench.inversion.setup import Setup
 
 
@@ -63,4 +64,5 @@ def search_of(setup: Setup, state: State, step: int) -> Search:
     wanted = state.augmented if step else state.features
     generator = FixedClasses(setup.generator, labels, codes)
     eta = 0.0 if step else setup.options.eta
-    return Search(setup.classifier, generator, setup.dataset, wanted, images, eta).to(setup.device)
+    classifier = fused(setup.classifier, state.images)
+    return Search(classifier, generator, setup.dataset, wanted, images, eta).to(setup.device)

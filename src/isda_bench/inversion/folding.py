@@ -1,0 +1,58 @@
+"""A trained network without the batch normalisations that its convolutions can do themselves."""
+
+from copy import deepcopy
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from isda_bench.models.base import Classifier
+
+
+def fused(classifier: Classifier, images: Tensor) -> Classifier:
+    """A copy of the same function, up to rounding, with less to do.
+
+    A normalisation right after a convolution becomes part of it, if nothing else takes the convolution's
+    output; whether that is so, the features of `images` tell.
+
+    Args:
+        classifier: in evaluation mode.
+        images: some that it can take, (N, C, H, W).
+    """
+    copy = deepcopy(classifier)
+    for names in _pairs(copy, images):
+        convolution, normalisation = (cast(Any, copy.get_submodule(name)) for name in names)
+        copy.set_submodule(names[0], fuse_conv_bn_eval(convolution, normalisation))
+        copy.set_submodule(names[1], nn.Identity())
+    with torch.no_grad():
+        features = classifier.features(images)
+        same = torch.allclose(
+            copy.features(images), features, rtol=1e-3, atol=1e-4 * float(features.abs().max())
+        )
+    return copy if same else deepcopy(classifier)
+
+
+def _pairs(network: Classifier, images: Tensor) -> list[tuple[str, str]]:
+    """Names of convolutions and of the normalisations that take their output."""
+    outputs: dict[int, tuple[str, Tensor]] = {}  # with the tensor, so that its id stays its own
+    pairs: list[tuple[str, str]] = []
+
+    def keep(name: str, output: Tensor) -> None:
+        outputs[id(output)] = name, output
+
+    def look(name: str, taken: Tensor) -> None:
+        if id(taken) in outputs:
+            pairs.append((outputs[id(taken)][0], name))
+
+    hooks = []
+    for name, module in network.named_modules():
+        if isinstance(module, nn.Conv2d):
+            hooks.append(module.register_forward_hook(lambda _, __, out, name=name: keep(name, out)))
+        elif isinstance(module, nn.BatchNorm2d):
+            hooks.append(module.register_forward_pre_hook(lambda _, given, name=name: look(name, given[0])))
+    with torch.no_grad():
+        network.features(images)
+    for hook in hooks:
+        hook.remove()
+    return pairs

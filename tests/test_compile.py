@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch._dynamo.testing import CompileCounterWithBackend
 
-from isda_bench import run_state, training_module
+from isda_bench import run_state, step, training_module
 from isda_bench.compose import compose_run
 from isda_bench.config import check
 from isda_bench.data.base import ImageSet
@@ -12,11 +12,12 @@ from isda_bench.data.loader import Loader, Normalise
 from isda_bench.display import Display
 from isda_bench.errors import ConfigError
 from isda_bench.evaluate import evaluate
-from isda_bench.loop import make_optimizer, train_epoch
+from isda_bench.loop import make_optimizer, set_learning_rate, train_epoch
 from isda_bench.losses import ISDA, CrossEntropy
+from isda_bench.losses.center import Center
 from isda_bench.models.base import Classifier
 from isda_bench.run_state import RunState
-from isda_bench.schedules import Schedule
+from isda_bench.schedules import Schedule, rate_factor
 from isda_bench.training_module import TrainingModule, compile_step
 
 CPU = torch.device("cpu")
@@ -53,13 +54,13 @@ def parts(loss):
 def trained(module, batches, epochs=EPOCHS):
     """The metrics of so many epochs; the learning rate falls and the strength grows."""
     optimizer = make_optimizer(module, SCHEDULE)
+    one_step = step.make_step(module, optimizer)
     state = RunState(module, optimizer, batches, None, None)
     display = Display("test", EPOCHS, len(batches))
     rows = []
     for epoch in range(1, epochs + 1):
-        for group in optimizer.param_groups:
-            group["lr"] = 0.1**epoch
-        row = train_epoch(module, optimizer, batches, epoch, EPOCHS, display, state)
+        set_learning_rate(optimizer, rate_factor(SCHEDULE, epoch))
+        row = train_epoch(one_step, batches, epoch, EPOCHS, display, state)
         row.pop("images_per_second")
         rows.append(row | evaluate(module.model, batches))
     return rows
@@ -87,6 +88,66 @@ def test_nothing_is_captured_after_the_first_epoch_and_the_numbers_stay(loss, mo
     assert counts[1] <= 5, "training, and evaluation, of a whole batch and of the short one"
     for got, wanted in zip(rows, plain, strict=True):
         assert got == pytest.approx(wanted, rel=1e-4)
+
+
+@pytest.fixture
+def captures(monkeypatch):
+    """Stands in for CUDA graphs: the same work again at every replay, from and into the same tensors."""
+    made = []
+
+    def record(call):
+        for _ in range(step.WARM_UP):
+            results = call()
+        kept = tuple(result.clone() for result in results)
+        made.append(kept)
+
+        def replay():
+            for result, value in zip(kept, call(), strict=True):
+                result.copy_(value)
+
+        return replay, kept
+
+    monkeypatch.setattr(step, "record", record)
+    return made
+
+
+@pytest.mark.parametrize("loss", [CrossEntropy, ISDA, Center])
+def test_captured_steps_give_the_numbers_with_one_capture_a_shape(loss, captures):
+    module, batches = parts(loss)
+    plain = trained(module, batches)
+    captured, batches = parts(loss)
+    captured.captured = True
+    assert trained(captured, batches) == plain
+    assert len(captures) == 2, "of a whole batch and of the short one"
+    wanted = module.state_dict()
+    assert all(torch.equal(value, wanted[name]) for name, value in captured.state_dict().items())
+
+
+def test_a_capture_changes_nothing(captures):
+    module, batches = parts(ISDA)
+    optimizer = make_optimizer(module, SCHEDULE)
+    one = step.CapturedStep(module, optimizer)
+    images, targets = next(iter(batches))
+    one(images, targets, torch.tensor(0.5))
+    momenta = {name: optimizer.state[p]["momentum_buffer"].clone() for name, p in module.named_parameters()}
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    drawn = torch.get_rng_state()
+    one._capture((images[:4], targets[:4], torch.tensor(0.5)))
+    assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
+    for name, parameter in module.named_parameters():
+        assert torch.equal(optimizer.state[parameter]["momentum_buffer"], momenta[name])
+    assert torch.equal(torch.get_rng_state(), drawn)
+
+
+@pytest.mark.parametrize("kind", [step.Step, step.CapturedStep])
+def test_no_update_of_a_loss_that_is_not_finite(kind, captures):
+    module, batches = parts(CrossEntropy)
+    images, targets = next(iter(batches))
+    one = kind(module, make_optimizer(module, SCHEDULE))
+    before = [parameter.clone() for parameter in module.parameters()]
+    loss, _ = one(images * torch.nan, targets, torch.tensor(0.5))
+    assert loss.isnan() and one.stopped
+    assert all(torch.equal(*pair) for pair in zip(module.parameters(), before, strict=True))
 
 
 @pytest.mark.slow

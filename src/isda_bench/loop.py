@@ -17,6 +17,7 @@ from isda_bench.loggers import Logger
 from isda_bench.record import LAST_EPOCHS, Metrics, RunDirectory
 from isda_bench.run_state import Begun, RunState
 from isda_bench.schedules import Schedule, learning_rate, progress, rate_factor
+from isda_bench.step import Step, make_step
 from isda_bench.training_module import TrainingModule
 
 
@@ -59,12 +60,13 @@ def fit(
     optimizer = make_optimizer(module, schedule)
     state = RunState(module, optimizer, batches, directory, checkpoint_minutes)
     metrics = state.resume()
+    step = make_step(module, optimizer)
     display.begin(len(metrics), batches.step)
     for epoch in range(len(metrics) + 1, schedule.epochs + 1):
         start = time.perf_counter() - state.seconds_before
-        _set_learning_rate(optimizer, rate_factor(schedule, epoch))
+        set_learning_rate(optimizer, rate_factor(schedule, epoch))
         row: Metrics = {"epoch": epoch, "learning_rate": learning_rate(schedule, epoch)}
-        row |= train_epoch(module, optimizer, batches, epoch, schedule.epochs, display, state)
+        row |= train_epoch(step, batches, epoch, schedule.epochs, display, state)
         if epoch % evaluate_every == 0 or epoch > schedule.epochs - LAST_EPOCHS:
             measured = evaluate(module.model, evaluation, module.bf16)
             row |= {f"{split}_{name}": value for name, value in measured.items()}
@@ -79,13 +81,7 @@ def fit(
 
 
 def train_epoch(
-    module: TrainingModule,
-    optimizer: Optimizer,
-    batches: Loader,
-    epoch: int,
-    epochs: int,
-    display: Display,
-    state: RunState,
+    step: Step, batches: Loader, epoch: int, epochs: int, display: Display, state: RunState
 ) -> Metrics:
     """One pass over the training set; what is measured stays on the device until its end.
 
@@ -93,32 +89,24 @@ def train_epoch(
         NonFiniteLoss: on the CPU before the step that would take it in; elsewhere at the end of the epoch, no
             update having been made from that step on.
     """
-    module.train()
+    step.module.train()
     device = batches.device
     sums, seconds_before = state.take_begun()
     losses = torch.zeros(len(batches), device=device)
-    stopped = torch.zeros((), device=device)
     first_step, total_steps = (epoch - 1) * len(batches), epochs * len(batches)
     start = time.perf_counter() - seconds_before
     progresses = torch.tensor(
-        [progress(first_step + step, total_steps) for step in range(len(batches))],
+        [progress(first_step + i, total_steps) for i in range(len(batches))],
         dtype=torch.float64,
         device=device,
     )
-    for step, (images, targets) in enumerate(batches, start=batches.step):
-        loss, logits = module(images, targets, progresses[step])
+    for i, (images, targets) in enumerate(batches, start=batches.step):
+        loss, logits = step(images, targets, progresses[i])
         if device.type == "cpu":
-            _check_finite(loss.detach()[None], epoch, step)
-        else:
-            torch.maximum(stopped, (~loss.isfinite()).float(), out=stopped)
-            optimizer.found_inf = stopped  # type: ignore[attr-defined]  # makes the fused kernel do nothing
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        with torch.no_grad():
-            n = torch.full_like(loss, len(targets))
-            sums += torch.stack([loss * n, (logits.argmax(1) != targets).sum(), n])
-            losses[step] = loss
+            _check_finite(loss[None], epoch, i)
+        n = torch.full_like(loss, len(targets))
+        sums += torch.stack([loss * n, (logits.argmax(1) != targets).sum(), n])
+        losses[i] = loss
         display.step()
         if state.due():
             _check_finite(losses, epoch, 0)
@@ -136,7 +124,7 @@ def train_epoch(
 def make_optimizer(module: TrainingModule, schedule: Schedule) -> SGD:
     """SGD with Nesterov momentum over the model, and the groups that the loss asks for.
 
-    On CUDA it is torch's fused kernel, which makes no update where `found_inf` is not 0.
+    On CUDA it is torch's fused kernel, which makes no update where `found_inf` is not 0 (see `Step`).
     """
     optimizer = SGD(
         [{"params": list(module.model.parameters())}, *module.loss.parameter_groups()],
@@ -151,9 +139,14 @@ def make_optimizer(module: TrainingModule, schedule: Schedule) -> SGD:
     return optimizer
 
 
-def _set_learning_rate(optimizer: Optimizer, factor: float) -> None:
+def set_learning_rate(optimizer: Optimizer, factor: float) -> None:
+    """Makes it `factor` times what each group began with."""
     for group in optimizer.param_groups:
-        group["lr"] = group["initial_lr"] * factor
+        rate = group["initial_lr"] * factor
+        if isinstance(group["lr"], Tensor):  # that captured steps read
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate
 
 
 def _check_finite(losses: Tensor, epoch: int, first_step: int) -> None:

@@ -18,6 +18,9 @@ class TrainingModule(nn.Module):
         model: the network.
         loss: given the network's features, logits and head.
         bf16: whether the network runs under bfloat16 autocast; the loss never does.
+
+    Attributes:
+        captured: whether its training steps are to be captured as CUDA graphs.
     """
 
     def __init__(self, model: Classifier, loss: Loss, bf16: bool = False) -> None:
@@ -25,6 +28,7 @@ class TrainingModule(nn.Module):
         self.model = model
         self.loss = loss
         self.bf16 = bf16
+        self.captured = False
 
     def forward(self, images: Tensor, targets: Tensor, progress: float | Tensor) -> tuple[Tensor, Tensor]:
         """The loss, a scalar, and the logits (N, C) of `images` (N, C, H, W) with classes `targets` (N,)."""
@@ -37,9 +41,10 @@ class TrainingModule(nn.Module):
 def compile_step(module: TrainingModule) -> None:
     """Compiles forward and backward pass, statistics included, and the network as it is evaluated.
 
-    Each is one graph for each batch size (the last batch of an epoch is a second one), on CUDA a CUDA graph.
+    Each is one graph for each batch size (the last batch of an epoch is a second one). On CUDA the network is
+    evaluated as a CUDA graph, and the step is to be captured with its update.
     """
-    on_cuda = next(module.parameters()).is_cuda
+    module.captured = next(module.parameters()).is_cuda
     settings: dict[str, Any] = {"fullgraph": True, "dynamic": False, "backend": BACKEND}
-    for part in (module.model, module):
-        part.compile(**settings, mode="reduce-overhead" if on_cuda else None)
+    module.model.compile(**settings, mode="reduce-overhead" if module.captured else None)
+    module.compile(**settings)

@@ -26,6 +26,7 @@ from isda_bench.models.resnet import ResNet
 from isda_bench.record import LeftToFirstRank
 from isda_bench.run_state import RunState
 from isda_bench.schedules import Schedule
+from isda_bench.step import make_step
 from isda_bench.training_module import TrainingModule
 
 BATCH, BATCHES = 128, 16
@@ -126,4 +127,5 @@ def _our_epoch() -> Callable[[], object]:
     optimizer = make_optimizer(module, schedule)
     nowhere = LeftToFirstRank(compose_run(["dataset=digits"]))
     state = RunState(module, optimizer, batches, nowhere, minutes=None)
-    return lambda: train_epoch(module, optimizer, batches, 1, schedule.epochs, display, state)
+    step = make_step(module, optimizer)
+    return lambda: train_epoch(step, batches, 1, schedule.epochs, display, state)

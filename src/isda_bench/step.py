@@ -1,0 +1,137 @@
+"""One training step: forward pass, backward pass and update; on CUDA also as a captured graph."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from isda_bench.checkpoint import random_states, restore_random_states
+from isda_bench.training_module import TrainingModule
+
+Results = tuple[Tensor, Tensor]
+"""Loss and logits."""
+WARM_UP = 3
+"""Steps before a capture: compilers, autotuners and libraries do then what they do once."""
+
+
+class Step:
+    """Makes a step of training; of a loss that is not finite, and after one, no update.
+
+    Args:
+        module: model and loss.
+        optimizer: over their parameters; on CUDA its kernels are fused: they look at `found_inf`.
+    """
+
+    def __init__(self, module: TrainingModule, optimizer: Optimizer) -> None:
+        self.module = module
+        self.optimizer = optimizer
+        self.stopped = torch.zeros((), device=next(module.parameters()).device)
+        if self.stopped.is_cuda:
+            optimizer.found_inf = self.stopped  # type: ignore[attr-defined]
+
+    def __call__(self, images: Tensor, targets: Tensor, progress: Tensor) -> Results:
+        """Updates model and loss.
+
+        Args:
+            images: (N, C, H, W), float32.
+            targets: (N,).
+            progress: of the run, 0-d.
+
+        Returns:
+            The loss, a scalar, and the logits (N, C), from before the update.
+        """
+        loss, logits = self.module(images, targets, progress)
+        torch.maximum(self.stopped, (~loss.detach().isfinite()).float(), out=self.stopped)
+        if (
+            self.stopped.is_cuda or not self.stopped
+        ):  # there the kernels look, and nothing waits for the device
+            self.optimizer.zero_grad()
+            loss.backward()
+            self.optimizer.step()
+        return loss.detach(), logits.detach()
+
+
+class Captured(NamedTuple):
+    """A graph, and the tensors that it reads and writes."""
+
+    replay: Callable[[], object]
+    inputs: list[Tensor]
+    results: Results
+
+
+class CapturedStep(Step):
+    """The same from memory: a CUDA graph for each shape of batch, replayed without the host's part.
+
+    Learning rates become tensors on the device, which the graphs read.
+    """
+
+    def __init__(self, module: TrainingModule, optimizer: Optimizer) -> None:
+        super().__init__(module, optimizer)
+        self.graphs: dict[torch.Size, Captured] = {}
+        for group in optimizer.param_groups:
+            group["lr"] = torch.tensor(float(group["lr"]), device=self.stopped.device)
+
+    def __call__(self, images: Tensor, targets: Tensor, progress: Tensor) -> Results:
+        """As `Step`; the results are good until the next step."""
+        batch = (images, targets, progress)
+        if images.shape not in self.graphs:
+            self.graphs[images.shape] = self._capture(batch)
+        captured = self.graphs[images.shape]
+        for kept, value in zip(captured.inputs, batch, strict=True):
+            kept.copy_(value)
+        captured.replay()
+        return captured.results
+
+    def _capture(self, batch: tuple[Tensor, ...]) -> Captured:
+        """Captures a step for batches of this shape, and leaves everything as it was before."""
+        inputs = [value.clone() for value in batch]
+        restore = self._restorer()
+        replay, results = record(lambda: Step.__call__(self, *inputs))
+        restore()
+        return Captured(replay, inputs, results)
+
+    def _restorer(self) -> Callable[[], None]:
+        """What puts everything back that a step changes: parameters, statistics, momentum, random states."""
+        own = [*self.module.parameters(), *self.module.buffers(), self.stopped]
+        values = [tensor.detach().clone() for tensor in own]
+        momenta = {parameter: buffer.clone() for parameter, buffer in self._momenta().items()}
+        states = random_states()
+
+        @torch.no_grad()
+        def restore() -> None:
+            for tensor, value in zip(own, values, strict=True):
+                tensor.copy_(value)
+            for parameter, buffer in self._momenta().items():  # one of zeros is as none
+                buffer.copy_(momenta[parameter]) if parameter in momenta else buffer.zero_()
+            restore_random_states(states)
+
+        return restore
+
+    def _momenta(self) -> dict[Tensor, Tensor]:
+        buffers = {parameter: kept.get("momentum_buffer") for parameter, kept in self.optimizer.state.items()}
+        return {parameter: buffer for parameter, buffer in buffers.items() if buffer is not None}
+
+
+def make_step(module: TrainingModule, optimizer: Optimizer) -> Step:
+    """A step, captured if `module` is to be."""
+    return CapturedStep(module, optimizer) if module.captured else Step(module, optimizer)
+
+
+def record(step: Callable[[], Results]) -> tuple[Callable[[], object], Results]:
+    """Captures what `step` does on the GPU.
+
+    Returns:
+        What does it again, and where its results will be.
+    """
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(WARM_UP):
+            step()
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        results = step()
+    return graph.replay, results

@@ -1,10 +1,11 @@
 """Measures speed and memory; writes results/benchmarks/<device>.json and .md (a part: <device>_<part>).
 
 python scripts/benchmark.py               some minutes; a machine without other load tells more
-python scripts/benchmark.py device=cuda   what there is to measure on a GPU
-python scripts/benchmark.py only=isda     one part: isda, step, losses, data, augmentations, plain, folder,
-                                          start, lowrank, steps, inversion, generated, per_class,
-                                          networks (on demand alone: needs pytorchcv)
+python scripts/benchmark.py device=cuda   the same on a GPU, and throughput
+python scripts/benchmark.py only=isda     one part: isda, step, steps, losses, lowrank, loop, data, plain,
+                                          generated, per_class, inversion, augmentations, folder, start,
+                                          together, throughput (device=cuda alone), networks (on demand
+                                          alone: needs pytorchcv)
 """
 
 from pathlib import Path

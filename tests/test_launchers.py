@@ -23,6 +23,20 @@ pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
 GRID = ["-m", *TINY, "schedule.epochs=2", "schedule.milestones=[]", "seed=0,1"]
 
 
+@pytest.fixture
+def train(tmp_path):
+    """Runs train.py in a process of its own, not a forked one: at its end that would wait for the workers."""
+
+    def call(*arguments, env=None):
+        command = [sys.executable, str(REPOSITORY / "train.py"), f"runs_dir={tmp_path / 'runs'}", *arguments]
+        environment = os.environ | (env or {})
+        return subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
+        )
+
+    return call
+
+
 @pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
 def test_a_launcher_is_for_grids(launcher):
     chosen = [*TINY, f"hydra/launcher={launcher}"]
@@ -72,7 +86,7 @@ def test_gpus_are_given_to_the_processes_in_turn(monkeypatch, process, gpus, dev
 @pytest.mark.slow
 @pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
 def test_runs_at_once_and_a_failing_one_stops_no_other(train, tmp_path, launcher):
-    done = train(*GRID, f"hydra/launcher={launcher}", "loss=isda", "loss.strength=0.5,-1", timeout=300)
+    done = train(*GRID, f"hydra/launcher={launcher}", "loss=isda", "loss.strength=0.5,-1")
     assert done.returncode == 1
     assert len(list(tmp_path.glob("runs/digits-*/record.json"))) == 2
     assert "loss.strength=-1: should be greater than or equal to 0" in done.stderr
@@ -136,7 +150,7 @@ def test_a_grid_is_one_slurm_array(train, tmp_path):
         (commands / name).write_text(script)
         (commands / name).chmod(0o755)
     slurm = {"PATH": f"{commands}:{os.environ['PATH']}", "SUBMISSION": str(tmp_path / "submission.sh")}
-    done = train(*GRID, "hydra/launcher=submitit_slurm", "hydra.launcher.partition=gpu", timeout=300, **slurm)
+    done = train(*GRID, "hydra/launcher=submitit_slurm", "hydra.launcher.partition=gpu", env=slurm)
     assert done.returncode == 0, done.stderr
     assert len(list(tmp_path.glob("runs/digits-*/record.json"))) == 2
     lines = (tmp_path / "submission.sh").read_text().splitlines()

@@ -1,7 +1,7 @@
 """One training step: forward pass, backward pass and update; on CUDA also as a captured graph."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 from isda_bench.checkpoint import random_states, restore_random_states
 from isda_bench.training_module import TrainingModule
 
+T = TypeVar("T")
 Results = tuple[Tensor, Tensor]
 """Loss and logits."""
 WARM_UP = 3
@@ -119,7 +120,7 @@ def make_step(module: TrainingModule, optimizer: Optimizer) -> Step:
     return CapturedStep(module, optimizer) if module.captured else Step(module, optimizer)
 
 
-def record(step: Callable[[], Results]) -> tuple[Callable[[], object], Results]:
+def record(step: Callable[[], T]) -> tuple[Callable[[], object], T]:
     """Captures what `step` does on the GPU.
 
     Returns:

@@ -15,6 +15,8 @@ from isda_bench.compose import compose_run
 from isda_bench.data.base import checksum_of
 from isda_bench.data.cifar import CIFAR10
 from isda_bench.errors import UserError
+from isda_bench.gan.loading import FILE, load_generator, read_kept, save_generator
+from isda_bench.gan.networks import Generator
 from isda_bench.loading import load_run
 from isda_bench.record import RunDirectory, read_record
 from isda_bench.results import collect_records, read_metrics, read_records
@@ -201,6 +203,22 @@ def test_published_files_of_a_data_set(tmp_path, rng, tried, monkeypatch, times)
     attack(files.folder / name, times, rng, outcome, tried)
 
 
+@pytest.mark.parametrize("times", TIMES)
+def test_generator_file(tmp_path, rng, tried, times):
+    generator = Generator(10, 1, 8, width=4, conditional=True)
+    save_generator(tmp_path, generator, "of the data", {"run_id": "some run"})
+    path = tmp_path / FILE
+    right = read_kept(path)
+
+    def outcome():
+        weights = told_or_right(lambda: same(load_generator(tmp_path).state_dict(), whole), True, path)
+        assert told_or_right(lambda: read_kept(path), right, path) == weights
+        return weights
+
+    whole = load_generator(tmp_path).state_dict()
+    attack(path, times, rng, outcome, tried)
+
+
 class Hostile:
     """A pickle that makes a file where it is read."""
 
@@ -228,6 +246,9 @@ def test_hostile_files_are_refused_and_not_executed(directory, tmp_path, monkeyp
     (files.folder / "data_batch_1").write_bytes(content)
     with pytest.raises(UserError, match="damaged: data_batch_1"):
         dataset.read()
+    (tmp_path / FILE).write_bytes(content)
+    with pytest.raises(UserError, match=FILE):
+        load_generator(tmp_path)
     for name in ("record.json", "metrics.jsonl", "run.json"):
         path = directory / name
         whole = path.read_bytes()
@@ -236,7 +257,7 @@ def test_hostile_files_are_refused_and_not_executed(directory, tmp_path, monkeyp
             read_metrics(directory) if name != "run.json" else RunDirectory.beginning(_at(directory))
         path.write_bytes(whole)
     assert not marker.exists()
-    tried("hostile pickle in place of a file", ["refused, not executed"] * 6)
+    tried("hostile pickle in place of a file", ["refused, not executed"] * 7)
 
 
 def _at(directory: Path) -> RunDirectory:

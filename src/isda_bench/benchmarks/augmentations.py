@@ -1,4 +1,4 @@
-"""Throughput of the augmentations on one core, beside torchvision's PIL path."""
+"""Throughput of the augmentations, beside torchvision's PIL path."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -19,10 +19,13 @@ from isda_bench.config import CONF
 BATCH = 128
 
 
-def augmentation_rows(repeats: int = 15) -> list[dict[str, Any]]:
+def augmentation_rows(device: torch.device, repeats: int = 15) -> list[dict[str, Any]]:
     """Images a second of each augmentation, in batches of 128 images of 3x32x32, all in one run.
 
+    On a CPU all of it is on one core; on a GPU PIL's part stays on the CPU.
+
     Args:
+        device: of the batches.
         repeats: of which the median is taken.
 
     Returns:
@@ -31,7 +34,7 @@ def augmentation_rows(repeats: int = 15) -> list[dict[str, Any]]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        seconds = medians(_batch_paths() | _pil_paths(), repeats)
+        seconds = medians(_batch_paths(device) | _pil_paths(), repeats)
     finally:
         torch.set_num_threads(threads)
     return [{"augmentation": name, "images_per_second": BATCH / s} for name, s in seconds.items()]
@@ -43,8 +46,8 @@ def _images() -> Tensor:
     return torch.nn.functional.interpolate(coarse, 32, mode="bilinear").to(torch.uint8)
 
 
-def _batch_paths() -> dict[str, Callable[[], Any]]:
-    images = _images()
+def _batch_paths(device: torch.device) -> dict[str, Callable[[], Any]]:
+    images = _images().to(device)
     given = {"dataset": {"padding": 4, "flip": True}}
     paths: dict[str, Callable[[], Any]] = {}
     for path in sorted((CONF / "augment").glob("*.yaml")):

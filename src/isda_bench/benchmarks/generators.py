@@ -19,13 +19,13 @@ from isda_bench.models.wide_resnet import WideResNet
 CLASSES = 10
 
 
-def generated_rows(rounds: int = 15) -> list[dict[str, Any]]:
+def generated_rows(device: torch.device, rounds: int = 15) -> list[dict[str, Any]]:
     """Time of the 21 generated images of a batch of 128, alone and as a part of the plain training step."""
     generators = {
         "one for all classes": Generator(CLASSES, 3, 32, conditional=True),
         "one a class": Generator(CLASSES, 3, 32, per_class=True),
     }
-    draws = {name: _draw(generator.eval()) for name, generator in generators.items()}
+    draws = {name: _draw(generator.to(device).eval(), device) for name, generator in generators.items()}
     times = medians(draws, rounds)
     networks = {
         "resnet32": (ResNet(CLASSES, 32), max(rounds // 3, 1)),
@@ -33,7 +33,7 @@ def generated_rows(rounds: int = 15) -> list[dict[str, Any]]:
     }
     rows = []
     for network, (model, steps) in networks.items():
-        plain = training_step(CrossEntropy(CLASSES, model.feature_dim), model)
+        plain = training_step(CrossEntropy(CLASSES, model.feature_dim), model, device)
         step = medians({"step": plain}, steps)["step"]
         rows += [
             {
@@ -48,13 +48,13 @@ def generated_rows(rounds: int = 15) -> list[dict[str, Any]]:
     return rows
 
 
-def per_class_rows(rounds: int = 9) -> list[dict[str, Any]]:
+def per_class_rows(device: torch.device, rounds: int = 9) -> list[dict[str, Any]]:
     """A step of ten WGANs at once (critic and generator once each) beside ten single ones in a row."""
     sizes = {"1x8x8, width 16, batch 32": (1, 8, 16, 32), "3x32x32, width 16, batch 8": (3, 32, 16, 8)}
     rows = []
     for name, (channels, side, width, batch) in sizes.items():
-        together = _wgan_step(True, channels, side, width, batch)
-        alone = _wgan_step(False, channels, side, width, batch)
+        together = _wgan_step(True, channels, side, width, batch, device)
+        alone = _wgan_step(False, channels, side, width, batch, device)
 
         def in_a_row(alone: Callable[[], None] = alone) -> None:
             for _ in range(CLASSES):
@@ -68,19 +68,20 @@ def per_class_rows(rounds: int = 9) -> list[dict[str, Any]]:
     return rows
 
 
-def _draw(generator: Generator) -> Callable[[], object]:
-    device = torch.device("cpu")
+def _draw(generator: Generator, device: torch.device) -> Callable[[], object]:
     count = GeneratedShare("cgan").images(BATCH)
     normalise = Normalise(CIFAR10.mean, CIFAR10.std, device)
     mix = Generated(generator, CLASSES, BATCH, count, normalise)
     return lambda: mix.draw(count, device)
 
 
-def _wgan_step(per_class: bool, channels: int, side: int, width: int, batch: int) -> Callable[[], None]:
+def _wgan_step(
+    per_class: bool, channels: int, side: int, width: int, batch: int, device: torch.device
+) -> Callable[[], None]:
     torch.manual_seed(0)
-    gan = WGAN(CLASSES, channels, side, per_class=per_class, width=width)
-    images = 2 * torch.rand(batch, gan.generator.groups, channels, side, side) - 1
-    labels = torch.zeros(batch, dtype=torch.long)
+    gan = WGAN(CLASSES, channels, side, per_class=per_class, width=width).to(device)
+    images = 2 * torch.rand(batch, gan.generator.groups, channels, side, side, device=device) - 1
+    labels = torch.zeros(batch, dtype=torch.long, device=device)
     of_critic, of_generator = gan.optimizers()
 
     def step() -> None:

@@ -25,10 +25,11 @@ IMAGES, CLASSES, BATCH = 512, 8, 64
 SIZES = [(500, 375), (375, 500), (500, 333), (640, 480)]  # width, height; ImageNet's mean is 400 x 350
 
 
-def image_folder_rows(rounds: int = 5) -> list[dict[str, Any]]:
+def image_folder_rows(device: torch.device, rounds: int = 5) -> list[dict[str, Any]]:
     """Images/s from files to normalised batches, for training and evaluation, with equally many workers.
 
     Args:
+        device: where our batches go; torchvision's stay on the CPU.
         rounds: epochs of each that count.
 
     Returns:
@@ -37,7 +38,7 @@ def image_folder_rows(rounds: int = 5) -> list[dict[str, Any]]:
     workers = min(4, len(os.sched_getaffinity(0)))
     with TemporaryDirectory() as folder:
         _write_images(Path(folder))
-        ours, theirs = _our_loaders(folder, workers), _torchvisions_loaders(folder, workers)
+        ours, theirs = _our_loaders(folder, workers, device), _torchvisions_loaders(folder, workers)
         rows = []
         for part in ours:
             seconds = medians(
@@ -74,8 +75,7 @@ def _write_images(root: Path) -> None:
             Image.fromarray(grainy).save(folder / f"{i}.JPEG", quality=90)
 
 
-def _our_loaders(root: str, workers: int) -> dict[str, Iterable[Any]]:
-    device = torch.device("cpu")
+def _our_loaders(root: str, workers: int, device: torch.device) -> dict[str, Iterable[Any]]:
     dataset = ImageNet(root=root, num_classes=CLASSES, workers=workers)
     data = dataset.load()
     normalise = Normalise(dataset.mean, dataset.std, device)

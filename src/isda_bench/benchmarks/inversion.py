@@ -9,6 +9,7 @@ from isda_bench.benchmarks.timing import medians
 from isda_bench.data.digits import Digits
 from isda_bench.gan.networks import NOISE, Generator
 from isda_bench.inversion.descent import STEPS, FixedClasses, Search, iteration_of
+from isda_bench.inversion.folding import fused
 from isda_bench.models.resnet import ResNet
 
 CLASSES = 10
@@ -27,7 +28,9 @@ def inversion_rows(device: torch.device, rounds: int = 30) -> list[dict[str, Any
 
 def _iteration(device: torch.device, draws: int, compiled: bool) -> Callable[[], object]:
     torch.manual_seed(0)
-    classifier = ResNet(CLASSES, 32, in_channels=1).eval().requires_grad_(False)
+    network = ResNet(CLASSES, 32, in_channels=1).eval().requires_grad_(False)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    classifier = fused(network, torch.randn(2, 1, 8, 8))
     generator = Generator(CLASSES, 1, 8, width=16, per_class=True).eval().requires_grad_(False)
     labels = torch.arange(CLASSES).repeat_interleave(draws)
     images = FixedClasses(generator, labels, torch.empty(len(labels), 0))

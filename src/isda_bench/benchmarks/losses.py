@@ -14,8 +14,9 @@ from torch.nn import functional as F
 from torch.profiler import ProfilerActivity, profile
 
 from isda_bench.benchmarks.timing import medians
+from isda_bench.benchmarks.training_step import training_step
 from isda_bench.config import CONF
-from isda_bench.losses import ISDA, Loss, Outputs
+from isda_bench.losses import ISDA, CrossEntropy, Loss, Outputs
 from isda_bench.losses.isda import Covariance
 from isda_bench.models.resnet import ResNet
 
@@ -26,10 +27,11 @@ VARIANTS: tuple[Covariance, ...] = ("diagonal", "shared", "identity", "lowrank")
 Call = Callable[[], Any]
 
 
-def isda_rows(repeats: int = 9) -> list[dict[str, Any]]:
+def isda_rows(device: torch.device, repeats: int = 9) -> list[dict[str, Any]]:
     """ISDA's statistics, forward and backward beside the naive form, at the sizes of `SIZES`.
 
     Args:
+        device: where.
         repeats: of which the median is taken, the two forms in turn.
 
     Returns:
@@ -37,24 +39,26 @@ def isda_rows(repeats: int = 9) -> list[dict[str, Any]]:
     """
     rows = []
     for num_classes, feature_dim, n in SIZES:
-        features, targets = torch.randn(n, feature_dim), torch.randint(num_classes, (n,))
+        features = torch.randn(n, feature_dim, device=device)
+        targets = torch.randint(num_classes, (n,), device=device)
         losses = {"isda": ISDA(num_classes, feature_dim), "naive": NaiveISDA(num_classes, feature_dim)}
-        steps = {name: head_pass(loss, features, targets) for name, loss in losses.items()}
+        steps = {name: head_pass(loss.to(device), features, targets) for name, loss in losses.items()}
         seconds = medians(steps, repeats)
         row: dict[str, Any] = {"num_classes": num_classes, "feature_dim": feature_dim, "batch_size": n}
         row |= {f"{name}_ms": 1000 * s for name, s in seconds.items()}
-        row |= {f"{name}_peak_mib": peak_bytes(step) / 2**20 for name, step in steps.items()}
+        row |= {f"{name}_peak_mib": peak_bytes(step, device) / 2**20 for name, step in steps.items()}
         rows.append(row | {"speedup": seconds["naive"] / seconds["isda"]})
     return rows
 
 
-def loss_rows(num_classes: int = 10, repeats: int = 101) -> list[dict[str, Any]]:
+def loss_rows(device: torch.device, num_classes: int = 10, repeats: int = 101) -> list[dict[str, Any]]:
     """The step of ResNet-32 with each loss, beside that with the cross-entropy, in batches of 128.
 
     What differs between losses is measured on its own, from the features on: the noise of a whole step is
     larger than the differences.
 
     Args:
+        device: where.
         num_classes: C.
         repeats: of which the median is taken, the losses in turn.
 
@@ -62,12 +66,13 @@ def loss_rows(num_classes: int = 10, repeats: int = 101) -> list[dict[str, Any]]
         Rows of loss, num_classes, milliseconds from the features on, and step_ratio, the whole step's time
         with this loss over that with the cross-entropy.
     """
-    model = ResNet(num_classes, depth=32).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    images, targets = torch.randn(128, 3, 32, 32), torch.randint(num_classes, (128,))
-    features = torch.randn(128, model.feature_dim)
-    heads = {name: head_pass(loss, features, targets) for name, loss in _losses(num_classes, 64).items()}
+    features = torch.randn(128, 64, device=device)
+    targets = torch.randint(num_classes, (128,), device=device)
+    losses = _losses(num_classes, 64)
+    heads = {name: head_pass(loss.to(device), features, targets) for name, loss in losses.items()}
     seconds = medians(heads, repeats)
-    whole = medians({"step": _cross_entropy_step(model, images, targets)}, max(repeats // 10, 5))
+    step = training_step(CrossEntropy(num_classes, 64), ResNet(num_classes, 32), device)
+    whole = medians({"step": step}, max(repeats // 10, 5))
     plain = seconds["cross_entropy"]
     return [
         {
@@ -83,11 +88,15 @@ def loss_rows(num_classes: int = 10, repeats: int = 101) -> list[dict[str, Any]]
 class NaiveISDA(Loss):
     """ISDA as tensors: N x C x A differences, N x A x A covariances, every class's covariance updated."""
 
+    count: Tensor
+    mean: Tensor
+    covariance: Tensor
+
     def __init__(self, num_classes: int, feature_dim: int) -> None:
         super().__init__(num_classes, feature_dim)
-        self.count = torch.zeros(num_classes)
-        self.mean = torch.zeros(num_classes, feature_dim)
-        self.covariance = torch.zeros(num_classes, feature_dim, feature_dim)
+        self.register_buffer("count", torch.zeros(num_classes))
+        self.register_buffer("mean", torch.zeros(num_classes, feature_dim))
+        self.register_buffer("covariance", torch.zeros(num_classes, feature_dim, feature_dim))
 
     def compute(self, outputs: Outputs, targets: Tensor, progress: float | Tensor) -> Tensor:
         """The same loss as `ISDA`."""
@@ -112,8 +121,13 @@ class NaiveISDA(Loss):
         self.count = self.count + new
 
 
-def peak_bytes(call: Call) -> int:
-    """The most memory a call holds at once, on the CPU, beyond what was there before: torch's profiler."""
+def peak_bytes(call: Call, device: torch.device) -> int:
+    """The most memory a call holds at once beyond what was there before; on a CPU, by torch's profiler."""
+    if device.type == "cuda":
+        before = torch.cuda.memory_allocated(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        call()
+        return torch.cuda.max_memory_allocated(device) - before
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as trace:
         call()
     with tempfile.TemporaryDirectory() as folder:
@@ -149,14 +163,3 @@ def head_pass(loss: Loss, features: Tensor, targets: Tensor) -> Call:
             optimizer.step()
 
     return call
-
-
-def _cross_entropy_step(model: ResNet, images: Tensor, targets: Tensor) -> Call:
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, nesterov=True)
-
-    def step() -> None:
-        optimizer.zero_grad()
-        F.cross_entropy(model(images), targets).backward()
-        optimizer.step()
-
-    return step

@@ -16,24 +16,16 @@ import isda_bench.torchvision_cure  # noqa: F401  # isort: skip
 from torchvision import transforms  # type: ignore[import-untyped,unused-ignore]
 
 from isda_bench.benchmarks.timing import medians
-from isda_bench.benchmarks.training_step import random_loader
-from isda_bench.compose import compose_run
+from isda_bench.benchmarks.training_step import BATCH, random_loader, training_epoch, training_module
 from isda_bench.data.cifar import CIFAR10
-from isda_bench.display import Display
-from isda_bench.loop import make_optimizer, train_epoch
 from isda_bench.losses import CrossEntropy
 from isda_bench.models.resnet import ResNet
-from isda_bench.record import LeftToFirstRank
-from isda_bench.run_state import RunState
-from isda_bench.schedules import Schedule
-from isda_bench.step import make_step
-from isda_bench.training_module import TrainingModule
 
-BATCH, BATCHES = 128, 16
+BATCHES = 16
 WORKERS = 2
 
 
-def plain_loop_rows(rounds: int = 5) -> list[dict[str, Any]]:
+def plain_loop_rows(device: torch.device, rounds: int = 5) -> list[dict[str, Any]]:
     """An epoch of 2,048 images, end to end: the plain loop, then one measure after another, then ours.
 
     Returns:
@@ -43,21 +35,26 @@ def plain_loop_rows(rounds: int = 5) -> list[dict[str, Any]]:
     worker_batches = DataLoader(
         PILImages(images), BATCH, shuffle=True, num_workers=WORKERS, persistent_workers=True
     )
-    resident = random_loader(BATCH * BATCHES)
+    resident = random_loader(BATCH * BATCHES, device=device)
+    plain, fast = _model(False, device), _model(True, device)
+    module = training_module(CrossEntropy(10, 64), ResNet(10, 32), device)
+    ours, _ = training_epoch(module, random_loader(BATCH * BATCHES, device=device))
     epochs: dict[str, Callable[[], object]] = {
-        "plain: DataLoader, PIL, NCHW, .item() a step": partial(_plain_epoch, *_model(False), worker_batches),
-        "and channels_last": partial(_plain_epoch, *_model(True), worker_batches),
-        "and images as one array, augmented by the batch": partial(_plain_epoch, *_model(True), resident),
-        "isda_bench": _our_epoch(),
+        "plain: DataLoader, PIL, NCHW, .item() a step": partial(_plain_epoch, *plain, worker_batches),
+        "and channels_last": partial(_plain_epoch, *fast, worker_batches),
+        "and images as one array, augmented by the batch": partial(
+            _plain_epoch, *_model(True, device), resident
+        ),
+        "isda_bench": ours,
     }
     seconds = medians(epochs, rounds)
-    plain = next(iter(seconds.values()))
+    slowest = next(iter(seconds.values()))
     return [
         {
             "loop": name,
             "step_ms": 1000 * s / BATCHES,
             "images_per_second": BATCH * BATCHES / s,
-            "speedup": plain / s,
+            "speedup": slowest / s,
         }
         for name, s in seconds.items()
     ]
@@ -89,9 +86,9 @@ class PILImages(Dataset[tuple[Tensor, int]]):
         return self.transform(Image.fromarray(self.images[index])), index % 10
 
 
-def _model(channels_last: bool) -> tuple[nn.Module, SGD]:
+def _model(channels_last: bool, device: torch.device) -> tuple[nn.Module, SGD]:
     torch.manual_seed(0)
-    model = ResNet(10, 32).train()
+    model = ResNet(10, 32).to(device).train()
     if channels_last:
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return model, SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-4, nesterov=True)
@@ -99,7 +96,9 @@ def _model(channels_last: bool) -> tuple[nn.Module, SGD]:
 
 def _plain_epoch(model: nn.Module, optimizer: SGD, batches: Iterable[tuple[Tensor, Tensor]]) -> None:
     total_loss, errors = 0.0, 0
+    device = next(model.parameters()).device
     for images, targets in batches:
+        images, targets = images.to(device), targets.to(device)
         logits = model(images)
         loss = F.cross_entropy(logits, targets)
         optimizer.zero_grad()
@@ -107,25 +106,3 @@ def _plain_epoch(model: nn.Module, optimizer: SGD, batches: Iterable[tuple[Tenso
         optimizer.step()
         total_loss += loss.item() * len(targets)
         errors += (logits.argmax(1) != targets).sum().item()
-
-
-def _our_epoch() -> Callable[[], object]:
-    """The epoch as `fit` runs it."""
-    schedule = Schedule(
-        epochs=10**6,
-        batch_size=BATCH,
-        learning_rate=0.1,
-        momentum=0.9,
-        weight_decay=1e-4,
-        milestones=[],
-        factor=0.1,
-    )
-    model, _ = _model(True)
-    module = TrainingModule(model, CrossEntropy(10, 64))  # type: ignore[arg-type]
-    batches = random_loader(BATCH * BATCHES)
-    display = Display("benchmark", schedule.epochs, len(batches))
-    optimizer = make_optimizer(module, schedule)
-    nowhere = LeftToFirstRank(compose_run(["dataset=digits"]))
-    state = RunState(module, optimizer, batches, nowhere, minutes=None)
-    step = make_step(module, optimizer)
-    return lambda: train_epoch(step, batches, 1, schedule.epochs, display, state)

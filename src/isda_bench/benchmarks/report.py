@@ -2,8 +2,8 @@
 
 import json
 import re
+import time
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from isda_bench.provenance import git_state, provenance
 from isda_bench.record import now
 
 Row = dict[str, Any]
-Measurement = tuple[str, Callable[[], list[Row]]]
+Measurement = tuple[str, Callable[[torch.device], list[Row]]]
 
 
 def measurements(device: torch.device) -> dict[str, Measurement]:
@@ -23,52 +23,64 @@ def measurements(device: torch.device) -> dict[str, Measurement]:
     from isda_bench.benchmarks.generators import generated_rows, per_class_rows
     from isda_bench.benchmarks.image_folder import image_folder_rows
     from isda_bench.benchmarks.inversion import inversion_rows
+    from isda_bench.benchmarks.loop_overhead import loop_rows
     from isda_bench.benchmarks.losses import isda_rows, loss_rows
     from isda_bench.benchmarks.low_rank import low_rank_rows
     from isda_bench.benchmarks.network_steps import network_step_rows
     from isda_bench.benchmarks.networks import network_rows
     from isda_bench.benchmarks.plain_loop import plain_loop_rows
     from isda_bench.benchmarks.start_up import start_up_rows
+    from isda_bench.benchmarks.throughput import throughput_rows, together_rows
     from isda_bench.benchmarks.training_step import data_rows, step_rows
 
-    on_any: dict[str, Measurement] = {
-        "lowrank": ("covariance=lowrank beside the full one", partial(low_rank_rows, device)),
-        "steps": ("What ISDA adds to the step of every network", partial(network_step_rows, device)),
-        "inversion": ("Iterations of the inversion, eager and compiled", partial(inversion_rows, device)),
-    }
-    on_cpu: dict[str, Measurement] = {
+    found: dict[str, Measurement] = {
         "isda": ("ISDA beside its naive tensor form: statistics, forward and backward", isda_rows),
         "step": ("A training step of ResNet-32, batch 128: ISDA over cross-entropy", step_rows),
+        "steps": ("What ISDA adds to the step of every network", network_step_rows),
         "losses": ("Every loss: a step of ResNet-32 with it over one with cross-entropy", loss_rows),
-        "data": ("Gather, crop, flip and normalise on one core, batch 128", data_rows),
-        "augmentations": ("Augmentations on one core", augmentation_rows),
+        "lowrank": ("covariance=lowrank beside the full one", low_rank_rows),
+        "loop": ("The training loop beside its bare steps", loop_rows),
+        "data": ("Gather, crop, flip and normalise a batch of 128", data_rows),
         "plain": ("ResNet-32 beside a plain PyTorch loop, end to end", plain_loop_rows),
-        "folder": ("A folder of JPEGs beside torchvision's loader, from files to batches", image_folder_rows),
-        "start": ("How long one waits at the start", start_up_rows),
         "generated": ("The 21 generated images of a batch of 128 beside a training step", generated_rows),
         "per_class": ("Ten per-class WGANs at once beside ten in a row: a step of each", per_class_rows),
-        "networks": ("Networks beside pytorchcv's: forward and backward, batch 32", network_rows),
+        "inversion": ("Iterations of the inversion, eager and compiled", inversion_rows),
+        "augmentations": ("Augmentations of a batch of 128, beside images one by one", augmentation_rows),
+        "folder": ("A folder of JPEGs beside torchvision's loader, from files to batches", image_folder_rows),
+        "start": ("How long one waits at the start", start_up_rows),
+        "together": ("Several runs of ResNet-32 with ISDA at once", together_rows),
     }
-    return on_any if device.type == "cuda" else on_cpu | on_any
+    if device.type == "cuda":
+        found["throughput"] = ("The loop in each precision, eager and compiled", throughput_rows)
+    else:
+        found["networks"] = (
+            "Networks beside pytorchcv's: forward and backward, batch 32",
+            lambda _: network_rows(),
+        )
+    return found
 
 
 def measure(names: Sequence[str], device: torch.device, out: Path, suffix: str = "") -> Path:
     """Takes the measurements `names` in one run and writes them to <out>/<device><suffix>.json and .md.
+
+    They are written after each measurement: what breaks off leaves those before it.
 
     Returns:
         The Markdown file.
     """
     all_measurements = measurements(device)
     result: dict[str, Any] = {"taken": now(), "git": git_state(), **provenance(device), "rows": {}}
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / f"{_file_name(result['device'])}{suffix}"
     for name in names:
         title, take = all_measurements[name]
         print(f"{name}: {title} ...", flush=True)
-        result["rows"][name] = take()
-    out.mkdir(parents=True, exist_ok=True)
-    path = out / f"{_file_name(result['device'])}{suffix}"
-    page = _page(result, {name: all_measurements[name][0] for name in names})
-    write_atomically(path.with_suffix(".json"), (json.dumps(result, indent=2) + "\n").encode())
-    write_atomically(path.with_suffix(".md"), page.encode())
+        start = time.monotonic()
+        result["rows"][name] = take(device)
+        print(f"{name}: {time.monotonic() - start:.0f} s", flush=True)
+        page = _page(result, {name: all_measurements[name][0] for name in result["rows"]})
+        write_atomically(path.with_suffix(".json"), (json.dumps(result, indent=2) + "\n").encode())
+        write_atomically(path.with_suffix(".md"), page.encode())
     return path.with_suffix(".md")
 
 

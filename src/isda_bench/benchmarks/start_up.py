@@ -5,8 +5,12 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from tempfile import TemporaryDirectory
 from typing import Any
+
+import torch
 
 from isda_bench.config import CONF
 
@@ -24,21 +28,21 @@ def first(self):
         print(json.dumps(time.perf_counter() - after_torch), flush=True)
         sys.exit()
 Loader.__iter__ = first
-run(compose_run(["dataset=digits", "model=resnet8", "loss=isda", "runs_dir=" + sys.argv[1]]))
+run(compose_run(["dataset=digits", "model=resnet8", "loss=isda", *sys.argv[1:]]))
 """
 
 
-def start_up_rows(rounds: int = 5) -> list[dict[str, Any]]:
+def start_up_rows(device: torch.device, rounds: int = 5) -> list[dict[str, Any]]:
     """Seconds of a fresh process, the median of `rounds`.
 
     Returns:
         Rows of what and seconds: `import torch`, `train.py --help` as a whole, and the first batch of digits
         counted from the end of `import torch`.
     """
-    waits = {
+    waits: dict[str, Callable[[], float]] = {
         "import torch, as a process": lambda: _seconds("-c", "import torch"),
         "train.py --help, as a process": lambda: _seconds(str(CONF.parent / "train.py"), "--help"),
-        "first batch of digits, after import torch": _first_batch,
+        "first batch of digits, after import torch": partial(_first_batch, device),
     }
     return [
         {"what": name, "seconds": statistics.median(wait() for _ in range(rounds))}
@@ -52,9 +56,13 @@ def _seconds(*arguments: str) -> float:
     return time.perf_counter() - start
 
 
-def _first_batch() -> float:
+def _first_batch(device: torch.device) -> float:
     with TemporaryDirectory() as runs:
         done = subprocess.run(
-            [sys.executable, "-c", FIRST_BATCH, runs], check=True, capture_output=True, text=True
+            [sys.executable, "-c", FIRST_BATCH, f"runs_dir={runs}", f"device={device.type}"],
+            check=True,
+            capture_output=True,
+            text=True,
+            cwd=runs,
         )
     return float(json.loads(done.stdout.splitlines()[-1]))

@@ -5,24 +5,41 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim import SGD
 
 from isda_bench.benchmarks.timing import median_ratio, medians
+from isda_bench.compose import compose_run
 from isda_bench.data.augment import Standard
 from isda_bench.data.base import ImageSet
 from isda_bench.data.cifar import CIFAR10
 from isda_bench.data.loader import BatchTransform, Loader, Normalise
+from isda_bench.display import Display
+from isda_bench.loop import make_optimizer, train_epoch
 from isda_bench.losses import ISDA, CrossEntropy, Loss
 from isda_bench.models.base import Classifier
 from isda_bench.models.resnet import ResNet
+from isda_bench.record import LeftToFirstRank, Metrics, RunDirectory
+from isda_bench.run_state import RunState
+from isda_bench.schedules import Schedule
+from isda_bench.step import make_step
 from isda_bench.training_module import TrainingModule
 
 BATCH = 128
+CPU = torch.device("cpu")
+SCHEDULE = Schedule(
+    epochs=10**6,
+    batch_size=BATCH,
+    learning_rate=0.1,
+    momentum=0.9,
+    weight_decay=1e-4,
+    milestones=[],
+    factor=0.1,
+)
+"""Of Table 1, but that it does not end."""
 
 
-def step_rows(rounds: int = 15) -> list[dict[str, Any]]:
+def step_rows(device: torch.device, rounds: int = 15) -> list[dict[str, Any]]:
     """A whole step (batch, forward, loss, backward, SGD) with cross-entropy, and ISDA's time over it."""
-    plain, augmented = training_step(CrossEntropy(10, 64)), training_step(ISDA(10, 64))
+    plain, augmented = (training_step(loss(10, 64), device=device) for loss in (CrossEntropy, ISDA))
     seconds = medians({"plain": plain}, max(rounds // 3, 1))["plain"]
     return [
         {
@@ -34,13 +51,13 @@ def step_rows(rounds: int = 15) -> list[dict[str, Any]]:
     ]
 
 
-def data_rows(rounds: int = 50) -> list[dict[str, Any]]:
+def data_rows(device: torch.device, rounds: int = 50) -> list[dict[str, Any]]:
     """Images/s of gathering, cropping, flipping and normalising a batch on one core; its part of a step."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        batches = _endless(random_loader())
-        times = {"batch": lambda: next(batches), "step": training_step(CrossEntropy(10, 64))}
+        batches = _endless(random_loader(device=device))
+        times = {"batch": lambda: next(batches), "step": training_step(CrossEntropy(10, 64), device=device)}
         batch = medians({"batch": times["batch"]}, rounds, warmup=5)["batch"]
         step = medians({"step": times["step"]}, rounds=3)["step"]
     finally:
@@ -50,22 +67,28 @@ def data_rows(rounds: int = 50) -> list[dict[str, Any]]:
     ]
 
 
-def training_step(loss: Loss, model: Classifier | None = None) -> Callable[[], None]:
-    """A whole step on CIFAR-shaped images: batch, forward, loss, backward, SGD.
+def training_step(
+    loss: Loss,
+    model: Classifier | None = None,
+    device: torch.device = CPU,
+    shape: tuple[int, int, int] = (3, 32, 32),
+) -> Callable[[], None]:
+    """A whole step on random images: batch, forward, loss, backward, SGD.
 
     Args:
         loss: what is minimised.
         model: the network; None: ResNet-32.
+        device: where all of it is.
+        shape: of an image.
     """
-    torch.manual_seed(0)
-    module = TrainingModule(model or ResNet(10, 32), loss).train()
-    module.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizer = SGD(module.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-4, nesterov=True)
-    batches = _endless(random_loader())
+    module = training_module(loss, model or ResNet(10, 32), device)
+    optimizer = make_optimizer(module, SCHEDULE)
+    batches = _endless(random_loader(shape=shape, device=device))
+    progress = torch.tensor(0.5, device=device)
 
     def step() -> None:
         images, targets = next(batches)
-        value, _ = module(images, targets, 0.5)
+        value, _ = module(images, targets, progress)
         optimizer.zero_grad()
         value.backward()
         optimizer.step()
@@ -73,13 +96,43 @@ def training_step(loss: Loss, model: Classifier | None = None) -> Callable[[], N
     return step
 
 
-def random_loader(images: int = 50 * BATCH) -> Loader:
+def training_epoch(
+    module: TrainingModule, batches: Loader, directory: RunDirectory | None = None
+) -> tuple[Callable[[], Metrics], RunState]:
+    """An epoch as `fit` trains it, which gives its metrics, and the state that it keeps.
+
+    Args:
+        module: as `training_module` makes it.
+        batches: the training set.
+        directory: where the state would be saved.
+    """
+    optimizer = make_optimizer(module, SCHEDULE)
+    directory = directory or LeftToFirstRank(compose_run(["dataset=digits"]))
+    state = RunState(module, optimizer, batches, directory, minutes=None)
+    step = make_step(module, optimizer)
+    display = Display("benchmark", SCHEDULE.epochs, len(batches))
+    return lambda: train_epoch(step, batches, 1, SCHEDULE.epochs, display, state), state
+
+
+def training_module(
+    loss: Loss, model: Classifier, device: torch.device, bf16: bool = False
+) -> TrainingModule:
+    """Model and loss as a run has them, ready to train."""
+    torch.manual_seed(0)
+    module = TrainingModule(model, loss, bf16).to(device).train()
+    module.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return module
+
+
+def random_loader(
+    images: int = 50 * BATCH, shape: tuple[int, int, int] = (3, 32, 32), device: torch.device = CPU
+) -> Loader:
     """Random images: the time does not depend on what they show."""
-    pixels = torch.randint(0, 256, (images, 3, 32, 32), dtype=torch.uint8)
-    device = torch.device("cpu")
+    pixels = torch.randint(0, 256, (images, *shape), dtype=torch.uint8)
+    channels = shape[0]
     transforms: list[BatchTransform] = [
         Standard(padding=4, flip=True),
-        Normalise(CIFAR10.mean, CIFAR10.std, device),
+        Normalise(CIFAR10.mean[:channels], CIFAR10.std[:channels], device),
     ]
     return Loader(ImageSet(pixels, torch.randint(0, 10, (images,))), BATCH, device, transforms, shuffle=True)
 

@@ -7,12 +7,14 @@ from typing import Any, NamedTuple
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load, save
+from torch import Tensor
 
 from isda_bench.atomic import write_atomically
 from isda_bench.errors import UserError
 from isda_bench.gan.networks import Generator
 
 FILE = "generator.safetensors"
+DIGEST = "sha256"
 
 
 class Kept(NamedTuple):
@@ -35,9 +37,10 @@ def save_generator(directory: Path, generator: Generator, data_sha256: str, run:
     Raises:
         UserError: it cannot be written.
     """
-    metadata = {"arguments": generator.arguments, "data_sha256": data_sha256, "run": run}
+    kept = Kept(generator.arguments, data_sha256, run)
+    metadata = {key: json.dumps(value) for key, value in kept._asdict().items()}
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in generator.state_dict().items()}
-    content = save(tensors, {key: json.dumps(value) for key, value in metadata.items()})
+    content = save(tensors, metadata | {DIGEST: _digest(metadata, tensors)})
     write_atomically(directory / FILE, content)
     return hashlib.sha256(content).hexdigest()
 
@@ -52,10 +55,11 @@ def load_generator(path: str | Path) -> Generator:
         UserError: there is none, or it is damaged.
     """
     file = generator_file(path)
-    generator = Generator(**read_kept(file).arguments)
+    kept, weights = _read(file)
+    generator = Generator(**kept.arguments)
     try:
-        generator.load_state_dict(load(file.read_bytes()))
-    except (RuntimeError, SafetensorError) as error:
+        generator.load_state_dict(weights)
+    except RuntimeError as error:
         raise UserError(f"{file}: damaged: {str(error).splitlines()[0]}") from error
     return generator.eval().requires_grad_(False)
 
@@ -66,12 +70,28 @@ def read_kept(file: Path) -> Kept:
     Raises:
         UserError: it is no generator's file, or damaged.
     """
+    return _read(file)[0]
+
+
+def _read(file: Path) -> tuple[Kept, dict[str, Tensor]]:
     try:
+        weights = load(file.read_bytes())
         with safe_open(file, "pt") as opened:
             metadata = opened.metadata() or {}
-        return Kept(*(json.loads(metadata[key]) for key in Kept._fields))
+        if metadata.pop(DIGEST) != _digest(metadata, weights):
+            raise ValueError("what is in it is not what was written")
+        return Kept(*(json.loads(metadata[key]) for key in Kept._fields)), weights
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise UserError(f"{file}: damaged, or no generator's file: {error}") from error
+
+
+def _digest(metadata: dict[str, str], weights: dict[str, Tensor]) -> str:
+    """SHA-256 of all that is in a file."""
+    digest = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
+    for name, tensor in sorted(weights.items()):
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
+        digest.update(tensor.numpy().data)
+    return digest.hexdigest()
 
 
 def checksum_of(file: Path) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import attacks
-from forked import run_forked
+from forked import run_forked, until
 from isda_bench.results import read_records
 from tiny import TINY
 
@@ -25,9 +25,14 @@ OFFLINE = {"WANDB_MODE": "offline", "WANDB_SILENT": "true"}
 
 
 def signal_service(number: int) -> None:
-    """Sends the signal to the wandb services of this process."""
-    services = [pid for pid in descendants(os.getpid()) if b"wandb-core" in command_of(pid)]
-    assert services, "wandb's service is not there"
+    """Sends the signal to the wandb services of this process, once they are there."""
+    services: list[int] = []
+
+    def there() -> bool:
+        services[:] = [pid for pid in descendants(os.getpid()) if b"wandb-core" in command_of(pid)]
+        return bool(services)
+
+    until(there)
     Path("services").write_text(" ".join(map(str, services)))
     for pid in services:
         os.kill(pid, number)
@@ -35,8 +40,8 @@ def signal_service(number: int) -> None:
 
 def descendants(pid: int) -> list[int]:
     """Children and theirs."""
-    text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-    children = [int(child) for child in text.split()]
+    threads = Path(f"/proc/{pid}/task").iterdir()
+    children = [int(child) for thread in threads for child in (thread / "children").read_text().split()]
     return [found for child in children for found in [child, *descendants(child)]]
 
 

@@ -28,6 +28,7 @@ ADDED_LATER: dict[str, Any] = {
     "plan": False,
     "checkpoint.every_minutes": None,
     "compile": False,
+    "schedule.average": 0.0,
 }
 """Dotted key -> default of every key (a whole section, if that is new) that the configuration did not have at
 first: append only.

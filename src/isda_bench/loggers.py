@@ -103,6 +103,7 @@ class WandbLogger(Logger):
             resume="allow",
             reinit="finish_previous",
             settings=wandb.Settings(
+                silent=self.mode == "offline",  # its hints would be wrong: here logger.mode counts
                 quiet=True,
                 console="off",  # the terminal is the display's
                 init_timeout=SECONDS_TO_WAIT,

@@ -16,6 +16,7 @@ from isda_bench.gan.base import Gan
 from isda_bench.gan.config import GeneratorConfig
 from isda_bench.gan.loading import save_generator
 from isda_bench.gan.quality import Quality, find_classifier
+from isda_bench.gan.running_mean import RunningMean
 from isda_bench.gan.samples import Samples
 from isda_bench.gan.settings import GeneratorSettings
 from isda_bench.gan.train import COLLAPSED, RealBatches, fit
@@ -76,6 +77,7 @@ def _train(config: RunConfig, directory: RunDirectory) -> dict[str, Any]:
         set_precision(settings.precision)
         gan: Gan = instantiate(settings.generator, **_sizes(dataset)).to(device)
         schedule = settings.schedule
+        mean = RunningMean(gan.generator, schedule.average)
         batches = RealBatches(data.train, schedule.batch_size, gan.generator.groups, device)
         every, per_class = settings.samples.every, settings.samples.per_class
         samples = Samples(data.train, dataset.num_classes, every, per_class, device)
@@ -83,8 +85,9 @@ def _train(config: RunConfig, directory: RunDirectory) -> dict[str, Any]:
         display = GeneratorDisplay(config.run_id, schedule.epochs, schedule.steps)
         with logger.open(config), display:
             metrics = fit(
-                gan, schedule, batches, samples, directory, display, logger, settings.checkpoint.every
+                gan, mean, schedule, batches, samples, directory, display, logger, settings.checkpoint.every
             )
+            gan.generator = mean.generator
             record = _record(config, directory, gan, dataset, data, metrics, device)
             logger.finish(record)
         directory.finish(record, metrics)

@@ -14,11 +14,13 @@ class GeneratorSchedule(Section):
         epochs: of `steps` steps each.
         steps: of the generator in an epoch.
         batch_size: real images in a critic's step; of each class where each has a generator of its own.
+        average: decay of the running mean of the generator's weights, which is what is kept; 0: the newest.
     """
 
     epochs: PositiveInt
     steps: PositiveInt
     batch_size: Annotated[int, Field(gt=1)]  # BatchNorm needs two
+    average: Annotated[float, Field(ge=0, lt=1)]
 
 
 class Samples(Every):

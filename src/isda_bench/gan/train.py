@@ -14,6 +14,7 @@ from isda_bench.data.base import ImageSet
 from isda_bench.display import Display
 from isda_bench.errors import NonFiniteLoss, UserError
 from isda_bench.gan.base import Gan
+from isda_bench.gan.running_mean import RunningMean
 from isda_bench.gan.samples import Samples
 from isda_bench.gan.settings import GeneratorSchedule
 from isda_bench.loggers import Logger
@@ -58,6 +59,7 @@ class RealBatches:
 
 def fit(
     gan: Gan,
+    mean: RunningMean,
     schedule: GeneratorSchedule,
     batches: RealBatches,
     samples: Samples,
@@ -70,6 +72,7 @@ def fit(
 
     Args:
         gan: on the device of `batches`.
+        mean: follows its generator; it is what is looked at.
         schedule: epochs and their steps.
         batches: the training set.
         samples: measures and shows what the generator makes after an epoch.
@@ -87,13 +90,13 @@ def fit(
         UserError: something cannot be written.
     """
     optimizers = gan.optimizers()
-    metrics = _resume(gan, optimizers, directory)
+    metrics = _resume(gan, mean, optimizers, directory)
     display.begin(len(metrics))
     for epoch in range(len(metrics) + 1, schedule.epochs + 1):
         start = time.perf_counter()
         row: Metrics = {"epoch": epoch}
-        row |= train_epoch(gan, optimizers, batches, schedule.steps, epoch, display)
-        spread = samples.spread(gan.generator)
+        row |= train_epoch(gan, mean, optimizers, batches, schedule.steps, epoch, display)
+        spread = samples.spread(mean.generator)
         row |= {"spread": spread.mean().item(), "least_spread": spread.min().item()}
         _warn_of_collapse(spread, metrics, epoch)
         row["seconds"] = time.perf_counter() - start
@@ -102,14 +105,15 @@ def fit(
         logger.log(row)
         display.epoch(row)
         if epoch % samples.every == 0 or epoch == schedule.epochs:
-            samples.write(gan.generator, directory.path, epoch)
+            samples.write(mean.generator, directory.path, epoch)
         if epoch % checkpoint_every == 0 or epoch == schedule.epochs:
-            directory.save(_state(gan, optimizers, metrics), epoch)
+            directory.save(_state(gan, mean, optimizers, metrics), epoch)
     return metrics
 
 
 def train_epoch(
     gan: Gan,
+    mean: RunningMean,
     optimizers: tuple[Optimizer, Optimizer],
     batches: RealBatches,
     steps: int,
@@ -133,6 +137,7 @@ def train_epoch(
             losses[step, 0] += critic_loss.detach().mean() / gan.critic_steps
         generator_loss = gan.generator_loss(batches.batch_size)
         _descend(generator_optimizer, generator_loss, "generator", epoch, step)
+        mean.follow(gan.generator)
         losses[step, 1] = generator_loss.detach().mean()
         display.step()
     for step, (of_critic, of_generator) in enumerate(losses.tolist()):
@@ -176,22 +181,28 @@ def _warn_of_collapse(spread: Tensor, metrics: list[Metrics], epoch: int) -> Non
         )
 
 
-def _state(gan: Gan, optimizers: tuple[Optimizer, Optimizer], metrics: list[Metrics]) -> dict[str, Any]:
+def _state(
+    gan: Gan, mean: RunningMean, optimizers: tuple[Optimizer, Optimizer], metrics: list[Metrics]
+) -> dict[str, Any]:
     return {
         "gan": gan.state_dict(),
+        "mean": mean.state_dict(),
         "optimizers": [optimizer.state_dict() for optimizer in optimizers],
         "generators": checkpoint.random_states(),
         "metrics": metrics,
     }
 
 
-def _resume(gan: Gan, optimizers: tuple[Optimizer, Optimizer], directory: RunDirectory) -> list[Metrics]:
+def _resume(
+    gan: Gan, mean: RunningMean, optimizers: tuple[Optimizer, Optimizer], directory: RunDirectory
+) -> list[Metrics]:
     """Puts everything back as the newest checkpoint has it; returns the metrics up to there."""
     state = directory.newest_state()
     if state is None:
         directory.rewrite([])
         return []
     gan.load_state_dict(state["gan"])
+    mean.load_state_dict(state["mean"])
     for optimizer, kept in zip(optimizers, state["optimizers"], strict=True):
         optimizer.load_state_dict(kept)
     checkpoint.restore_random_states(state["generators"])

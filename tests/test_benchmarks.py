@@ -1,0 +1,54 @@
+"""What the benchmarks write, and the parts of them that a short run can show to work."""
+
+import json
+
+import pytest
+import torch
+
+from isda_bench.benchmarks import loop_overhead, report, throughput
+from isda_bench.benchmarks.report import measure, measurements
+from isda_bench.losses import ISDA
+from tiny import REPOSITORY
+
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
+
+
+def test_every_part_is_in_the_help():
+    script = (REPOSITORY / "scripts/benchmark.py").read_text()
+    named = script.partition("one part: ")[2].partition('"""')[0]
+    parts = measurements(CPU) | measurements(CUDA)
+    assert all(f"{part}," in named or f"{part} (" in named for part in parts)
+
+
+def test_what_breaks_off_leaves_the_parts_before_it(tmp_path, monkeypatch):
+    def breaks(_):
+        raise RuntimeError
+
+    parts = {"one": ("First", lambda _: [{"ms": 1234.5}]), "two": ("Second", breaks)}
+    monkeypatch.setattr(report, "measurements", lambda _: parts)
+    with pytest.raises(RuntimeError):
+        measure(["one", "two"], CPU, tmp_path)
+    (page,) = tmp_path.glob("cpu_*.md")
+    assert "## First" in page.read_text() and "| 1,234 |" in page.read_text()
+    content = json.loads(page.with_suffix(".json").read_text())
+    assert content["rows"] == {"one": [{"ms": 1234.5}]} and content["versions"]["torch"] == torch.__version__
+
+
+def test_throughput_is_the_second_epoch_of_the_real_loop(monkeypatch):
+    monkeypatch.setattr(throughput, "LOOPS", [("resnet8", 1, ISDA, "bf16", False)])
+    (row,) = throughput.throughput_rows(CPU)
+    assert row["first_epoch_s"] > 0
+    assert row["run_of_table_1_minutes"] == pytest.approx(160 * 50_000 / row["images_per_second"] / 60)
+
+
+@pytest.mark.slow
+def test_runs_at_once_start_together_and_their_rates_add_up(monkeypatch):
+    monkeypatch.setattr(throughput, "TOGETHER", {"cpu": (2,)})
+    (row,) = throughput.together_rows(CPU)
+    assert row["runs"] == 2 and row["images_per_second"] > 0
+
+
+def test_an_epoch_over_its_steps(monkeypatch):
+    monkeypatch.setattr(loop_overhead, "EPOCHS", {"resnet8": (8, 1, 8, 2)})
+    (row,) = loop_overhead.loop_rows(CPU, rounds=1)
+    assert row["step_ms"] > 0 and row["epoch_over_steps"] > 0 and row["with_metrics_and_checkpoint"] > 0

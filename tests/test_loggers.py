@@ -160,6 +160,7 @@ def test_wandb_is_the_default_and_without_it_nothing_of_it_is_imported(tmp_path,
         timeout=120,
     )
     assert done.stdout.splitlines()[-1] == imported, done.stderr
+    assert "wandb" not in done.stderr
     assert bool(list(tmp_path.glob("wandb/offline-run-*/run-*.wandb"))) == (imported == "True")
 
 

@@ -28,13 +28,15 @@ ADDED_LATER: dict[str, Any] = {
     "plan": False,
     "checkpoint.every_minutes": None,
     "compile": False,
-    "schedule.average": 0.0,
 }
 """Dotted key -> default of every key (a whole section, if that is new) that the configuration did not have at
 first: append only.
 
 Where a key has this value it is left out of the identity, so that older runs keep theirs.
 """
+
+ADDED_LATER_TO_GENERATORS: dict[str, Any] = {"schedule.average": 0.0}
+"""The same for the configuration of a generator's training."""
 
 
 @dataclass(frozen=True)
@@ -128,9 +130,10 @@ def flat(node: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _identity(node: dict[str, Any], prefix: str) -> dict[str, Any]:
     kept: dict[str, Any] = {}
+    later = ADDED_LATER | ADDED_LATER_TO_GENERATORS
     for name, value in node.items():
         key = prefix + name
-        if key in NOT_IN_IDENTITY or (key in ADDED_LATER and ADDED_LATER[key] == value):
+        if key in NOT_IN_IDENTITY or (key in later and later[key] == value):
             continue
         if key in PATHS_TO_RUNS and isinstance(value, str):
             value = Path(value).name

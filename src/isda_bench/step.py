@@ -133,6 +133,6 @@ def record(step: Callable[[], T]) -> tuple[Callable[[], object], T]:
             step()
     torch.cuda.current_stream().wait_stream(side)
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # loaders pin memory meanwhile
         results = step()
     return graph.replay, results

@@ -30,7 +30,8 @@ def quality(runs, *overrides):
 
 def test_a_short_training_learns(runs):
     """A few seconds of it: the whole goal for variety and recall, a part of it for recognition."""
-    short = ["schedule.epochs=8", "schedule.batch_size=32", "generator.learning_rate=5e-4"]
+    short = ["schedule.epochs=8", "schedule.batch_size=32", "schedule.average=0.9"]
+    short.append("generator.learning_rate=5e-4")
     measured, directory = quality(runs, "generator=cgan", "generator.width=16", *short)
     assert measured["worst_recognition"] > 0.2
     assert measured["recognition"] > 0.6

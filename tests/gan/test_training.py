@@ -67,10 +67,11 @@ def test_what_a_run_leaves(tmp_path, configuration, capsys):
     assert config.directory.parent == tmp_path / "generators"
     assert record["quality"] is None and "quality is not measured" in capsys.readouterr().err
     generator = load_generator(config.directory)
-    kept = checkpoint.load_newest(config.directory)["gan"]
+    kept = checkpoint.load_newest(config.directory)
     noise, labels = torch.randn(4, 100), torch.tensor([3, 1, 9, 0])
     trained = instantiate(config.settings.generator, num_classes=10, in_channels=1, image_size=8)
-    trained.load_state_dict(kept)
+    trained.load_state_dict(kept["gan"])
+    trained.generator.load_state_dict(kept["mean"]["generator"])
     assert torch.equal(generator.generate(noise, labels), trained.eval().generator.generate(noise, labels))
     assert not any(parameter.requires_grad for parameter in generator.parameters())
     picture = imread(config.directory / "samples-00003.png")

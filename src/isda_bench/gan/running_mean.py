@@ -37,8 +37,8 @@ class RunningMean:
         weight = max(1 - self.decay, 1 / self.steps)
         for mean, newest in zip(self.generator.parameters(), generator.parameters(), strict=True):
             mean.lerp_(newest, weight)
-        for mean, newest in zip(self.generator.buffers(), generator.buffers(), strict=True):
-            mean.lerp_(newest, weight) if mean.is_floating_point() else mean.copy_(newest)
+        for kept, now in zip(self.generator.buffers(), generator.buffers(), strict=True):
+            kept.lerp_(now, weight) if kept.is_floating_point() else kept.copy_(now)
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps."""

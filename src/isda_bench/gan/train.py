@@ -72,7 +72,7 @@ def fit(
 
     Args:
         gan: on the device of `batches`.
-        mean: follows its generator; it is what is looked at.
+        mean: follows its generator; it is what is shown.
         schedule: epochs and their steps.
         batches: the training set.
         samples: measures and shows what the generator makes after an epoch.
@@ -96,7 +96,7 @@ def fit(
         start = time.perf_counter()
         row: Metrics = {"epoch": epoch}
         row |= train_epoch(gan, mean, optimizers, batches, schedule.steps, epoch, display)
-        spread = samples.spread(mean.generator)
+        spread = samples.spread(gan.generator)
         row |= {"spread": spread.mean().item(), "least_spread": spread.min().item()}
         _warn_of_collapse(spread, metrics, epoch)
         row["seconds"] = time.perf_counter() - start

@@ -39,9 +39,10 @@ class Tiny(Classifier):
         self.head = torch.nn.Linear(6, num_classes)
         self.conv = torch.nn.Conv2d(in_channels, 6, 3)
         self.norm = torch.nn.BatchNorm2d(6)
+        self.dropout = torch.nn.Dropout(0.1)  # draws
 
     def features(self, images):
-        return self.norm(self.conv(images)).relu().mean((2, 3))
+        return self.dropout(self.norm(self.conv(images)).relu().mean((2, 3)))
 
 
 def parts(loss):
@@ -95,7 +96,7 @@ def captures(monkeypatch):
     """Stands in for CUDA graphs: the same work again at every replay, from and into the same tensors."""
     made = []
 
-    def record(call):
+    def capture(call, pool):
         for _ in range(step.WARM_UP):
             results = call()
         kept = tuple(result.clone() for result in results)
@@ -107,7 +108,7 @@ def captures(monkeypatch):
 
         return replay, kept
 
-    monkeypatch.setattr(step, "record", record)
+    monkeypatch.setattr(step, "capture", capture)
     return made
 
 
@@ -137,6 +138,7 @@ def test_a_capture_changes_nothing(captures):
     for name, parameter in module.named_parameters():
         assert torch.equal(optimizer.state[parameter]["momentum_buffer"], momenta[name])
     assert torch.equal(torch.get_rng_state(), drawn)
+    assert not one.stopped
 
 
 @pytest.mark.parametrize("kind", [step.Step, step.CapturedStep])

@@ -100,8 +100,13 @@ def settings_of(config: dict[str, Any]) -> Settings:
 
     Those of components are in the constructors.
     """
+    return Settings.model_validate(completed(config, ADDED_LATER))
+
+
+def completed(config: dict[str, Any], later: dict[str, Any]) -> dict[str, Any]:
+    """The configuration with what it lacks of the keys in `later`."""
     complete = deepcopy(config)
-    for key, default in ADDED_LATER.items():
+    for key, default in later.items():
         *sections, name = key.split(".")
         if sections and sections[0] in COMPONENTS:
             continue
@@ -109,7 +114,7 @@ def settings_of(config: dict[str, Any]) -> Settings:
         for section in sections:
             node = node.setdefault(section, {})
         node.setdefault(name, default)
-    return Settings.model_validate(complete)
+    return complete
 
 
 def identity(config: dict[str, Any]) -> dict[str, Any]:

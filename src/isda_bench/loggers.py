@@ -7,9 +7,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
-from threading import Thread
+from threading import Event, Thread, current_thread
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
+from weakref import WeakSet
 
 from isda_bench.arguments import checked
 from isda_bench.config import RunConfig
@@ -118,7 +119,10 @@ class WandbLogger(Logger):
     ) -> None:
         """Ends wandb's run, as failed if an exception is under way."""
         self.calls.add(lambda: self.run.finish(exit_code=0 if kind is None else 1))
-        self.calls.close(SECONDS_TO_ANSWER if kind is None else SECONDS_TO_END)
+        if kind is None:
+            self.calls.close(SECONDS_TO_ANSWER, "the run goes on without it")
+        else:
+            self.calls.close(SECONDS_TO_END, "its last metrics may not have reached it")
 
     def log(self, row: dict[str, Any]) -> None:
         """Sends an epoch's metrics."""
@@ -127,6 +131,8 @@ class WandbLogger(Logger):
 
     def show(self, picture: Callable[[], "np.ndarray"]) -> None:
         """Sends the picture with the first epoch's metrics."""
+        if not self.calls.wanted:
+            return
         pixels = picture()  # here, not in the thread: it draws from the run's loader
         self.calls.add(lambda: self._show(pixels))
 
@@ -150,16 +156,23 @@ class _Calls:
         self.thread: Thread | None = None
         self.begun = 0.0  # when the call under way was
         self.failed = False
+        self.started = Event()
+
+    @property
+    def wanted(self) -> bool:
+        """Whether there is a use in further calls."""
+        return not self.failed
 
     def add(self, call: Callable[[], Any]) -> None:
         """Makes it when those before it are done."""
         if self.thread is None:
             self.thread = Thread(target=self._work, daemon=True)
+            _starting.add(self)
             self.thread.start()
         self.queue.put(call)
 
-    def close(self, seconds: float) -> None:
-        """Waits for all of them; gives wandb up when one takes longer than so many seconds."""
+    def close(self, seconds: float, otherwise: str) -> None:
+        """Waits for all of them; gives wandb up, saying `otherwise`, when one takes longer than so long."""
         if self.thread is None:
             return
         self.queue.put(None)
@@ -167,7 +180,7 @@ class _Calls:
         while self.thread.is_alive() and time.monotonic() < self.begun + seconds:
             self.thread.join(self.begun + seconds - time.monotonic())
         if self.thread.is_alive():
-            self._fail(f"no answer for {seconds:g} s")
+            self._fail(f"no answer for {seconds:g} s", otherwise)
         if self.failed:  # at the end of the process a broken service would be complained about or waited for
             ending = Thread(target=_teardown, daemon=True)
             ending.start()
@@ -176,24 +189,41 @@ class _Calls:
     def _work(self) -> None:
         while (call := self.queue.get()) is not None:
             self.begun = time.monotonic()
-            if self.failed:
-                continue
             try:
-                call()
+                if not self.failed:
+                    call()
             except Exception as error:  # whatever wandb raises, the training is worth more
                 self._fail(error)
+            self.started.set()
 
-    def _fail(self, why: object) -> None:
+    def _fail(self, why: object, otherwise: str = "the run goes on without it") -> None:
         if not self.failed:
             self.failed = True
-            print(f"wandb failed ({why}); the run goes on without it", file=sys.stderr)
+            print(f"wandb failed ({why}); {otherwise}", file=sys.stderr)
 
 
 class _NoCalls(_Calls):
     """Makes none."""
 
+    wanted = False
+
     def add(self, call: Callable[[], Any]) -> None:
         """Leaves it."""
+
+
+_starting: WeakSet[_Calls] = WeakSet()
+
+
+def _wait_for_starts() -> None:
+    """A process forked while wandb is imported and started would have its locks, and nobody to open them."""
+    for calls in list(_starting):
+        if calls.thread is not current_thread():
+            calls.started.wait(SECONDS_TO_ANSWER)
+            _starting.discard(calls)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_wait_for_starts)
 
 
 def _teardown() -> None:

@@ -1,7 +1,7 @@
 """One training step: forward pass, backward pass and update; on CUDA also as a captured graph."""
 
 from collections.abc import Callable
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -45,9 +45,8 @@ class Step:
         """
         loss, logits = self.module(images, targets, progress)
         torch.maximum(self.stopped, (~loss.detach().isfinite()).float(), out=self.stopped)
-        if (
-            self.stopped.is_cuda or not self.stopped
-        ):  # there the kernels look, and nothing waits for the device
+        # On CUDA the kernels look, and nothing waits for the device.
+        if self.stopped.is_cuda or not self.stopped:
             self.optimizer.zero_grad()
             loss.backward()
             self.optimizer.step()
@@ -71,6 +70,7 @@ class CapturedStep(Step):
     def __init__(self, module: TrainingModule, optimizer: Optimizer) -> None:
         super().__init__(module, optimizer)
         self.graphs: dict[torch.Size, Captured] = {}
+        self.pool = torch.cuda.graph_pool_handle() if self.stopped.is_cuda else None
         for group in optimizer.param_groups:
             group["lr"] = torch.tensor(float(group["lr"]), device=self.stopped.device)
 
@@ -89,7 +89,7 @@ class CapturedStep(Step):
         """Captures a step for batches of this shape, and leaves everything as it was before."""
         inputs = [value.clone() for value in batch]
         restore = self._restorer()
-        replay, results = record(lambda: Step.__call__(self, *inputs))
+        replay, results = capture(lambda: Step.__call__(self, *inputs), self.pool)
         restore()
         return Captured(replay, inputs, results)
 
@@ -120,8 +120,12 @@ def make_step(module: TrainingModule, optimizer: Optimizer) -> Step:
     return CapturedStep(module, optimizer) if module.captured else Step(module, optimizer)
 
 
-def record(step: Callable[[], T]) -> tuple[Callable[[], object], T]:
+def capture(step: Callable[[], T], pool: Any = None) -> tuple[Callable[[], object], T]:
     """Captures what `step` does on the GPU.
+
+    Args:
+        step: with fixed shapes, and without waiting for the device.
+        pool: of memory, that graphs share which never run at once.
 
     Returns:
         What does it again, and where its results will be.
@@ -133,6 +137,6 @@ def record(step: Callable[[], T]) -> tuple[Callable[[], object], T]:
             step()
     torch.cuda.current_stream().wait_stream(side)
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # loaders pin memory meanwhile
+    with torch.cuda.graph(graph, pool, capture_error_mode="thread_local"):  # loaders pin memory meanwhile
         results = step()
     return graph.replay, results

@@ -1,16 +1,21 @@
 """Training generators: what a run leaves, that it goes on as if never stopped, where it stops and warns."""
 
 import json
+from copy import deepcopy
 
 import pytest
 import torch
 from hydra.utils import instantiate
 from matplotlib.image import imread
+from safetensors import safe_open
+from safetensors.torch import load, save
 
 from isda_bench import checkpoint
 from isda_bench.data.base import ImageSet
 from isda_bench.errors import ConfigError, NonFiniteLoss, UserError
 from isda_bench.gan import load_generator
+from isda_bench.gan.config import GeneratorConfig
+from isda_bench.gan.loading import FILE, read_kept, save_generator
 from isda_bench.gan.networks import Generator
 from isda_bench.gan.objectives import CGAN, WGAN, InfoGAN
 from isda_bench.gan.run import run
@@ -198,3 +203,36 @@ def test_damaged_or_missing_generators_are_told(tmp_path, configuration):
     (tmp_path / "generator.safetensors").write_bytes(b"nonsense")
     with pytest.raises(UserError, match="damaged, or no generator's file"):
         load_generator(tmp_path)
+
+
+def test_runs_of_a_version_without_the_running_mean_are_still_read(tmp_path, configuration, monkeypatch):
+    """Their configuration, checkpoints and files lack what came with it; their names stay."""
+    config = configuration(tmp_path, "generator=cgan", "schedule.average=0.0")
+    older = GeneratorConfig(deepcopy(config.config), config.names)
+    del older.config["schedule"]["average"]
+    assert older.run_id == config.run_id and older.settings.schedule.average == 0
+    save = checkpoint.save
+
+    def without_mean(directory, epoch, state, step=None):
+        save(directory, epoch, {key: value for key, value in state.items() if key != "mean"}, step)
+        if epoch == 2:
+            raise Killed
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(checkpoint, "save", without_mean)
+        run(config)
+    assert run(config)["epochs"] == 3
+    whole = configuration(tmp_path / "whole", "generator=cgan", "schedule.average=0.0")
+    run(whole)
+    ours, theirs = (load_generator(c.directory).state_dict() for c in (config, whole))
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_a_file_of_a_version_without_digests_is_read(tmp_path):
+    generator = Generator(10, 1, 8, width=4, conditional=True)
+    save_generator(tmp_path, generator, "of the data", {"run_id": "some run"})
+    path = tmp_path / FILE
+    with safe_open(path, "pt") as opened:
+        metadata = {key: value for key, value in opened.metadata().items() if key != "sha256"}
+    path.write_bytes(save(load(path.read_bytes()), metadata))
+    assert read_kept(path).data_sha256 == "of the data"

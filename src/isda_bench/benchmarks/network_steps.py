@@ -15,7 +15,7 @@ from isda_bench.losses import ISDA, CrossEntropy
 from isda_bench.losses.isda import Covariance
 from isda_bench.model_table import Row, measure, names
 from isda_bench.models.base import Classifier
-from isda_bench.step import Step, record
+from isda_bench.step import Step, capture
 
 CPU_FLOPS = 60e9
 """A CPU's step is timed with so many images, and taken in proportion: PyramidNet's takes minutes."""
@@ -86,7 +86,7 @@ def _extra(
     }
     passes = {name: head_pass(loss.to(device), features, targets) for name, loss in losses.items()}
     if device.type == "cuda":  # as in a captured step: what the GPU does, not how quickly it is told
-        passes = {name: record(call)[0] for name, call in passes.items()}
+        passes = {name: capture(call)[0] for name, call in passes.items()}
     seconds = medians(passes, 2 * rounds + 1, warmup=2)
     elements = feature_dim**2 if covariance == "full" else feature_dim
     return seconds["isda"] - seconds["plain"], 8.0 * len(targets.unique()) * elements
@@ -101,6 +101,8 @@ def _step(network: Row, num_classes: int, n: int, device: torch.device) -> Calla
     images = torch.randn(n, 3, side, side, device=device).to(memory_format=torch.channels_last)
     targets = torch.randint(num_classes, (n,), device=device)
     one, progress = Step(module, make_optimizer(module, SCHEDULE)), torch.tensor(0.5, device=device)
+    if device.type == "cuda":
+        return capture(lambda: one(images, targets, progress))[0]
     return lambda: one(images, targets, progress)
 
 

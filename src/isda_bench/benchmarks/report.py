@@ -12,6 +12,7 @@ import torch
 from isda_bench.atomic import write_atomically
 from isda_bench.provenance import git_state, provenance
 from isda_bench.record import now
+from isda_bench.run import set_precision
 
 Row = dict[str, Any]
 Measurement = tuple[str, Callable[[torch.device], list[Row]]]
@@ -69,12 +70,15 @@ def measure(names: Sequence[str], device: torch.device, out: Path, suffix: str =
         The Markdown file.
     """
     all_measurements = measurements(device)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
     result: dict[str, Any] = {"taken": now(), "git": git_state(), **provenance(device), "rows": {}}
     out.mkdir(parents=True, exist_ok=True)
     path = out / f"{_file_name(result['device'])}{suffix}"
     for name in names:
         title, take = all_measurements[name]
         print(f"{name}: {title} ...", flush=True)
+        set_precision("fp32")  # as a run has it, where a part does not say more
         start = time.monotonic()
         result["rows"][name] = take(device)
         print(f"{name}: {time.monotonic() - start:.0f} s", flush=True)

@@ -30,6 +30,7 @@ LOOPS: list[tuple[str, int, type[Loss], str, bool]] = [
 """Network, batches of an epoch, loss, precision, whether compiled."""
 TOGETHER = {"cuda": (1, 2, 4, 8), "cpu": (1, 2)}
 SECONDS = 10.0
+SECONDS_TO_PREPARE = 120.0
 _all_ready: Barrier
 
 
@@ -84,10 +85,11 @@ def _module(network: str, loss: type[Loss], precision: str, device: torch.device
 
 def _together(runs: int, device: torch.device) -> float:
     spawning = multiprocessing.get_context("spawn")
-    ready = spawning.Barrier(runs)
+    ready = spawning.Barrier(runs, timeout=SECONDS_TO_PREPARE)  # one that fails lets no other wait for ever
     threads = max(torch.get_num_threads() // runs, 1)
     with spawning.Pool(runs, _prepare, (ready, threads)) as pool:
-        return sum(pool.map(_rate, [device] * runs, chunksize=1))
+        rates = pool.map_async(_rate, [device] * runs, chunksize=1)
+        return sum(rates.get(2 * SECONDS_TO_PREPARE))
 
 
 def _prepare(ready: Barrier, threads: int) -> None:
@@ -98,6 +100,8 @@ def _prepare(ready: Barrier, threads: int) -> None:
 
 def _rate(device: torch.device) -> float:
     """Images/s of one of the runs, while the others run."""
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
     precision, batches = ("bf16", 100) if device.type == "cuda" else ("fp32", 4)
     module = _module("resnet32", ISDA, precision, device)
     epoch, _ = training_epoch(module, random_loader(batches * BATCH, device=device))

@@ -52,7 +52,7 @@ def step_rows(device: torch.device, rounds: int = 15) -> list[dict[str, Any]]:
 
 
 def data_rows(device: torch.device, rounds: int = 50) -> list[dict[str, Any]]:
-    """Images/s of gathering, cropping, flipping and normalising a batch on one core; its part of a step."""
+    """Images/s of gather, crop, flip and normalise (a CPU's on one core), and their part of a step."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

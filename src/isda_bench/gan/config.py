@@ -4,7 +4,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
-from isda_bench.config import CONF, RunConfig
+from isda_bench.config import ADDED_LATER_TO_GENERATORS, CONF, RunConfig, completed
 from isda_bench.errors import ConfigError
 from isda_bench.gan.settings import GeneratorSettings
 from isda_bench.ranks import processes
@@ -23,8 +23,8 @@ class GeneratorConfig(RunConfig):
 
     @cached_property
     def settings(self) -> GeneratorSettings:  # type: ignore[override]
-        """The configuration with its types."""
-        return GeneratorSettings.model_validate(self.config)
+        """The types of the configuration, which an older version may have written."""
+        return GeneratorSettings.model_validate(completed(self.config, ADDED_LATER_TO_GENERATORS))
 
     @property
     def directory(self) -> Path:

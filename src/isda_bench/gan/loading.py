@@ -78,7 +78,8 @@ def _read(file: Path) -> tuple[Kept, dict[str, Tensor]]:
         weights = load(file.read_bytes())
         with safe_open(file, "pt") as opened:
             metadata = opened.metadata() or {}
-        if metadata.pop(DIGEST) != _digest(metadata, weights):
+        digest = metadata.pop(DIGEST, None)  # older files have none
+        if digest is not None and digest != _digest(metadata, weights):
             raise ValueError("what is in it is not what was written")
         return Kept(*(json.loads(metadata[key]) for key in Kept._fields)), weights
     except (OSError, SafetensorError, KeyError, ValueError) as error:

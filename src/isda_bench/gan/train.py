@@ -202,7 +202,10 @@ def _resume(
         directory.rewrite([])
         return []
     gan.load_state_dict(state["gan"])
-    mean.load_state_dict(state["mean"])
+    if "mean" in state:
+        mean.load_state_dict(state["mean"])
+    else:  # of an older version, which kept the newest weights
+        mean.generator.load_state_dict(gan.generator.state_dict())
     for optimizer, kept in zip(optimizers, state["optimizers"], strict=True):
         optimizer.load_state_dict(kept)
     checkpoint.restore_random_states(state["generators"])

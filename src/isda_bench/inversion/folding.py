@@ -14,27 +14,28 @@ def fused(classifier: Classifier, images: Tensor) -> Classifier:
     """A copy of the same function, up to rounding, with less to do.
 
     A normalisation right after a convolution becomes part of it, if nothing else takes the convolution's
-    output; whether that is so, the features of `images` tell.
+    output; whether that is so, the features of `images` tell, for each of them.
 
     Args:
         classifier: in evaluation mode.
         images: some that it can take, (N, C, H, W).
     """
-    copy = deepcopy(classifier)
-    for names in _pairs(copy, images):
-        convolution, normalisation = (cast(Any, copy.get_submodule(name)) for name in names)
-        copy.set_submodule(names[0], fuse_conv_bn_eval(convolution, normalisation))
-        copy.set_submodule(names[1], nn.Identity())
+    whole = deepcopy(classifier)
     with torch.no_grad():
         features = classifier.features(images)
-        same = torch.allclose(
-            copy.features(images), features, rtol=1e-3, atol=1e-4 * float(features.abs().max())
-        )
-    return copy if same else deepcopy(classifier)
+        near: Any = {"rtol": 1e-3, "atol": 1e-4 * float(features.abs().max())}
+        for names in _pairs(whole, images):
+            parts = [cast(Any, whole.get_submodule(name)) for name in names]
+            for name, part in zip(names, [fuse_conv_bn_eval(*parts), nn.Identity()], strict=True):
+                whole.set_submodule(name, part)
+            if not torch.allclose(whole.features(images), features, **near):
+                for name, part in zip(names, parts, strict=True):
+                    whole.set_submodule(name, part)
+    return whole
 
 
 def _pairs(network: Classifier, images: Tensor) -> list[tuple[str, str]]:
-    """Names of convolutions and of the normalisations that take their output."""
+    """Names of convolutions and of the normalisations that take their output, each in one pair."""
     outputs: dict[int, tuple[str, Tensor]] = {}  # with the tensor, so that its id stays its own
     pairs: list[tuple[str, str]] = []
 
@@ -42,8 +43,9 @@ def _pairs(network: Classifier, images: Tensor) -> list[tuple[str, str]]:
         outputs[id(output)] = name, output
 
     def look(name: str, taken: Tensor) -> None:
-        if id(taken) in outputs:
-            pairs.append((outputs[id(taken)][0], name))
+        convolution, _ = outputs.get(id(taken), ("", taken))
+        if convolution and not any({convolution, name} & set(pair) for pair in pairs):
+            pairs.append((convolution, name))
 
     hooks = []
     for name, module in network.named_modules():

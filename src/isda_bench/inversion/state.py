@@ -64,5 +64,5 @@ def search_of(setup: Setup, state: State, step: int) -> Search:
     wanted = state.augmented if step else state.features
     generator = FixedClasses(setup.generator, labels, codes)
     eta = 0.0 if step else setup.options.eta
-    classifier = fused(setup.classifier, state.images)
+    classifier = fused(setup.classifier, state.images.to(setup.device))
     return Search(classifier, generator, setup.dataset, wanted, images, eta).to(setup.device)

@@ -11,6 +11,8 @@ ASIDE = ".writing-"  # how the name of a file that is being written begins
 def write_atomically(path: Path, content: bytes) -> None:
     """Writes aside, flushes to the disk and renames; until then, what was at `path` stays.
 
+    What a killed process left of an earlier attempt is removed.
+
     Raises:
         UserError: the file cannot be written (disk full, no permission, ...); nothing half-written is left.
     """
@@ -21,6 +23,7 @@ def write_atomically(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         aside.replace(path)
+        _remove_abandoned(path)
         _flush_directory(path.parent)
     except OSError as error:
         raise UserError(f"{path}: cannot be written: {error.strerror or error}") from error
@@ -32,6 +35,23 @@ def remove_leftovers(directory: Path) -> None:
     """Removes what a killed process was writing in `directory`."""
     for leftover in directory.glob(f"{ASIDE}*"):
         leftover.unlink(missing_ok=True)
+
+
+def _remove_abandoned(path: Path) -> None:
+    for leftover in path.parent.glob(f"{ASIDE}*"):
+        process, _, name = leftover.name.removeprefix(ASIDE).partition("-")
+        if name == path.name and process.isdigit() and not _runs(int(process)):
+            leftover.unlink(missing_ok=True)
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True
 
 
 def _flush_directory(directory: Path) -> None:

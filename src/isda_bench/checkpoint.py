@@ -50,9 +50,14 @@ def save(directory: Path, epoch: int, state: dict[str, Any], step: int | None = 
     place = f"{epoch:05d}" if step is None else f"{epoch:05d}_{step:06d}"  # sorts after the epoch's own
     path = directory / f"checkpoint-{place}-{_digest(content)}.pt"
     write_atomically(path, content)
+    remove_older(directory)
+    return path
+
+
+def remove_older(directory: Path) -> None:
+    """Removes the checkpoints before the newest two."""
     for old in checkpoints(directory)[KEPT:]:
         old.unlink(missing_ok=True)
-    return path
 
 
 def load_newest(directory: Path) -> dict[str, Any] | None:

@@ -87,7 +87,8 @@ def _grid_problems(multirun: bool) -> list[str]:
 def _form_problems(override: Override, conf: Path) -> list[str]:
     line = override.input_line
     if override.is_hydra_override():
-        return []
+        named = "/" not in override.key_or_group or isinstance(override.value(), str | ChoiceSweep)
+        return [] if named else [f"{line}: should be the name of a choice"]
     if override.is_add() or override.is_force_add() or override.is_delete() or override.package is not None:
         return [f"{line}: only keys that the configuration has can be set, as key=value"]
     if override.is_interval_sweep() or (isinstance(override.value(), Glob) and not _is_group(override, conf)):

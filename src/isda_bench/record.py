@@ -61,6 +61,7 @@ class RunDirectory:
                     f"runs_dir: {self.path} cannot be written: {error.strerror or error}"
                 ) from error
             remove_leftovers(self.path)
+            checkpoint.remove_older(self.path)  # a process may have been killed before it did
             self._claim(uses or {})
             yield
 

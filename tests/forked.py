@@ -18,6 +18,7 @@ from functools import cache
 from multiprocessing.connection import wait
 from multiprocessing.forkserver import ensure_running
 from pathlib import Path
+from threading import Lock
 from typing import NamedTuple
 
 import pytest
@@ -26,6 +27,8 @@ from tiny import REPOSITORY
 
 TIMEOUT = 120.0
 
+_polling = Lock()
+"""Held where exit codes are read: `start` reads those of all processes, and each can be read only once."""
 _server = multiprocessing.get_context("forkserver")
 _server.set_forkserver_preload(["preloaded"])
 
@@ -47,20 +50,25 @@ class Forked:
             target=_run, args=(script, arguments, str(cwd), str(self.output), env, prepare)
         )
         _serve()
-        self.process.start()
+        with _polling:
+            self.process.start()
 
     def send(self, number: int) -> None:
         """Sends a signal, once the process is on its way; nothing if it has ended."""
-        until(lambda: (self.output / "stderr").exists() or self.process.exitcode is not None)
-        if self.process.exitcode is None:
+        until(lambda: (self.output / "stderr").exists() or self._ended())
+        if not self._ended():
             os.kill(self.process.pid, number)
+
+    def _ended(self) -> bool:
+        return bool(wait([self.process.sentinel], 0))
 
     def wait(self, timeout: float = TIMEOUT) -> Done:
         """Waits for the end; a process that hangs is killed, and TimeoutError raised."""
         hangs = not wait([self.process.sentinel], timeout)
         if hangs:
             self.send(signal.SIGKILL)
-        self.process.join()
+        with _polling:
+            self.process.join()
         files = [self.output / name for name in ("stdout", "stderr")]
         out, err = (file.read_text() if file.exists() else "" for file in files)
         shutil.rmtree(self.output)

@@ -35,6 +35,7 @@ def nothing_written(folder) -> bool:
     ("arguments", "told"),
     [
         (["model=resnt32"], "model=resnt32: no such model; did you mean resnet32?"),
+        (["hydra/launcher=3"], "hydra/launcher=3: should be the name of a choice"),
         (["+smuggled=1", "seed=a"], "2 problems in the configuration:\n  +smuggled=1: only keys"),
         (["-m", "experiment=demo,demo"], "one experiment at a time"),
         (["experiment=demo", "schedule.epochs=0"], "schedule.epochs=0: should be greater than 0"),

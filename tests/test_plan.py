@@ -1,6 +1,7 @@
 """`plan=true`: what is done, what is missing, how long it takes; nothing is started or written."""
 
 import json
+import re
 import sys
 
 import pytest
@@ -51,12 +52,22 @@ def test_measured_rates_come_before_flops(tmp_path):
     record = json.loads((write_run(tmp_path, config, 7.0, rate=5000.0) / "record.json").read_text())
     benchmark = {
         "device": {"type": "cuda", "name": "GPU B"},
-        "rows": {"step": [{"network": "resnet110", "images_per_second": 2000.0}]},
+        "rows": {
+            "step": [{"network": "resnet110", "images_per_second": 2000.0}],
+            "throughput": [
+                {"network": "wrn28_10", "precision": "bf16", "compiled": compiled, "images_per_second": rate}
+                for compiled, rate in ((False, 3000.0), (True, 9000.0))
+            ],
+            "steps": [{"network": "wrn16_8", "batch_size": 128, "step_ms": 64.0}],
+        },
     }
     on_cpu = record | {"device": {"type": "cpu", "name": "CPU"}, "images_per_second": 1.0}
     rates = Rates([record, on_cpu], [benchmark])
     assert rates.of("resnet32", "cifar10", "fp32", 10**9) == (5000.0, "records", "GPU")
     assert rates.of("resnet110", "cifar10", "fp32", 10**9) == (2000.0, "benchmark", "GPU B")
+    assert rates.of("wrn28_10", "cifar10", "bf16", 10**9) == (3000.0, "benchmark", "GPU B")
+    assert rates.of("wrn28_10", "cifar10", "fp32", 10**9)[1] == "FLOPs"
+    assert rates.of("wrn16_8", "cifar10", "fp32", 10**9) == (2000.0, "bare step", "GPU B")
     assert rates.of("resnet32", "cifar10", "bf16", 10**9)[:2] == (ASSUMED_FLOPS / 10**9, "FLOPs")
 
 
@@ -76,3 +87,16 @@ def test_a_wrong_value_in_one_job_is_one_error():
 def test_how_it_is_launched_changes_nothing():
     line = ["experiment=demo", "plan=true", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
     assert [cell.run_id for cell in cells(line)] == [cell.run_id for cell in cells(line[:2])]
+
+
+@pytest.mark.slow
+def test_the_hours_in_the_readme_are_those_of_the_plans(monkeypatch, tmp_path):
+    """As long as no rate was measured on a GPU."""
+    monkeypatch.setattr(plan, "RESULTS", REPOSITORY / "results")
+    rows = re.findall(r"^\| `(\w+)` \| (\d+) \| ([\d,]+) \|$", (REPOSITORY / "README.md").read_text(), re.M)
+    assert len(rows) == 8
+    for experiment, runs, hours in rows:
+        text = plan.plan(cells([f"experiment={experiment}", f"runs_dir={tmp_path}"]))
+        told = re.search(r"^(\d+) runs: .* missing; ([\d.,]+) GPU hours", text, re.M)
+        assert told[1] == runs
+        assert round(float(told[2].replace(",", ""))) == int(hours.replace(",", ""))

@@ -118,6 +118,7 @@ def _assumptions(runs: list[PlannedRun]) -> list[str]:
     told = {
         "records": "records: median images a second of finished runs of that network and data set on a GPU",
         "benchmark": "benchmark: images a second of that network on CIFAR-10, measured on a GPU",
+        "bare step": "bare step: a captured training step of that network, taken on a GPU; a run is slower",
         "FLOPs": "FLOPs: of forward and backward pass; no record or benchmark has a rate measured on a GPU",
     }
     lines = [

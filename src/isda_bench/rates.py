@@ -37,17 +37,23 @@ class Rates:
 
     def __init__(self, records: list[dict[str, Any]], benchmarks: list[dict[str, Any]]) -> None:
         self.by_run: dict[tuple[str, str, str], list[tuple[float, str]]] = defaultdict(list)
-        self.by_network: dict[str, list[tuple[float, str]]] = defaultdict(list)
+        self.by_network: dict[tuple[str, str], list[tuple[float, str]]] = defaultdict(list)
+        self.by_bare_step: dict[tuple[str, str], list[tuple[float, str]]] = defaultdict(list)
         for record in records:
             if _on_gpu(record) and record.get("images_per_second"):
                 names = record["names"]
                 key = (names["model"], names["dataset"], record["config"].get("precision", "fp32"))
                 a_gpu = record["images_per_second"] / record.get("processes", 1)
                 self.by_run[key].append((a_gpu, record["device"]["name"]))
-        for benchmark in benchmarks:
-            for row in benchmark.get("rows", {}).get("step", []) if _on_gpu(benchmark) else []:
-                found = (row["images_per_second"], benchmark["device"]["name"])
-                self.by_network[row["network"]].append(found)
+        for benchmark in filter(_on_gpu, benchmarks):
+            parts, name = benchmark.get("rows", {}), benchmark["device"]["name"]
+            for row in parts.get("step", []) + parts.get("throughput", []):
+                if not row.get("compiled"):
+                    key_of = row["network"], row.get("precision", "fp32")
+                    self.by_network[key_of].append((row["images_per_second"], name))
+            for row in parts.get("steps", []):
+                rate = 1000 * row["batch_size"] / row["step_ms"]
+                self.by_bare_step[row["network"], "fp32"].append((rate, name))
 
     def of(self, model: str, dataset: str, precision: str, flops: int) -> Rate:
         """The rate of a network.
@@ -60,8 +66,10 @@ class Rates:
         """
         if found := self.by_run.get((model, dataset, precision)):
             return _median(found, "records")
-        if found := self.by_network.get(model):
+        if found := self.by_network.get((model, precision)):
             return _median(found, "benchmark")
+        if found := self.by_bare_step.get((model, precision)):
+            return _median(found, "bare step")
         assumed = f"assumed: a GPU that sustains {ASSUMED_FLOPS / 1e12:g} TFLOP/s"
         return Rate(ASSUMED_FLOPS / flops, "FLOPs", assumed)
 

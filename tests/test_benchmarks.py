@@ -60,3 +60,22 @@ def test_an_epoch_over_its_steps(monkeypatch):
     monkeypatch.setattr(loop_overhead, "EPOCHS", {"resnet8": (8, 1, 8, 2)})
     (row,) = loop_overhead.loop_rows(CPU, rounds=1)
     assert row["step_ms"] > 0 and row["epoch_over_steps"] > 0 and row["with_metrics_and_checkpoint"] > 0
+
+
+def test_the_numbers_in_the_readme_are_those_of_the_committed_page():
+    content = json.loads((REPOSITORY / "results/benchmarks/cpu_amd_epyc_2_threads.json").read_text())
+    rows, text = content["rows"], " ".join((REPOSITORY / "README.md").read_text().split())
+    extra = {(row["network"], row["num_classes"]): row["extra_percent"] for row in rows["steps"]}
+    small, large = ([extra[name, classes] for classes in (10, 100)] for name in ("resnet32", "wrn28_10"))
+    assert f"{small[0]:.1f}% more of a ResNet-32's training step" in text
+    assert f"{small[1]:.1f}% for 100, for WRN-28-10 {large[0]:.2f}% and {large[1]:.1f}%" in text
+    assert f"{rows['plain'][-1]['speedup']:.1f} times as fast" in text
+    loops = [row["epoch_over_steps"] for row in rows["loop"]]
+    assert f"its bare steps: {loops[0]:.2f} and {loops[1]:.2f} of their time" in text
+    help_, batch = (row["seconds"] for row in rows["start"][1:])
+    assert (
+        f"`train.py --help` takes {help_:.1f} s, the first batch of the digits comes {batch:.1f} s after"
+        in text
+    )
+    one, two = (row["images_per_second"] for row in rows["together"])
+    assert f"a thread each, train {two / one:.1f} times as many images" in text

@@ -111,6 +111,8 @@ def _table(rows: list[Row]) -> str:
 
 
 def _cell(value: Any) -> str:
+    if value is None:
+        return ""
     if not isinstance(value, float):
         return str(value)
     return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"

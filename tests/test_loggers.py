@@ -1,9 +1,11 @@
 """Real offline wandb runs."""
 
 import json
+import os
 import struct
 import subprocess
 import sys
+import time
 from threading import Event
 
 import pytest
@@ -198,3 +200,24 @@ def test_one_that_hangs_is_given_up(tmp_path, monkeypatch, capsys):
     assert run(config)["epochs"] == 1
     forever.set()
     assert capsys.readouterr().err.count("wandb failed (no answer for 0.5 s)") == 1
+
+
+def test_no_process_is_forked_while_wandb_starts(tmp_path, monkeypatch):
+    """A loader's worker would have its locks."""
+    import wandb
+
+    logger, forking = WandbLogger(), Event()
+
+    def fails_late(**_):
+        assert forking.wait(60)
+        time.sleep(0.2)
+        raise OSError("no service")
+
+    monkeypatch.setattr(wandb, "init", fails_late)
+    logger.open(compose_run([*TINY, f"runs_dir={tmp_path}"]))
+    forking.set()
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    assert logger.calls.failed
+    os.waitpid(child, 0)

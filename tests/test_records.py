@@ -55,6 +55,7 @@ def test_committed_lists_are_those_of_the_records(records):
     assert (RESULTS / "tables" / "claims.md").read_text() == markdown_claims(check_claims(tables, records))
 
 
-def test_the_readme_shows_the_committed_demo():
-    table = (RESULTS / "tables" / "demo.md").read_text().split("\n\n")[0]
+@pytest.mark.parametrize("name", ["demo", "journal_table_2"])
+def test_the_readme_shows_the_committed_tables(name):
+    table = (RESULTS / "tables" / f"{name}.md").read_text().split("\n\n")[0]
     assert table in (REPOSITORY / "README.md").read_text()

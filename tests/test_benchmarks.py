@@ -7,6 +7,7 @@ import torch
 
 from isda_bench.benchmarks import loop_overhead, report, throughput
 from isda_bench.benchmarks.report import measure, measurements
+from isda_bench.errors import UserError
 from isda_bench.losses import ISDA
 from tiny import REPOSITORY
 
@@ -20,22 +21,25 @@ def test_every_part_is_in_the_help():
     assert all(f"{part}," in named or f"{part} (" in named for part in parts)
 
 
-def test_what_breaks_off_leaves_the_parts_before_it(tmp_path, monkeypatch):
-    def breaks(_):
-        raise RuntimeError
+def test_what_fails_is_told_at_the_end_and_leaves_the_other_parts(tmp_path, monkeypatch, capsys):
+    def fails(_):
+        raise RuntimeError("no memory")
 
-    parts = {"one": ("First", lambda _: [{"ms": 1234.5}]), "two": ("Second", breaks)}
+    part = lambda ms: lambda _: [{"ms": ms}]  # noqa: E731
+    parts = {"one": ("First", part(1234.5)), "two": ("Second", fails), "three": ("Third", part(1.0))}
     monkeypatch.setattr(report, "measurements", lambda _: parts)
-    with pytest.raises(RuntimeError):
-        measure(["one", "two"], CPU, tmp_path)
+    with pytest.raises(UserError, match="two;"):
+        measure(["one", "two", "three"], CPU, tmp_path)
+    assert "RuntimeError: no memory" in capsys.readouterr().err
     (page,) = tmp_path.glob("cpu_*.md")
     assert "## First" in page.read_text() and "| 1,234 |" in page.read_text()
     content = json.loads(page.with_suffix(".json").read_text())
-    assert content["rows"] == {"one": [{"ms": 1234.5}]} and content["versions"]["torch"] == torch.__version__
+    assert content["rows"] == {"one": [{"ms": 1234.5}], "three": [{"ms": 1.0}]}
+    assert content["versions"]["torch"] == torch.__version__
 
 
 def test_throughput_is_the_second_epoch_of_the_real_loop(monkeypatch):
-    monkeypatch.setattr(throughput, "LOOPS", [("resnet8", 1, ISDA, "bf16", False)])
+    monkeypatch.setattr(throughput, "LOOPS", [("resnet8", 1, ISDA, "bf16", "captured")])
     rates = []
     epoch_of = throughput.training_epoch
 
@@ -57,8 +61,8 @@ def test_runs_at_once_start_together_and_their_rates_add_up(monkeypatch):
 
 
 def test_an_epoch_over_its_steps(monkeypatch):
-    monkeypatch.setattr(loop_overhead, "EPOCHS", {"resnet8": (8, 1, 8, 2)})
-    (row,) = loop_overhead.loop_rows(CPU, rounds=1)
+    monkeypatch.setattr(loop_overhead, "EPOCHS", {"resnet8": (8, 1, 8, 2, 2)})
+    (row,) = loop_overhead.loop_rows(CPU)
     assert row["step_ms"] > 0 and row["epoch_over_steps"] > 0 and row["with_metrics_and_checkpoint"] > 0
 
 

@@ -1,5 +1,7 @@
 """torch.compile around the training step: the same numbers, captured once a batch size."""
 
+from unittest.mock import Mock
+
 import pytest
 import torch
 from torch._dynamo.testing import CompileCounterWithBackend
@@ -10,7 +12,7 @@ from isda_bench.config import check
 from isda_bench.data.base import ImageSet
 from isda_bench.data.loader import Loader, Normalise
 from isda_bench.display import Display
-from isda_bench.errors import ConfigError
+from isda_bench.errors import ConfigError, UserError
 from isda_bench.evaluate import evaluate
 from isda_bench.loop import make_optimizer, set_learning_rate, train_epoch
 from isda_bench.losses import ISDA, CrossEntropy
@@ -139,6 +141,29 @@ def test_a_capture_changes_nothing(captures):
         assert torch.equal(optimizer.state[parameter]["momentum_buffer"], momenta[name])
     assert torch.equal(torch.get_rng_state(), drawn)
     assert not one.stopped
+
+
+def test_what_cannot_be_captured_is_told(monkeypatch):
+    def capture(call, pool):
+        raise RuntimeError("operation not permitted when stream is capturing\nand more")
+
+    monkeypatch.setattr(step, "capture", capture)
+    module, batches = parts(ISDA)
+    module.captured = True
+    with pytest.raises(UserError, match=r"capturing\); capture=false trains without$"):
+        trained(module, batches)
+
+
+def test_only_alone_on_a_gpu_and_with_fixed_shapes_it_is_captured(monkeypatch):
+    def asked(device, *covariance):
+        module = TrainingModule(Tiny(5), ISDA(5, 6, 0.5, *covariance))
+        monkeypatch.setattr(type(module), "parameters", lambda _: iter([Mock(is_cuda=device == "cuda")]))
+        return training_module.can_be_captured(module)
+
+    assert asked("cuda") and not asked("cpu") and not asked("cuda", "lowrank")
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert not asked("cuda")
 
 
 @pytest.mark.parametrize("kind", [step.Step, step.CapturedStep])

@@ -96,7 +96,7 @@ MISTAKES = {
     },
     "keys": {
         "sed=1": "sed: no such key; did you mean seed?",
-        "zzz=1": "zzz: no such key; there are: augment, checkpoint, compile, dataset, ",
+        "zzz=1": "zzz: no such key; there are: augment, capture, checkpoint, compile, dataset, ",
         "hydraulic=1": "hydraulic: no such key; ",
         "model.depht=8": "model.depht: no such key with model=resnet32; did you mean model.depth?",
         "loss.strength=1": "loss.strength: no such key with loss=cross_entropy; there is one with loss=isda",

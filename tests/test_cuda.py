@@ -3,8 +3,10 @@
 import pytest
 import torch
 
+from isda_bench import checkpoint
 from isda_bench.compose import compose_run
-from isda_bench.errors import NonFiniteLoss
+from isda_bench.config import CONF
+from isda_bench.errors import NonFiniteLoss, UserError
 from isda_bench.loading import load_run
 from isda_bench.losses.isda import ISDA
 from isda_bench.results import read_metrics
@@ -12,6 +14,7 @@ from isda_bench.run import run
 from tiny import TINY
 
 pytestmark = pytest.mark.gpu
+STEPS = pytest.mark.parametrize("step", ["capture=false", "capture=true", "compile=true"])
 TRAIN = [*TINY, "loss=isda", "schedule.epochs=3", "schedule.milestones=[2]", "device=cuda", "logger=none"]
 
 
@@ -21,9 +24,11 @@ def trained(runs, *overrides):
     return config
 
 
-def test_captured_steps_give_the_numbers(tmp_path):
+@pytest.mark.parametrize("compiled", ["false", "true"])
+def test_captured_steps_give_the_numbers(tmp_path, compiled):
     """200 images in batches of 64: a short batch ends each epoch."""
-    plain, captured = (trained(tmp_path, f"compile={choice}") for choice in ("false", "true"))
+    plain = trained(tmp_path / "plain", "capture=false")
+    captured = trained(tmp_path / "captured", f"compile={compiled}")
     theirs, ours = (read_metrics(config.directory) for config in (plain, captured))
     assert ours["train_loss"].tolist() == pytest.approx(theirs["train_loss"].tolist(), rel=1e-3)
     weights = [load_run(config.directory).model.state_dict() for config in (plain, captured)]
@@ -32,31 +37,40 @@ def test_captured_steps_give_the_numbers(tmp_path):
 
 
 @pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
-@pytest.mark.parametrize("compiled", ["false", "true"])
-def test_every_precision_trains(tmp_path, precision, compiled):
-    config = trained(tmp_path, f"precision={precision}", f"compile={compiled}")
+@STEPS
+def test_every_precision_trains(tmp_path, precision, step):
+    config = trained(tmp_path, f"precision={precision}", step)
     losses = read_metrics(config.directory)["train_loss"].tolist()
     assert losses[-1] < losses[0]
 
 
-@pytest.mark.parametrize("compiled", ["false", "true"])
-def test_no_update_after_a_loss_that_is_not_finite(tmp_path, monkeypatch, compiled):
+@pytest.mark.parametrize("path", sorted(CONF.glob("loss/*.yaml")), ids=lambda path: path.stem)
+def test_every_loss_trains_captured(tmp_path, path):
+    trained(tmp_path, f"loss={path.stem}")
+
+
+@pytest.mark.parametrize("covariance", ["diagonal", "shared", "identity", "lowrank"])
+def test_every_covariance_trains(tmp_path, covariance):
+    """Of lowrank the step is not captured."""
+    trained(tmp_path, f"loss.covariance={covariance}")
+
+
+@STEPS
+def test_no_update_after_a_loss_that_is_not_finite(tmp_path, monkeypatch, step):
     compute = ISDA.compute
 
-    def planted(self, outputs, targets, progress):
-        value = compute(self, outputs, targets, progress)
-        return torch.where(torch.as_tensor(progress, device=value.device) > 0.5, value * torch.nan, value)
+    def plant(self, outputs, targets, progress):
+        planted = torch.as_tensor(progress, device=targets.device) > 0.5
+        return compute(self, outputs, targets, progress) + torch.where(planted, torch.nan, 0.0)
 
-    monkeypatch.setattr(ISDA, "compute", planted)
+    monkeypatch.setattr(ISDA, "compute", plant)
     with pytest.raises(NonFiniteLoss, match="epoch 2, step"):
-        trained(tmp_path, f"compile={compiled}")
+        trained(tmp_path, step)
 
 
-@pytest.mark.parametrize("compiled", ["false", "true"])
-def test_gone_on_it_is_the_run_that_was_not_stopped(tmp_path, monkeypatch, compiled):
-    whole = trained(tmp_path / "whole", f"compile={compiled}")
-    from isda_bench import checkpoint
-
+@STEPS
+def test_gone_on_it_is_the_run_that_was_not_stopped(tmp_path, monkeypatch, step):
+    whole = trained(tmp_path / "whole", step)
     save = checkpoint.save
 
     def save_and_stop(directory, epoch, state, step=None):
@@ -66,7 +80,19 @@ def test_gone_on_it_is_the_run_that_was_not_stopped(tmp_path, monkeypatch, compi
 
     with monkeypatch.context() as stopped, pytest.raises(KeyboardInterrupt):
         stopped.setattr(checkpoint, "save", save_and_stop)
-        trained(tmp_path / "broken", f"compile={compiled}")
-    broken = trained(tmp_path / "broken", f"compile={compiled}")
+        trained(tmp_path / "broken", step)
+    broken = trained(tmp_path / "broken", step)
     ours, theirs = (read_metrics(config.directory)["train_loss"].tolist() for config in (broken, whole))
     assert ours == pytest.approx(theirs, rel=1e-5)
+
+
+def test_what_cannot_be_captured_is_told(tmp_path, monkeypatch):
+    compute = ISDA.compute
+
+    def waits(self, outputs, targets, progress):
+        return compute(self, outputs, targets, progress) * float(outputs.logits.isfinite().all())
+
+    monkeypatch.setattr(ISDA, "compute", waits)
+    with pytest.raises(UserError, match="capture=true: this step cannot be captured"):
+        trained(tmp_path / "captured")
+    trained(tmp_path / "eager", "capture=false")

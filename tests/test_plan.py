@@ -55,8 +55,8 @@ def test_measured_rates_come_before_flops(tmp_path):
         "rows": {
             "step": [{"network": "resnet110", "images_per_second": 2000.0}],
             "throughput": [
-                {"network": "wrn28_10", "precision": "bf16", "compiled": compiled, "images_per_second": rate}
-                for compiled, rate in ((False, 3000.0), (True, 9000.0))
+                {"network": "wrn28_10", "precision": "bf16", "step": step, "images_per_second": rate}
+                for step, rate in (("captured", 3000.0), ("compiled", 9000.0), ("eager", 1000.0))
             ],
             "steps": [{"network": "wrn16_8", "batch_size": 128, "step_ms": 64.0}],
         },

@@ -201,7 +201,7 @@ def _dataset_class(settings: Settings) -> Any:
 
 def _compile_problems(loss: Loss | None) -> list[str]:
     problems = []
-    if loss is not None and not loss.compiles:
+    if loss is not None and not loss.capturable:
         problems.append("compile=true: the shapes of this loss depend on its values; leave compile=false")
     if processes() > 1:
         problems.append(f"compile=true: not with {processes()} processes; leave compile=false")

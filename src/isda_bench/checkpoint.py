@@ -38,6 +38,7 @@ def save(directory: Path, epoch: int, state: dict[str, Any], step: int | None = 
         NonFiniteState: something in it is NaN or infinite; the checkpoints before it stay.
         UserError: it cannot be written; the checkpoints before it stay.
     """
+    state = _on_cpu(state)
     wrong = list(_not_finite(state, ""))
     if wrong:
         raise NonFiniteState(
@@ -96,6 +97,15 @@ def load(path: Path) -> dict[str, Any]:
 def checkpoints(directory: Path) -> list[Path]:
     """The checkpoints in `directory`, newest first."""
     return sorted(directory.glob("checkpoint-*.pt"), reverse=True)
+
+
+def _on_cpu(node: Any) -> Any:
+    """`node` with its tensors on the CPU: looked at elsewhere, each would have the GPU waited for."""
+    if isinstance(node, dict):
+        return {key: _on_cpu(value) for key, value in node.items()}
+    if isinstance(node, list | tuple):
+        return [_on_cpu(value) for value in node]
+    return node.cpu() if isinstance(node, torch.Tensor) else node
 
 
 def _not_finite(node: Any, name: str) -> Iterator[str]:

@@ -14,7 +14,7 @@ from isda_bench.settings import COMPONENTS, Settings, setting_problems
 CONF = Path(__file__).resolve().parents[2] / "conf"
 
 NOT_IN_IDENTITY = (
-    *("device", "runs_dir", "logger", "checkpoint", "dataset.root", "dataset.download", "plan"),
+    *("device", "capture", "runs_dir", "logger", "checkpoint", "dataset.root", "dataset.download", "plan"),
     *("dataset.workers", "dataset.unreadable_limit"),
     *("samples", "classifier"),  # of a generator's run
 )
@@ -28,6 +28,7 @@ ADDED_LATER: dict[str, Any] = {
     "plan": False,
     "checkpoint.every_minutes": None,
     "compile": False,
+    "capture": True,
 }
 """Dotted key -> default of every key (a whole section, if that is new) that the configuration did not have at
 first: append only.

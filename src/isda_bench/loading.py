@@ -14,6 +14,7 @@ from isda_bench.errors import ConfigError, UserError
 from isda_bench.evaluate import evaluate
 from isda_bench.losses.base import Loss
 from isda_bench.models.base import Classifier
+from isda_bench.precision import set_precision
 from isda_bench.record import read_record
 
 
@@ -73,6 +74,7 @@ def evaluate_run(path: str | Path, root: str | None = None, device: str = "auto"
     where = _device(device)
     dataset = build_dataset(settings)
     batches = evaluation_loader(dataset.load().evaluation, dataset, where)
+    set_precision(settings.precision)
     return evaluate(model.to(where), batches, bf16=settings.precision == "bf16")
 
 

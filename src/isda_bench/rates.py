@@ -48,12 +48,12 @@ class Rates:
         for benchmark in filter(_on_gpu, benchmarks):
             parts, name = benchmark.get("rows", {}), benchmark["device"]["name"]
             for row in parts.get("step", []) + parts.get("throughput", []):
-                if not row.get("compiled"):
+                if row.get("step", "captured") == "captured":  # as a run has it
                     key_of = row["network"], row.get("precision", "fp32")
                     self.by_network[key_of].append((row["images_per_second"], name))
             for row in parts.get("steps", []):
                 rate = 1000 * row["batch_size"] / row["step_ms"]
-                self.by_bare_step[row["network"], "fp32"].append((rate, name))
+                self.by_bare_step[row["network"], row.get("precision", "fp32")].append((rate, name))
 
     def of(self, model: str, dataset: str, precision: str, flops: int) -> Rate:
         """The rate of a network.

@@ -21,11 +21,12 @@ from isda_bench.errors import ConfigError
 from isda_bench.gan.find import find_generator
 from isda_bench.loggers import Logger
 from isda_bench.loop import fit
+from isda_bench.precision import set_precision
 from isda_bench.provenance import peak_memory, provenance, reset_peak_memory
 from isda_bench.ranks import processes, rank
 from isda_bench.record import LeftToFirstRank, Metrics, RunDirectory, errors_of, now
 from isda_bench.schedules import unreached_milestones
-from isda_bench.training_module import TrainingModule, compile_step
+from isda_bench.training_module import TrainingModule, can_be_captured, compile_step
 
 
 def run(config: RunConfig) -> dict[str, Any]:
@@ -144,6 +145,7 @@ def _build_module(config: RunConfig, dataset: DataSet, device: torch.device) -> 
     loss = instantiate(settings.loss, num_classes=dataset.num_classes, feature_dim=model.feature_dim)
     module = TrainingModule(model, loss, bf16=settings.precision == "bf16").to(device)
     module.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # the faster layout
+    module.captured = settings.capture and can_be_captured(module)
     if settings.compile:
         compile_step(module)
     return wrap(module, device)
@@ -156,12 +158,6 @@ def _loaders(
     transforms = [instantiate(settings.augment), Normalise(dataset.mean, dataset.std, device)]
     training = Loader(data.train, settings.schedule.batch_size, device, transforms, shuffle=True, mix=mix)
     return training, evaluation_loader(data.evaluation, dataset, device)
-
-
-def set_precision(precision: str) -> None:
-    """TF32 is for the convolutions alone: statistics and loss are taken in float32."""
-    torch.backends.cudnn.allow_tf32 = precision != "fp32"
-    torch.backends.cuda.matmul.allow_tf32 = False
 
 
 def _record(

@@ -1,6 +1,7 @@
 """One training step: forward pass, backward pass and update; on CUDA also as a captured graph."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from isda_bench.checkpoint import random_states, restore_random_states
+from isda_bench.errors import UserError
 from isda_bench.training_module import TrainingModule
 
 T = TypeVar("T")
@@ -89,7 +91,13 @@ class CapturedStep(Step):
         """Captures a step for batches of this shape, and leaves everything as it was before."""
         inputs = [value.clone() for value in batch]
         restore = self._restorer()
-        replay, results = capture(lambda: Step.__call__(self, *inputs), self.pool)
+        try:
+            replay, results = capture(lambda: Step.__call__(self, *inputs), self.pool)
+        except RuntimeError as error:
+            raise UserError(
+                f"capture=true: this step cannot be captured as a CUDA graph ({str(error).splitlines()[0]}); "
+                f"capture=false trains without"
+            ) from error
         restore()
         return Captured(replay, inputs, results)
 
@@ -128,7 +136,7 @@ def capture(step: Callable[[], T], pool: Any = None) -> tuple[Callable[[], objec
         pool: of memory, that graphs share which never run at once.
 
     Returns:
-        What does it again, and where its results will be.
+        What does it again, and where its results will be. It keeps what `step` keeps, which the graph reads.
     """
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
@@ -139,4 +147,9 @@ def capture(step: Callable[[], T], pool: Any = None) -> tuple[Callable[[], objec
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph, pool, capture_error_mode="thread_local"):  # loaders pin memory meanwhile
         results = step()
-    return graph.replay, results
+    return partial(_replay, graph, step), results
+
+
+def _replay(graph: torch.cuda.CUDAGraph, kept: Callable[[], object]) -> None:
+    """Replays it; `kept` only has to live as long."""
+    graph.replay()

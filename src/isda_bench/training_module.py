@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from isda_bench.losses.base import Loss, Outputs
 from isda_bench.models.base import Classifier
+from isda_bench.ranks import processes
 
 BACKEND = "inductor"
 
@@ -34,7 +35,7 @@ class TrainingModule(nn.Module):
         """The loss, a scalar, and the logits (N, C) of `images` (N, C, H, W) with classes `targets` (N,)."""
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.bf16):
             features = self.model.features(images)
-            logits = self.model.head(features)
+            logits = self.model.classify(features)
         return self.loss(Outputs(features, logits, self.model.head), targets, progress), logits
 
 
@@ -42,9 +43,14 @@ def compile_step(module: TrainingModule) -> None:
     """Compiles forward and backward pass, statistics included, and the network as it is evaluated.
 
     Each is one graph for each batch size (the last batch of an epoch is a second one). On CUDA the network is
-    evaluated as a CUDA graph, and the step is to be captured with its update.
+    evaluated as a CUDA graph.
     """
-    module.captured = next(module.parameters()).is_cuda
+    on_cuda = next(module.parameters()).is_cuda
     settings: dict[str, Any] = {"fullgraph": True, "dynamic": False, "backend": BACKEND}
-    module.model.compile(**settings, mode="reduce-overhead" if module.captured else None)
+    module.model.compile(**settings, mode="reduce-overhead" if on_cuda else None)
     module.compile(**settings)
+
+
+def can_be_captured(module: TrainingModule) -> bool:
+    """Whether its training steps can be CUDA graphs: on such a device, alone, with a loss that allows it."""
+    return next(module.parameters()).is_cuda and processes() == 1 and module.loss.capturable

@@ -98,6 +98,7 @@ def test_cuda_graph_captures_a_step_and_draws_anew(build, name):
     model = build(name, **({"width": 8} if "shake" in name else {"depth": 20, "alpha": 9})).cuda()
     images = torch.randn(8, 3, 32, 32, device="cuda")
     stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
         for _ in range(3):
             model(images).sum().backward()

@@ -19,32 +19,44 @@ from isda_bench.config import CONF
 from isda_bench.losses import ISDA, CrossEntropy, Loss, Outputs
 from isda_bench.losses.isda import Covariance
 from isda_bench.models.resnet import ResNet
+from isda_bench.step import capture
 
 SIZES = ((100, 640, 128), (10, 640, 128), (100, 342, 64), (10, 64, 128))
 """C, A, N: Wide-ResNet-28-10 on CIFAR-100 and -10, DenseNet-BC-100-12 on CIFAR-100, a ResNet on CIFAR-10."""
 VARIANTS: tuple[Covariance, ...] = ("diagonal", "shared", "identity", "lowrank")
+FORMS: list[tuple[Covariance, tuple[int, int, int]]] = [
+    *(("full", size) for size in SIZES),
+    *((variant, size) for variant in VARIANTS for size in (SIZES[0], SIZES[-1])),
+]
 
 Call = Callable[[], Any]
 
 
 def isda_rows(device: torch.device, repeats: int = 9) -> list[dict[str, Any]]:
-    """ISDA's statistics, forward and backward beside the naive form, at the sizes of `SIZES`.
+    """ISDA's statistics, forward and backward beside the naive form: the covariances and sizes of `FORMS`.
+
+    The low-rank covariance stands for the full one, and so is beside the naive form of that.
 
     Args:
         device: where.
         repeats: of which the median is taken, the two forms in turn.
 
     Returns:
-        Rows of num_classes, feature_dim, batch_size, milliseconds and peak extra MiB of both, and speedup.
+        Rows of covariance, num_classes, feature_dim, batch_size, milliseconds and peak extra MiB of both, and
+        speedup.
     """
     rows = []
-    for num_classes, feature_dim, n in SIZES:
+    for covariance, (num_classes, feature_dim, n) in FORMS:
         features = torch.randn(n, feature_dim, device=device)
         targets = torch.randint(num_classes, (n,), device=device)
-        losses = {"isda": ISDA(num_classes, feature_dim), "naive": NaiveISDA(num_classes, feature_dim)}
+        losses = {
+            "isda": ISDA(num_classes, feature_dim, covariance=covariance),
+            "naive": NaiveISDA(num_classes, feature_dim, "full" if covariance == "lowrank" else covariance),
+        }
         steps = {name: head_pass(loss.to(device), features, targets) for name, loss in losses.items()}
         seconds = medians(steps, repeats)
-        row: dict[str, Any] = {"num_classes": num_classes, "feature_dim": feature_dim, "batch_size": n}
+        row: dict[str, Any] = {"covariance": covariance, "num_classes": num_classes}
+        row |= {"feature_dim": feature_dim, "batch_size": n}
         row |= {f"{name}_ms": 1000 * s for name, s in seconds.items()}
         row |= {f"{name}_peak_mib": peak_bytes(step, device) / 2**20 for name, step in steps.items()}
         rows.append(row | {"speedup": seconds["naive"] / seconds["isda"]})
@@ -69,7 +81,10 @@ def loss_rows(device: torch.device, num_classes: int = 10, repeats: int = 101) -
     features = torch.randn(128, 64, device=device)
     targets = torch.randint(num_classes, (128,), device=device)
     losses = _losses(num_classes, 64)
-    heads = {name: head_pass(loss.to(device), features, targets) for name, loss in losses.items()}
+    heads = {}
+    for name, loss in losses.items():
+        head = head_pass(loss.to(device), features, targets)
+        heads[name] = as_captured(head, device) if loss.capturable else head
     seconds = medians(heads, repeats)
     step = training_step(CrossEntropy(num_classes, 64), ResNet(num_classes, 32), device)
     whole = medians({"step": step}, max(repeats // 10, 5))
@@ -86,39 +101,52 @@ def loss_rows(device: torch.device, num_classes: int = 10, repeats: int = 101) -
 
 
 class NaiveISDA(Loss):
-    """ISDA as tensors: N x C x A differences, N x A x A covariances, every class's covariance updated."""
+    """ISDA as tensors: N x C x A differences, a covariance a sample, every class's statistics updated."""
 
     count: Tensor
     mean: Tensor
-    covariance: Tensor
+    spread: Tensor
 
-    def __init__(self, num_classes: int, feature_dim: int) -> None:
+    def __init__(self, num_classes: int, feature_dim: int, covariance: Covariance = "full") -> None:
         super().__init__(num_classes, feature_dim)
-        self.register_buffer("count", torch.zeros(num_classes))
-        self.register_buffer("mean", torch.zeros(num_classes, feature_dim))
-        self.register_buffer("covariance", torch.zeros(num_classes, feature_dim, feature_dim))
+        self.covariance = covariance
+        groups = 1 if covariance == "shared" else num_classes
+        self.register_buffer("count", torch.zeros(groups))
+        self.register_buffer("mean", torch.zeros(groups, feature_dim))
+        shape = (feature_dim,) if covariance == "diagonal" else (feature_dim, feature_dim)
+        self.register_buffer("spread", torch.zeros(groups, *shape))
 
     def compute(self, outputs: Outputs, targets: Tensor, progress: float | Tensor) -> Tensor:
         """The same loss as `ISDA`."""
         features, logits, head = outputs
-        self._update(features.detach(), targets)
+        groups = torch.zeros_like(targets) if self.covariance == "shared" else targets
+        if self.covariance != "identity":
+            self._update(features.detach(), groups)
         differences = head.weight - head.weight[targets][:, None]
-        form = ((differences @ self.covariance[targets]) * differences).sum(2)
+        if self.covariance == "identity":
+            form = differences.square().sum(2)
+        elif self.covariance == "diagonal":
+            form = (differences.square() * self.spread[groups][:, None]).sum(2)
+        else:
+            form = ((differences @ self.spread[groups]) * differences).sum(2)
         return F.cross_entropy(logits + 0.5 * progress / 2 * form, targets)
 
-    def _update(self, features: Tensor, targets: Tensor) -> None:
-        member = F.one_hot(targets, self.num_classes).to(features.dtype)
+    def _update(self, features: Tensor, groups: Tensor) -> None:
+        member = F.one_hot(groups, len(self.count)).to(features.dtype)
         new = member.sum(0)
         mean = (member[:, :, None] * features[:, None]).sum(0) / new.clamp(min=1)[:, None]
         deviations = (member[:, :, None] * (features[:, None] - mean)).transpose(0, 1)
-        covariance = deviations.mT @ deviations / new.clamp(min=1)[:, None, None]
         weight = (new / (self.count + new).clamp(min=1))[:, None]
-        shift = self.mean - mean
-        outer = shift[:, :, None] * shift[:, None, :]
-        w = weight[:, :, None]
-        self.covariance = (1 - w) * self.covariance + w * covariance + w * (1 - w) * outer
+        w = weight if self.covariance == "diagonal" else weight[:, :, None]
+        shift = self._squared((self.mean - mean)[:, None])
+        spread = self._squared(deviations) / new.clamp(min=1).view(-1, *w.shape[1:])
+        self.spread = (1 - w) * self.spread + w * spread + w * (1 - w) * shift
         self.mean = (1 - weight) * self.mean + weight * mean
         self.count = self.count + new
+
+    def _squared(self, rows: Tensor) -> Tensor:
+        """Sums of rows' outer products with themselves, or of the diagonals of these."""
+        return rows.square().sum(1) if self.covariance == "diagonal" else rows.mT @ rows
 
 
 def peak_bytes(call: Call, device: torch.device) -> int:
@@ -147,6 +175,11 @@ def _losses(num_classes: int, feature_dim: int) -> dict[str, Loss]:
     }
     variants = {f"isda, {name}": ISDA(num_classes, feature_dim, covariance=name) for name in VARIANTS}
     return losses | variants
+
+
+def as_captured(call: Call, device: torch.device) -> Call:
+    """On CUDA `call` as a captured step has it: what the GPU does, not how quickly it is told."""
+    return capture(call)[0] if device.type == "cuda" else call
 
 
 def head_pass(loss: Loss, features: Tensor, targets: Tensor) -> Call:

@@ -3,6 +3,7 @@
 import json
 import re
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,10 @@ from typing import Any
 import torch
 
 from isda_bench.atomic import write_atomically
+from isda_bench.errors import UserError
+from isda_bench.precision import set_precision
 from isda_bench.provenance import git_state, provenance
 from isda_bench.record import now
-from isda_bench.run import set_precision
 
 Row = dict[str, Any]
 Measurement = tuple[str, Callable[[torch.device], list[Row]]]
@@ -52,22 +54,23 @@ def measurements(device: torch.device) -> dict[str, Measurement]:
         "together": ("Several runs of ResNet-32 with ISDA at once", together_rows),
     }
     if device.type == "cuda":
-        found["throughput"] = ("The loop in each precision, eager and compiled", throughput_rows)
-    else:
-        found["networks"] = (
-            "Networks beside pytorchcv's: forward and backward, batch 32",
-            lambda _: network_rows(),
-        )
-    return found
+        throughput = ("The loop in each precision: captured, eager, compiled", throughput_rows)
+        return {"throughput": throughput} | found  # first: a GPU may be lent for a short time only
+    networks = ("Networks beside pytorchcv's: forward and backward, batch 32", lambda _: network_rows())
+    return found | {"networks": networks}
 
 
 def measure(names: Sequence[str], device: torch.device, out: Path, suffix: str = "") -> Path:
     """Takes the measurements `names` in one run and writes them to <out>/<device><suffix>.json and .md.
 
-    They are written after each measurement: what breaks off leaves those before it.
+    They are written after each measurement: what breaks off leaves those before it. One that fails is told,
+    and the others are taken all the same.
 
     Returns:
         The Markdown file.
+
+    Raises:
+        UserError: at the end, naming those that failed.
     """
     all_measurements = measurements(device)
     if device.type == "cuda":
@@ -75,16 +78,24 @@ def measure(names: Sequence[str], device: torch.device, out: Path, suffix: str =
     result: dict[str, Any] = {"taken": now(), "git": git_state(), **provenance(device), "rows": {}}
     out.mkdir(parents=True, exist_ok=True)
     path = out / f"{_file_name(result['device'])}{suffix}"
+    failed = []
     for name in names:
         title, take = all_measurements[name]
         print(f"{name}: {title} ...", flush=True)
         set_precision("fp32")  # as a run has it, where a part does not say more
         start = time.monotonic()
-        result["rows"][name] = take(device)
+        try:
+            result["rows"][name] = take(device)
+        except Exception:
+            traceback.print_exc()
+            failed.append(name)
+            continue
         print(f"{name}: {time.monotonic() - start:.0f} s", flush=True)
         page = _page(result, {name: all_measurements[name][0] for name in result["rows"]})
         write_atomically(path.with_suffix(".json"), (json.dumps(result, indent=2) + "\n").encode())
         write_atomically(path.with_suffix(".md"), page.encode())
+    if failed:
+        raise UserError(f"failed, as told above: {', '.join(failed)}; the rest is in {path}.md")
     return path.with_suffix(".md")
 
 

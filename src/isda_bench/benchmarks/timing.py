@@ -26,13 +26,18 @@ def medians(functions: Mapping[str, Callable[[], object]], rounds: int, warmup: 
 
 def median_ratio(function: Callable[[], object], reference: Callable[[], object], rounds: int) -> float:
     """Median over rounds of function's time over the reference's, taken one right after the other."""
-    ratios = []
+    return statistics.median(ratios(function, reference, rounds))
+
+
+def ratios(function: Callable[[], object], reference: Callable[[], object], rounds: int) -> list[float]:
+    """Function's time over the reference's in each of `rounds`, taken one right after the other."""
+    found = []
     for call in range(rounds + 1):
         order = [function, reference] if call % 2 else [reference, function]  # neither is always the second
         taken = {timed: _seconds(timed) for timed in order}
         if call:
-            ratios.append(taken[function] / taken[reference])
-    return statistics.median(ratios)
+            found.append(taken[function] / taken[reference])
+    return found
 
 
 def _seconds(function: Callable[[], object]) -> float:

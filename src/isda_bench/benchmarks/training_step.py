@@ -21,7 +21,7 @@ from isda_bench.record import LeftToFirstRank, Metrics, RunDirectory
 from isda_bench.run_state import RunState
 from isda_bench.schedules import Schedule
 from isda_bench.step import make_step
-from isda_bench.training_module import TrainingModule
+from isda_bench.training_module import TrainingModule, can_be_captured
 
 BATCH = 128
 CPU = torch.device("cpu")
@@ -72,7 +72,7 @@ def training_step(
     model: Classifier | None = None,
     device: torch.device = CPU,
     shape: tuple[int, int, int] = (3, 32, 32),
-) -> Callable[[], None]:
+) -> Callable[[], object]:
     """A whole step on random images: batch, forward, loss, backward, SGD.
 
     Args:
@@ -85,6 +85,9 @@ def training_step(
     optimizer = make_optimizer(module, SCHEDULE)
     batches = _endless(random_loader(shape=shape, device=device))
     progress = torch.tensor(0.5, device=device)
+    if module.captured:
+        captured = make_step(module, optimizer)
+        return lambda: captured(*next(batches), progress)
 
     def step() -> None:
         images, targets = next(batches)
@@ -121,6 +124,7 @@ def training_module(
     torch.manual_seed(0)
     module = TrainingModule(model, loss, bf16).to(device).train()
     module.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    module.captured = can_be_captured(module)
     return module
 
 

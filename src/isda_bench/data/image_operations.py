@@ -61,8 +61,9 @@ def apply_choices(images: Tensor, choices: Sequence[Choice | None], fill: float)
         if choice is not None:
             members[choice].append(i)
     result = images.clone()
-    for (operation, magnitude), indices in members.items():
-        chosen = torch.tensor(indices, device=images.device)
+    order = torch.tensor([i for indices in members.values() for i in indices], device=images.device)
+    parts = order.split([len(indices) for indices in members.values()])
+    for (operation, magnitude), chosen in zip(members, parts, strict=True):
         result[chosen] = OPERATIONS[operation].transform(images[chosen], magnitude, fill)
     return result
 

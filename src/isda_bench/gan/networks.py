@@ -122,7 +122,7 @@ class Generator(nn.Module):
             assert labels is not None
             images = self._by_class(noise, labels)
         else:
-            labels = None if labels is None else labels.to(noise.device)
+            labels = None if labels is None else labels.to(noise.device, non_blocking=True)
             images = self(self.joined(noise, labels, codes))[:, 0]
         return (images.float() + 1) * 127.5
 

@@ -12,6 +12,7 @@ from isda_bench.errors import UserError
 from isda_bench.gan.networks import Generator, fixed_inputs
 from isda_bench.loading import load_run
 from isda_bench.models.base import Classifier
+from isda_bench.precision import set_precision
 from isda_bench.record import read_record
 
 IMAGES = 5000  # of each kind at most: distances between all of them are taken
@@ -82,6 +83,7 @@ def measure_quality(
         UserError: the run cannot be loaded.
     """
     _, classify, record = load_run(classifier)
+    set_precision("fp32")
     model = classify.to(device)
     normalise = Normalise(dataset.mean, dataset.std, device)
     real = data.train
@@ -144,7 +146,7 @@ def frechet_distance(real: Tensor, made: Tensor) -> float:
     real, made = real.double(), made.double()
     means = (real.mean(0) - made.mean(0)).square().sum()
     of_real, of_made = torch.cov(real.T), torch.cov(made.T)
-    root = torch.linalg.eigvals(of_real @ of_made).real.clamp_min(0).sqrt().sum()
+    root = torch.linalg.eigvals((of_real @ of_made).cpu()).real.clamp_min(0).sqrt().sum()
     return (means + of_real.trace() + of_made.trace() - 2 * root).item()
 
 
@@ -188,7 +190,7 @@ def _generated(
 def _judged(model: Classifier, normalise: Normalise, images: Tensor) -> tuple[Tensor, Tensor]:
     """Features (N, A) of images, 0 to 255, and the classes (N,) that they are taken for."""
     features = torch.cat([model.features(normalise(batch)) for batch in images.split(BATCH)])
-    return features, model.head(features).argmax(1)
+    return features, model.classify(features).argmax(1)
 
 
 def _variety(made: Tensor, labels: Tensor, real: Tensor, targets: Tensor) -> Tensor:

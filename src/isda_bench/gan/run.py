@@ -20,9 +20,10 @@ from isda_bench.gan.running_mean import RunningMean
 from isda_bench.gan.samples import Samples
 from isda_bench.gan.settings import GeneratorSettings
 from isda_bench.gan.train import COLLAPSED, RealBatches, fit
+from isda_bench.precision import set_precision
 from isda_bench.provenance import peak_memory, provenance, reset_peak_memory
 from isda_bench.record import Metrics, RunDirectory, now
-from isda_bench.run import run_once, set_precision
+from isda_bench.run import run_once
 
 
 def run(config: RunConfig) -> dict[str, Any]:

@@ -31,6 +31,7 @@ class Samples:
         self.every = every
         self.per_class = per_class
         self.device = device
+        self.real_spread: Tensor | None = None
 
     @torch.no_grad()
     def images(self, generator: Generator, per_class: int) -> Tensor:
@@ -48,7 +49,9 @@ class Samples:
         images = self.images(generator, SPREAD_IMAGES).flatten(2).double()
         made = images.var(1, correction=0).sum(1).sqrt().cpu()
         targets = self.real.targets if generator.labelled else torch.zeros_like(self.real.targets)
-        return made / self._real_spread(targets, len(images)).clamp_min(1e-6)
+        if self.real_spread is None:
+            self.real_spread = self._real_spread(targets, len(images))
+        return made / self.real_spread.clamp_min(1e-6)
 
     def _real_spread(self, targets: Tensor, classes: int) -> Tensor:
         pixels = self.real.images.flatten(1).double()

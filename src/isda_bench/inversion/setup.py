@@ -19,6 +19,7 @@ from isda_bench.loading import load_loss, load_run
 from isda_bench.losses.isda import ISDA
 from isda_bench.models.base import Classifier
 from isda_bench.options import Options
+from isda_bench.precision import set_precision
 from isda_bench.settings import problems_of
 
 STRENGTH = 0.5  # lambda for a classifier that was trained without ISDA: the paper's
@@ -92,6 +93,7 @@ def prepare(options: InversionOptions) -> Setup:
     if problems:
         raise ConfigError(problems)
     device = choose_device(options.device)
+    set_precision("fp32")
     config, classifier, record = load_run(options.run)
     if options.root is not None:
         if "root" not in config["dataset"]:

@@ -33,10 +33,11 @@ class Loss(nn.Module):
         feature_dim: A.
 
     Attributes:
-        compiles: whether torch.compile captures it as one graph: no shape depends on values.
+        capturable: whether a step with it can be one graph, of torch.compile or of CUDA: no shape depends on
+            values, and nothing waits for the device.
     """
 
-    compiles = True
+    capturable = True
 
     @checked
     def __init__(self, num_classes: PositiveInt, feature_dim: PositiveInt) -> None:

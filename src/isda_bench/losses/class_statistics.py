@@ -48,28 +48,31 @@ class OnlineStatistics(nn.Module):
         """
         self._promote(features.dtype)
         features = features.to(self.mean.dtype)
-        member = targets[:, None] == torch.arange(len(self.count), device=targets.device)
-        new = member.sum(0)
+        own = torch.arange(len(self.count), device=targets.device)[:, None] == targets
+        new, member = own.sum(1), own.to(features.dtype)
         total = (self.count + new).clamp(min=1).to(features.dtype)
-        weight = (new / total)[:, None]
-        batch_mean = (member.to(features.dtype).T @ features) / new.clamp(min=1)[:, None]
+        kept, weight = self.count / total, (new / total)[:, None]
+        batch_mean = (member @ features) / new.clamp(min=1)[:, None]
         difference = batch_mean - self.mean
 
         deviations = (features - batch_mean[targets]) / total.sqrt()[targets, None]
-        shifts = difference * (weight * (1 - weight)).sqrt()
-        self._spread(self.count / total, deviations, shifts, targets)
+        shifts = difference * (weight * kept[:, None]).sqrt()
+        self._spread(kept, deviations, shifts, targets, member)
         self.mean += difference * weight
         self.count += new
 
     @abstractmethod
-    def _spread(self, kept: Tensor, deviations: Tensor, shifts: Tensor, targets: Tensor) -> None:
+    def _spread(
+        self, kept: Tensor, deviations: Tensor, shifts: Tensor, targets: Tensor, member: Tensor
+    ) -> None:
         """Eq. 2.
 
         Args:
-            kept: n / (n + m) of each class, (C,).
+            kept: n / (n + m) of each class, (C,): 1 of one that is not in the batch, 0 of one never seen.
             deviations: R's rows of the samples, (N, A).
             shifts: R's row of each class's shift, (C, A).
             targets: (N,).
+            member: 1 where a sample is of a class, else 0, (C, N).
         """
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
@@ -99,9 +102,13 @@ class ClassStatistics(OnlineStatistics):
         super().__init__(num_classes, feature_dim)
         self.register_buffer("covariance", torch.zeros(num_classes, feature_dim, feature_dim))
 
-    def _spread(self, kept: Tensor, deviations: Tensor, shifts: Tensor, targets: Tensor) -> None:
-        update = _update_every_class if fixed_shapes(deviations) else _update_present_classes
-        update(self.covariance, kept, deviations, shifts, targets)
+    def _spread(
+        self, kept: Tensor, deviations: Tensor, shifts: Tensor, targets: Tensor, member: Tensor
+    ) -> None:
+        if fixed_shapes(deviations):
+            _update_every_class(self.covariance, kept, deviations, shifts, member)
+        else:
+            _update_present_classes(self.covariance, kept, deviations, shifts, targets)
 
 
 def fixed_shapes(values: Tensor) -> bool:
@@ -124,10 +131,9 @@ def _update_present_classes(
 
 
 def _update_every_class(
-    covariance: Tensor, kept: Tensor, deviations: Tensor, shifts: Tensor, targets: Tensor
+    covariance: Tensor, kept: Tensor, deviations: Tensor, shifts: Tensor, member: Tensor
 ) -> None:
     """The same in fixed shapes, without waiting for the device; needs a (C, N + 1, A) buffer."""
-    member = torch.arange(len(shifts), device=targets.device)[:, None] == targets
-    rows = torch.cat([member[:, :, None] * deviations, shifts[:, None, :]], 1)
-    kept = kept.where(member.any(1), 1)
+    rows = torch.cat([deviations.expand(len(member), -1, -1), shifts[:, None]], 1)
+    rows[:, :-1] *= member[:, :, None]
     covariance.mul_(kept[:, None, None]).baddbmm_(rows.mT, rows)

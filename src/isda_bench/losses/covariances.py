@@ -33,10 +33,11 @@ class DiagonalCovariance(OnlineStatistics):
         super().__init__(num_classes, feature_dim)
         self.register_buffer("covariance", torch.zeros(num_classes, feature_dim))
 
-    def _spread(self, kept: Tensor, deviations: Tensor, shifts: Tensor, targets: Tensor) -> None:
-        member = torch.arange(len(shifts), device=targets.device)[:, None] == targets
-        squares = member.to(deviations.dtype) @ deviations.square() + shifts.square()
-        self.covariance.mul_(kept.where(member.any(1), 1)[:, None]).add_(squares)
+    def _spread(
+        self, kept: Tensor, deviations: Tensor, shifts: Tensor, targets: Tensor, member: Tensor
+    ) -> None:
+        squares = member @ deviations.square() + shifts.square()
+        self.covariance.mul_(kept[:, None]).add_(squares)
 
     def quadratic_form(self, weight: Tensor, targets: Tensor) -> Tensor:
         """The form of W (C, A) and y (N,): sum_a s_ya (w_ja^2 - 2 w_ja w_ya + w_ya^2), s_y the variances."""

@@ -84,7 +84,7 @@ class ISDA(Loss):
         self.strength = strength
         self.covariance = covariance
         self.ramp = ramp
-        self.compiles = covariance != "lowrank"
+        self.capturable = covariance != "lowrank"
         self.statistics = _statistics(covariance, num_classes, feature_dim, rank)
 
     def compute(self, outputs: Outputs, targets: Tensor, progress: float | Tensor) -> Tensor:
@@ -142,9 +142,8 @@ class _AugmentedCrossEntropy(torch.autograd.Function):
         whole = fixed_shapes(weight) or len(weight) * weight.numel() <= WHOLE_LIMIT
         augment = _augment_all_classes if whole else _augment_class_by_class
         covariance = covariance.to(weight.dtype)
-        z, grad_weight = augment(logits, weight, covariance, targets, strength)
-        log_p = z.log_softmax(1)
-        ctx.save_for_backward(_grad_logits(log_p, targets), grad_weight)
+        log_p, grad_logits, grad_weight = augment(logits, weight, covariance, targets, strength)
+        ctx.save_for_backward(grad_logits, grad_weight)
         return F.nll_loss(log_p, targets)
 
     @staticmethod
@@ -156,21 +155,23 @@ class _AugmentedCrossEntropy(torch.autograd.Function):
 
 def _augment_all_classes(
     logits: Tensor, weight: Tensor, covariance: Tensor, targets: Tensor, strength: Number
-) -> tuple[Tensor, Tensor]:
-    """The augmented logits z (N, C) and the quadratic form's part of dL/dW, in fixed shapes."""
+) -> tuple[Tensor, Tensor, Tensor]:
+    """In fixed shapes: log p and dL/dz, both (N, C), and the quadratic form's part of dL/dW (C, A)."""
     differences = weight - weight[:, None, :]
     v = differences @ covariance
-    z = logits + (strength / 2) * (differences * v).sum(2)[targets]
+    z = logits + (strength / 2) * differences.mul_(v).sum(2)[targets]
+    log_p = z.log_softmax(1)
+    grad_logits = _grad_logits(log_p, targets)
     member = torch.arange(len(weight), device=targets.device)[:, None] == targets
-    grad_z = member.to(z.dtype) @ _grad_logits(z.log_softmax(1), targets)  # Eq. 4, summed over each class
+    grad_z = member.to(z.dtype) @ grad_logits  # summed over each class
     grad_z *= strength
     grad_weight = (grad_z.T[:, None, :] @ v.transpose(0, 1) - grad_z[:, None, :] @ v).squeeze(1)
-    return z, grad_weight
+    return log_p, grad_logits, grad_weight
 
 
 def _augment_class_by_class(
     logits: Tensor, weight: Tensor, covariance: Tensor, targets: Tensor, strength: Number
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor]:
     """The same with (C, A) buffers that stay in the cache, skipping the classes that are not in the batch."""
     order = targets.argsort(stable=True)
     z = logits[order]
@@ -188,7 +189,8 @@ def _augment_class_by_class(
         grad_z *= scale
         grad_weight.addcmul_(v, grad_z[:, None])
         grad_weight[c] -= grad_z @ v
-    return torch.empty_like(z).index_copy_(0, order, z), grad_weight
+    log_p = torch.empty_like(z).index_copy_(0, order, z).log_softmax(1)
+    return log_p, _grad_logits(log_p, targets), grad_weight
 
 
 def _grad_logits(log_p: Tensor, targets: Tensor) -> Tensor:

@@ -54,7 +54,9 @@ class LowRankCovariance(OnlineStatistics):
         self.register_buffer("variances", torch.zeros(num_classes, feature_dim))
         self.register_buffer("bound", torch.zeros(num_classes, dtype=torch.float64))
 
-    def _spread(self, kept: Tensor, deviations: Tensor, shifts: Tensor, targets: Tensor) -> None:
+    def _spread(
+        self, kept: Tensor, deviations: Tensor, shifts: Tensor, targets: Tensor, member: Tensor
+    ) -> None:
         for classes in targets.unique().split(CLASSES_AT_ONCE):
             chosen = torch.isin(targets, classes)
             owners = torch.searchsorted(classes, targets[chosen])

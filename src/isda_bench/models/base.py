@@ -2,6 +2,7 @@
 
 from typing import Annotated
 
+import torch
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -25,7 +26,17 @@ class Classifier(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N, num_classes) of `images` (N, C, H, W)."""
-        return self.head(self.features(images))
+        return self.classify(self.features(images))
+
+    def classify(self, features: Tensor) -> Tensor:
+        """Logits (N, num_classes) of deep features (N, A), in the head's own precision also under autocast.
+
+        In bfloat16 the likeliest of many classes would often be as likely as the next.
+        """
+        if features.is_meta:  # there is no autocast there
+            return self.head(features)
+        with torch.autocast(features.device.type, enabled=False):
+            return self.head(features.to(self.head.weight.dtype))
 
 
 def convolution(in_channels: int, channels: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Conv2d:

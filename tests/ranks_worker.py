@@ -11,7 +11,7 @@ from torch.optim import SGD
 from isda_bench.compose import compose_run
 from isda_bench.data.base import ImageSet
 from isda_bench.data.loader import Loader
-from isda_bench.distributed import joined, part_of_rank, sum_over_ranks, wrap
+from isda_bench.distributed import gather_rows, joined, part_of_rank, sum_over_ranks, wrap
 from isda_bench.evaluate import evaluate
 from isda_bench.losses import ISDA
 from isda_bench.losses.center import Center
@@ -86,6 +86,23 @@ def loading():
     model = Perceptron()
     measured = evaluate(model, Loader(images, 4, CPU, [lambda x: x.float() / 11], shuffle=False))
     return {"epochs": epochs, "evaluation": measured, "sum": sum_over_ranks(torch.ones(1)).item()}
+
+
+def joining(rank: int, processes: int, ports: list[int]) -> None:
+    """Joins the others and leaves them, again and again, right after tensors were exchanged."""
+    torch.set_num_threads(1)
+    os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1"}
+    for port in ports:
+        os.environ["MASTER_PORT"] = str(port)
+        _join_and_leave()
+
+
+def _join_and_leave() -> None:
+    with joined(CPU):
+        module = wrap(TrainingModule(Perceptron(), LOSSES["full"]()), CPU)
+        images, targets = next(batches(torch.float32))
+        module(part_of_rank(images), part_of_rank(targets), 0.5)[0].backward()
+        gather_rows(torch.randn(2, 3))
 
 
 class Killed(BaseException):

@@ -18,7 +18,7 @@ from isda_bench import checkpoint, ranks
 from isda_bench.build import batch_problems, choose_device
 from isda_bench.overrides import command_line_problems
 from isda_bench.run import run
-from ranks_worker import LOSSES, configuration, loading, training, work
+from ranks_worker import LOSSES, configuration, joining, loading, training, work
 from tiny import REPOSITORY, TINY
 
 CLOCKS = {"seconds", "images_per_second"}
@@ -174,6 +174,16 @@ def torchrun(tmp_path, *arguments) -> subprocess.Popen:
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+@pytest.mark.slow
+def test_nobody_waits_for_ever_when_leaving():
+    """torch's process group, freed at the wrong moment, does: without a remedy within some 20 times."""
+    at_work = torch.multiprocessing.spawn(joining, (2, free_ports(60)), nprocs=2, join=False)
+    ended = [at_work.join(timeout=60) for _ in range(2)]  # each returns as soon as one of them has ended
+    for process in at_work.processes:
+        process.kill()
+    assert ended[-1]
 
 
 @pytest.mark.slow

@@ -24,6 +24,9 @@ from isda_bench.errors import RankLost
 
 TIMEOUT = timedelta(minutes=10)  # after which a rank that does not answer is lost
 Value = TypeVar("Value")
+_last_group: list[Any] = []
+"""Outlives the `Replica` that used it: freed by that one, with the interpreter's lock held, it could wait for
+ever for a thread of its own that needs this lock."""
 
 
 @contextmanager
@@ -52,6 +55,7 @@ def joined(device: torch.device) -> Iterator[None]:
         raise
     finally:
         if at_work():
+            _last_group[:] = [distributed.group.WORLD]
             distributed.destroy_process_group()
 
 

@@ -29,6 +29,7 @@ def write_papers_numbers(root, table, **other):
             write_runs(root, cell.config, [mean - 0.1, mean, mean + 0.1])
 
 
+@pytest.mark.slow
 def test_the_papers_own_numbers_bear_its_claims(tmp_path):
     for table in ("journal_table_2", "comparison"):
         write_papers_numbers(tmp_path, table)

@@ -45,6 +45,12 @@ def test_the_papers_own_numbers_bear_its_claims(tmp_path):
     )
 
 
+def test_the_papers_comparison_bears_its_claims(tmp_path):
+    write_papers_numbers(tmp_path, "comparison")
+    claims = claims_of(tmp_path)
+    assert [claims[i].verdict for i in (LOWEST, CENTER)] == [HOLDS] * 2
+
+
 def test_other_numbers_do_not(tmp_path):
     write_papers_numbers(tmp_path, "comparison", focal=1.0, center=1.0)
     claims = claims_of(tmp_path)

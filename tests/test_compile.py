@@ -1,28 +1,35 @@
 """torch.compile around the training step: the same numbers, captured once a batch size."""
 
+from functools import partial
 from unittest.mock import Mock
 
 import pytest
 import torch
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
 from torch._dynamo.testing import CompileCounterWithBackend
 
 from isda_bench import run_state, step, training_module
+from isda_bench.benchmarks.losses import NaiveISDA
 from isda_bench.compose import compose_run
-from isda_bench.config import check
+from isda_bench.config import CONF, check
 from isda_bench.data.base import ImageSet
 from isda_bench.data.loader import Loader, Normalise
 from isda_bench.display import Display
 from isda_bench.errors import ConfigError, UserError
 from isda_bench.evaluate import evaluate
 from isda_bench.loop import make_optimizer, set_learning_rate, train_epoch
-from isda_bench.losses import ISDA, CrossEntropy
-from isda_bench.losses.center import Center
+from isda_bench.losses import ISDA, CrossEntropy, Loss
 from isda_bench.models.base import Classifier
 from isda_bench.run_state import RunState
 from isda_bench.schedules import Schedule, rate_factor
 from isda_bench.training_module import TrainingModule, compile_step
 
 CPU = torch.device("cpu")
+LOSSES = {
+    path.stem: partial(instantiate, OmegaConf.to_container(OmegaConf.load(path)))
+    for path in sorted(CONF.glob("loss/*.yaml"))
+} | {name: partial(ISDA, covariance=name) for name in ("diagonal", "shared", "identity")}
 IMAGES, BATCH, EPOCHS = 20, 8, 3  # a last batch of 4
 SCHEDULE = Schedule(
     epochs=EPOCHS,
@@ -51,7 +58,7 @@ def parts(loss):
     torch.manual_seed(0)
     images = ImageSet(torch.randint(0, 256, (IMAGES, 3, 8, 8), dtype=torch.uint8), torch.arange(IMAGES) % 5)
     batches = Loader(images, BATCH, CPU, [Normalise((127.0,) * 3, (60.0,) * 3, CPU)], shuffle=True)
-    return TrainingModule(Tiny(5), loss(5, 6)), batches
+    return TrainingModule(Tiny(5), loss(num_classes=5, feature_dim=6)), batches
 
 
 def trained(module, batches, epochs=EPOCHS):
@@ -98,10 +105,12 @@ def captures(monkeypatch):
     """Stands in for CUDA graphs: the same work again at every replay, from and into the same tensors."""
     made = []
 
-    def capture(call, pool):
+    def warm_up(call):
         for _ in range(step.WARM_UP):
-            results = call()
-        kept = tuple(result.clone() for result in results)
+            call()
+
+    def record(call, pool):
+        kept = tuple(result.clone() for result in call())
         made.append(kept)
 
         def replay():
@@ -110,11 +119,12 @@ def captures(monkeypatch):
 
         return replay, kept
 
-    monkeypatch.setattr(step, "capture", capture)
+    monkeypatch.setattr(step, "warm_up", warm_up)
+    monkeypatch.setattr(step, "record", record)
     return made
 
 
-@pytest.mark.parametrize("loss", [CrossEntropy, ISDA, Center])
+@pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
 def test_captured_steps_give_the_numbers_with_one_capture_a_shape(loss, captures):
     module, batches = parts(loss)
     plain = trained(module, batches)
@@ -143,14 +153,32 @@ def test_a_capture_changes_nothing(captures):
     assert not one.stopped
 
 
-def test_what_cannot_be_captured_is_told(monkeypatch):
-    def capture(call, pool):
+def test_what_cannot_be_captured_is_told(captures, monkeypatch):
+    def record(call, pool):
         raise RuntimeError("operation not permitted when stream is capturing\nand more")
 
-    monkeypatch.setattr(step, "capture", capture)
+    monkeypatch.setattr(step, "record", record)
     module, batches = parts(ISDA)
     module.captured = True
     with pytest.raises(UserError, match=r"capturing\); capture=false trains without$"):
+        trained(module, batches)
+
+
+def test_what_fails_before_it_is_captured_fails_as_it_is(captures):
+    class Unfinished(Loss):
+        pass
+
+    module, batches = parts(Unfinished)
+    module.captured = True
+    with pytest.raises(NotImplementedError):
+        trained(module, batches)
+
+
+def test_a_buffer_that_a_step_replaces_is_told(captures):
+    """Replays would go on reading the old one."""
+    module, batches = parts(NaiveISDA)
+    module.captured = True
+    with pytest.raises(UserError, match=r"loss\.count is replaced in a step"):
         trained(module, batches)
 
 

@@ -296,3 +296,7 @@ def test_every_choice_of_a_grid_is_looked_at():
         "loss=focl: no such loss; did you mean focal?",
     ]
     assert command_line_problems([*DIGITS, "loss=glob(x*)"], multirun=True) == ["loss=glob(x*): no such loss"]
+
+
+def test_what_is_no_text_is_told_in_letters_that_any_stream_takes():
+    assert str(ConfigError(["augment=\udcff: no"])).encode().endswith(rb"augment=\udcff: no")

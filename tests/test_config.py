@@ -72,6 +72,7 @@ def test_what_changes_the_result_changes_the_id(composed, change, values):
     "values",
     [
         {"device": "cuda:1"},
+        {"capture": False},
         {"runs_dir": "elsewhere"},
         {"logger": {"_target_": "isda_bench.loggers.WandbLogger", "mode": "online"}},
         {"checkpoint__every": 7},

@@ -96,3 +96,5 @@ def test_what_cannot_be_captured_is_told(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="capture=true: this step cannot be captured"):
         trained(tmp_path / "captured")
     trained(tmp_path / "eager", "capture=false")
+    monkeypatch.undo()
+    trained(tmp_path / "after")

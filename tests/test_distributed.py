@@ -180,9 +180,11 @@ def torchrun(tmp_path, *arguments) -> subprocess.Popen:
 def test_nobody_waits_for_ever_when_leaving():
     """torch's process group, freed at the wrong moment, does: without a remedy within some 20 times."""
     at_work = torch.multiprocessing.spawn(joining, (2, free_ports(60)), nprocs=2, join=False)
-    ended = [at_work.join(timeout=60) for _ in range(2)]  # each returns as soon as one of them has ended
-    for process in at_work.processes:
-        process.kill()
+    try:
+        ended = [at_work.join(timeout=60) for _ in range(2)]  # each returns as soon as one of them has ended
+    finally:
+        for process in at_work.processes:
+            process.kill()
     assert ended[-1]
 
 

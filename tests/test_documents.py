@@ -70,6 +70,8 @@ def test_contributing_a_loss(contributed):
         done = call(contributed, command.split())
         assert done.returncode == 0, done.stderr
     assert len(list(contributed.glob("runs/digits-resnet8-label_smoothing-s0-*/record.json"))) == 3
+    wrong = call(contributed, ["train.py", "dataset=digits", "loss=label_smoothing", "loss.smoothing=2"])
+    assert wrong.returncode == 2 and "loss.smoothing=2" in wrong.stderr
 
 
 def test_contributing_an_image_folder(contributed):

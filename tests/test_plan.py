@@ -58,7 +58,7 @@ def test_measured_rates_come_before_flops(tmp_path):
                 {"network": "wrn28_10", "precision": "bf16", "step": step, "images_per_second": rate}
                 for step, rate in (("captured", 3000.0), ("compiled", 9000.0), ("eager", 1000.0))
             ],
-            "steps": [{"network": "wrn16_8", "batch_size": 128, "step_ms": 64.0}],
+            "steps": [{"network": "wrn16_8", "batch_size": 128, "precision": "fp32", "step_ms": 64.0}],
         },
     }
     on_cpu = record | {"device": {"type": "cpu", "name": "CPU"}, "images_per_second": 1.0}

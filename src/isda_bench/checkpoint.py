@@ -100,7 +100,7 @@ def checkpoints(directory: Path) -> list[Path]:
 
 
 def _on_cpu(node: Any) -> Any:
-    """`node` with its tensors on the CPU: looked at elsewhere, each would have the GPU waited for."""
+    """`node` in plain lists and dicts, its tensors on the CPU, where looking at them costs no waiting."""
     if isinstance(node, dict):
         return {key: _on_cpu(value) for key, value in node.items()}
     if isinstance(node, list | tuple):

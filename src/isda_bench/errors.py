@@ -35,4 +35,5 @@ class ConfigError(UserError):
 
 def _one_line(problem: str) -> str:
     line = " ".join(problem.splitlines())
+    line = line.encode(errors="backslashreplace").decode()  # bytes of no text: not every stream takes them
     return line if len(line) <= WIDTH else f"{line[:WIDTH]} ..."

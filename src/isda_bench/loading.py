@@ -57,6 +57,8 @@ def load_loss(path: str | Path) -> Loss:
 def evaluate_run(path: str | Path, root: str | None = None, device: str = "auto") -> dict[str, float]:
     """Measures a finished run's loss and error again, on the images on which it was evaluated.
 
+    The process then computes in the run's precision (`set_precision`).
+
     Args:
         path: the run's directory.
         root: where the data set is, if not where it was then.

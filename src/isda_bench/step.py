@@ -88,18 +88,36 @@ class CapturedStep(Step):
         return captured.results
 
     def _capture(self, batch: tuple[Tensor, ...]) -> Captured:
-        """Captures a step for batches of this shape, and leaves everything as it was before."""
+        """Captures a step for batches of this shape, and leaves everything as it was before.
+
+        Raises:
+            UserError: a step that cannot be replayed.
+        """
         inputs = [value.clone() for value in batch]
-        restore = self._restorer()
-        try:
-            replay, results = capture(lambda: Step.__call__(self, *inputs), self.pool)
-        except RuntimeError as error:
+        restore, places = self._restorer(), self._places()
+        step = partial(Step.__call__, self, *inputs)
+        warm_up(step)
+        moved = [name for name, place in self._places().items() if place != places.get(name)]
+        if moved:
             raise UserError(
-                f"capture=true: this step cannot be captured as a CUDA graph ({str(error).splitlines()[0]}); "
+                f"capture=true: {moved[0]} is replaced in a step, where it should be changed in place "
+                f"(add_, copy_, ...); capture=false trains without"
+            )
+        try:
+            replay, results = record(step, self.pool)
+        except RuntimeError as error:
+            why = str(error.__context__ or error).partition("\n")[0]
+            raise UserError(
+                f"capture=true: this step cannot be captured as a CUDA graph ({why}); "
                 f"capture=false trains without"
             ) from error
         restore()
         return Captured(replay, inputs, results)
+
+    def _places(self) -> dict[str, int]:
+        """Where each parameter and buffer lies, which a graph reads and writes."""
+        named = [*self.module.named_parameters(), *self.module.named_buffers()]
+        return {name: tensor.data_ptr() for name, tensor in named}
 
     def _restorer(self) -> Callable[[], None]:
         """What puts everything back that a step changes: parameters, statistics, momentum, random states."""
@@ -129,27 +147,36 @@ def make_step(module: TrainingModule, optimizer: Optimizer) -> Step:
 
 
 def capture(step: Callable[[], T], pool: Any = None) -> tuple[Callable[[], object], T]:
-    """Captures what `step` does on the GPU.
+    """Captures what `step` does on the GPU, after it has done it a few times.
 
     Args:
-        step: with fixed shapes, and without waiting for the device.
+        step: with fixed shapes, and without waiting for the device. What it keeps has to be kept.
         pool: of memory, that graphs share which never run at once.
 
     Returns:
-        What does it again, and where its results will be. It keeps what `step` keeps, which the graph reads.
+        What does it again, and where its results will be.
     """
+    warm_up(step)
+    return record(step, pool)
+
+
+def warm_up(step: Callable[[], object]) -> None:
+    """Does `step` a few times, beside the stream of the rest."""
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
         for _ in range(WARM_UP):
             step()
     torch.cuda.current_stream().wait_stream(side)
+
+
+def record(step: Callable[[], T], pool: Any = None) -> tuple[Callable[[], object], T]:
+    """`capture` of what was warmed up."""
+    stream = torch.cuda.current_stream()
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, pool, capture_error_mode="thread_local"):  # loaders pin memory meanwhile
-        results = step()
-    return partial(_replay, graph, step), results
-
-
-def _replay(graph: torch.cuda.CUDAGraph, kept: Callable[[], object]) -> None:
-    """Replays it; `kept` only has to live as long."""
-    graph.replay()
+    try:
+        with torch.cuda.graph(graph, pool, capture_error_mode="thread_local"):  # loaders pin memory meanwhile
+            results = step()
+    finally:
+        torch.cuda.set_stream(stream)  # a capture that fails leaves its own
+    return graph.replay, results

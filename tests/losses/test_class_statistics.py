@@ -35,7 +35,9 @@ def test_any_sequence_of_batches_gives_the_closed_form(sizes, seed):
 
 @pytest.mark.parametrize("make", [ClassStatistics, DiagonalCovariance])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_an_absent_class_keeps_its_values_to_the_bit(make, dtype):
+@pytest.mark.parametrize("fixed", [False, True])
+def test_an_absent_class_keeps_its_values_to_the_bit(make, dtype, fixed, monkeypatch):
+    monkeypatch.setattr(class_statistics, "fixed_shapes", lambda values: fixed)
     statistics = make(C, A)
     for n in (50, 30):
         statistics.update(*draw(n, dtype))

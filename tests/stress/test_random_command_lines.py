@@ -123,7 +123,7 @@ def one_short_error(line, code, output):
     assert len(errors) == 2 or (multirun and code == 1), (line, output.err)
     for error in errors[1:]:
         assert len(error.splitlines()) <= 10, (line, error)
-    texts = [" ".join(text.splitlines()) for text in line]
+    texts = [" ".join(text.splitlines()).encode(errors="backslashreplace").decode() for text in line]
     words = {word for text in texts for word in text.lstrip("+~").partition("=")[0].split(".")}
     assert any(word in output.err for word in words), (line, output.err)
 

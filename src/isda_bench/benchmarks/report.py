@@ -95,7 +95,8 @@ def measure(names: Sequence[str], device: torch.device, out: Path, suffix: str =
         write_atomically(path.with_suffix(".json"), (json.dumps(result, indent=2) + "\n").encode())
         write_atomically(path.with_suffix(".md"), page.encode())
     if failed:
-        raise UserError(f"failed, as told above: {', '.join(failed)}; the rest is in {path}.md")
+        rest = f"; the rest is in {path}.md" if result["rows"] else ""
+        raise UserError(f"failed, as told above: {', '.join(failed)}{rest}")
     return path.with_suffix(".md")
 
 

@@ -1,4 +1,4 @@
-"""Images/s of the training loop: in every precision, compiled or not, and with several runs on one device."""
+"""Images/s of the training loop: in every precision, captured, eager, compiled; several runs at once."""
 
 import multiprocessing
 import time

@@ -72,6 +72,8 @@ def measure_quality(
 ) -> Quality:
     """Compares generated images with the training images; torch's default generators are left alone.
 
+    The process then computes in single precision (`set_precision`).
+
     Args:
         generator: trained.
         classifier: directory of a finished run on the same data set.

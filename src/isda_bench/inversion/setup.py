@@ -83,7 +83,7 @@ class Setup(NamedTuple):
 
 
 def prepare(options: InversionOptions) -> Setup:
-    """Loads and checks everything; writes nothing.
+    """Loads and checks everything; writes nothing. The process then computes in single precision.
 
     Raises:
         ConfigError: options that are wrong or do not fit one another.

@@ -24,9 +24,10 @@ class Outputs(NamedTuple):
 class Loss(nn.Module):
     """Called as `loss(outputs, targets, progress)`; a subclass writes `compute`.
 
-    What a loss learns or accumulates is a parameter or a buffer, so that checkpoints carry it. Statistics
-    move only in training mode. A loss never calls the model. Where several processes train together,
-    `compute` has the global batch on every rank: all that a loss sums is as in one process.
+    What a loss learns or accumulates is a parameter or a buffer, so that checkpoints carry it, and changed in
+    place; what it draws comes from torch, on the device: on CUDA a step is replayed, not called again.
+    Statistics move only in training mode. A loss never calls the model. Where several processes train
+    together, `compute` has the global batch on every rank: all that a loss sums is as in one process.
 
     Args:
         num_classes: C.
@@ -34,7 +35,7 @@ class Loss(nn.Module):
 
     Attributes:
         capturable: whether a step with it can be one graph, of torch.compile or of CUDA: no shape depends on
-            values, and nothing waits for the device.
+            values, nothing waits for the device, and nothing is kept in Python.
     """
 
     capturable = True

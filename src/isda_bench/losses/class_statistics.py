@@ -51,7 +51,8 @@ class OnlineStatistics(nn.Module):
         own = torch.arange(len(self.count), device=targets.device)[:, None] == targets
         new, member = own.sum(1), own.to(features.dtype)
         total = (self.count + new).clamp(min=1).to(features.dtype)
-        kept, weight = self.count / total, (new / total)[:, None]
+        kept = torch.where(new == 0, 1, self.count / total)  # exactly, also where compilers divide roughly
+        weight = (new / total)[:, None]
         batch_mean = (member @ features) / new.clamp(min=1)[:, None]
         difference = batch_mean - self.mean
 
@@ -68,7 +69,7 @@ class OnlineStatistics(nn.Module):
         """Eq. 2.
 
         Args:
-            kept: n / (n + m) of each class, (C,): 1 of one that is not in the batch, 0 of one never seen.
+            kept: n / (n + m) of each class, (C,): 1 of one that is not in the batch.
             deviations: R's rows of the samples, (N, A).
             shifts: R's row of each class's shift, (C, A).
             targets: (N,).

@@ -1,6 +1,7 @@
 """The command line of what trains: finds mistakes before Hydra does, runs the jobs, ends cleanly."""
 
 import os
+import re
 import signal
 import sys
 import time
@@ -47,6 +48,7 @@ def main(kind: type[RunConfig] = RunConfig, runs: str = "isda_bench.run") -> Non
         signal.signal(signal.SIGINT, signal.default_int_handler)
         os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands exceptions on instead of printing and exiting
         sys.argv[1:] = _flags_first(sys.argv[1:])
+        _refuse_dashes(sys.argv[1:])
         arguments = get_args_parser().parse_args()
         with silent_unless_first():
             if _trains(arguments) or arguments.cfg:
@@ -150,6 +152,13 @@ def _plans(overrides: list[str]) -> bool:
 def _flags_first(arguments: list[str]) -> list[str]:
     """Hydra's parser does not take `a=1 -m b=2,3`."""
     return sorted(arguments, key=lambda argument: argument not in ("-m", "--multirun", "--resolve"))
+
+
+def _refuse_dashes(arguments: list[str]) -> None:
+    """Raises ConfigError for `-model=resnet32`, which Hydra's parser takes for `-m odel=resnet32`."""
+    wrong = [argument for argument in arguments if re.match(r"-[^-=]{2,}=", argument)]
+    if wrong:
+        raise ConfigError([f"{argument}: no such flag; did you mean {argument[1:]}?" for argument in wrong])
 
 
 def _trains(arguments: Any) -> bool:

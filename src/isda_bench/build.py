@@ -50,7 +50,7 @@ def part_problems(settings: Settings) -> list[str]:
     if settings.compile:
         problems += _compile_problems(loss.built)
     if settings.generator and dataset.built is not None and dataset.built.train_images is None:
-        problems.append("generator: needs images kept in memory (digits, cifar10, cifar100)")
+        problems.append("generator: needs a dataset of images kept in memory (digits, cifar10, cifar100)")
     if dataset.built is not None:
         share = parts[-1].built if settings.generator else None
         problems += batch_problems(dataset.built.train_count, settings.schedule.batch_size, share)

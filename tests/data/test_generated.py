@@ -199,7 +199,9 @@ def test_images_that_stay_in_their_files_have_no_generator(tmp_path):
     config = compose_run(["dataset=imagenet", "model=resnet50", "generator=wgan", f"runs_dir={tmp_path}"])
     with pytest.raises(ConfigError) as raised:
         run(config)
-    assert raised.value.problems == ["generator: needs images kept in memory (digits, cifar10, cifar100)"]
+    assert raised.value.problems == [
+        "generator: needs a dataset of images kept in memory (digits, cifar10, cifar100)"
+    ]
     assert not list(tmp_path.iterdir())
 
 

@@ -49,9 +49,16 @@ def test_curves_are_the_median_and_the_range_over_seeds(records):
     assert lines["cross_entropy"].get_xydata().tolist() == [[2, 9], [4, 5]]
     band = first.collections[0].get_paths()[0].vertices
     assert {(2, 8), (2, 13), (4, 4), (4, 9)} <= {tuple(point) for point in band}
-    assert first.get_title() == "resnet8 on digits (n = 1-3)"
-    assert second.get_title() == "resnet20 on digits (n = 1)"
+    assert first.get_title() == "resnet8 on digits, 200 images (n = 1-3)"
+    assert second.get_title() == "resnet20 on digits, 200 images (n = 1)"
     assert second.lines[0].get_color() == lines["isda"].get_color()
+
+
+def test_subsets_have_panels_of_their_own(tmp_path):
+    for size in (100, 200):
+        write_run(tmp_path, {2: 8, 4: 4}, f"dataset.train_size={size}")
+    titles = [axis.get_title() for axis in figures.curves(read_records([tmp_path])).axes]
+    assert titles == [f"resnet8 on digits, {size} images (n = 1)" for size in (100, 200)]
 
 
 def test_cells_of_one_method_are_told_apart(tmp_path):

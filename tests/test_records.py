@@ -3,6 +3,7 @@
 import json
 import re
 
+import pandas as pd
 import pytest
 
 from isda_bench.aggregate import experiment_table
@@ -59,3 +60,13 @@ def test_committed_lists_are_those_of_the_records(records):
 def test_the_readme_shows_the_committed_tables(name):
     table = (RESULTS / "tables" / f"{name}.md").read_text().split("\n\n")[0]
     assert table in (REPOSITORY / "README.md").read_text()
+
+
+def test_the_readme_s_other_methods_are_the_comparison_s():
+    text = " ".join((REPOSITORY / "README.md").read_text().split())
+    names = {"cross_entropy + dropout": "dropout", "isda + dropout": "ISDA with dropout"}
+    rows = pd.read_csv(RESULTS / "tables/comparison.csv").query("model == 'resnet8' and train_size == 1000")
+    others = rows[~rows["method"].isin(["cross_entropy", "isda"])]
+    assert len(others) == 7
+    for method, mean in zip(others["method"], others["mean"], strict=True):
+        assert f"{names.get(method, method)} {mean:.2f}" in text

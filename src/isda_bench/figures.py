@@ -46,24 +46,28 @@ COLOURS = ["#1f77b4", "#2ca02c", "#9467bd", "#ff7f0e", "#17becf", "#8c564b", "#e
 COLUMNS = 3  # panels in a row
 PANEL = (4.6, 3.3)  # inches
 LABEL_WIDTH = 60  # characters of a line in a legend
+LEGEND_LINE = 0.18  # inches
 ROUNDING = 1e-10  # of the largest eigenvalue: below it lies what float32 statistics leave of a zero
 
 
 @mpl.rc_context(STYLE)
 def curves(records: pd.DataFrame) -> Figure:
-    """Figure 3: error over epochs, a panel for each network and data set, a line for each method.
+    """Figure 3: error over epochs, a panel for each network, data set and its size, a line for each method.
 
     The line is the median over seeds, the band their range; n seeds.
     """
-    methods = [coordinates(record["names"], record["config"]).method for record in records["record"]]
-    runs = with_variants(records).assign(method=methods)
+    places = [coordinates(record["names"], record["config"]) for record in records["record"]]
+    methods = [at.method for at in places]
     colours = _colours(methods)
-    panels = list(runs.groupby(["model", "dataset"], sort=False))
+    runs = records.assign(method=methods, images=[at.train_size or 0 for at in places])
+    panels = list(runs.groupby(["dataset", "model", "images"]))
     figure, axes = _panels(len(panels))
-    for axis, ((model, dataset), drawn) in zip(axes, panels, strict=True):
+    for axis, ((dataset, model, images), drawn) in zip(axes, panels, strict=True):
         counts = sorted(set(drawn.groupby("cell").size()))
-        axis.set_title(f"{model} on {dataset} (n = {'-'.join(map(str, counts[:: len(counts) - 1 or 1]))})")
-        _draw_curves(axis, drawn, colours)
+        seeds = "-".join(map(str, counts[:: len(counts) - 1 or 1]))
+        subset = f", {images:,} images" if images else ""
+        axis.set_title(f"{model} on {dataset}{subset} (n = {seeds})")
+        _draw_curves(axis, with_variants(drawn), colours)
     _legend(figure, axes)
     return figure
 
@@ -259,7 +263,7 @@ def _name(key: str) -> str:
 
 
 def _legend(figure: Figure, axes: list[Axes]) -> None:
-    """One legend below the panels, each label once, long ones in several lines."""
+    """One legend below the panels, each label once, long ones in several lines; it has room of its own."""
     handles: dict[str, Any] = {}
     for axis in axes:
         for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
@@ -267,4 +271,6 @@ def _legend(figure: Figure, axes: list[Axes]) -> None:
     long = max(map(len, handles), default=0) > LABEL_WIDTH / 2
     columns = max(1, int(figure.get_figwidth() / (PANEL[0] if long else PANEL[0] / 3)))
     if handles:
+        lines = sum(1 + label.count("\n") for label in handles) / columns
+        figure.set_figheight(figure.get_figheight() + LEGEND_LINE * lines)
         figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=columns)

@@ -44,6 +44,7 @@ def nothing_written(folder) -> bool:
         (["--cfg", "job", "sed=1"], "sed: no such key; did you mean seed?"),
         (["--cfg", "job", "--resolve", "dataset.root=${nope}"], "Interpolation key 'nope' not found"),
         (["-model=resnet8"], "-model=resnet8: no such flag; did you mean model=resnet8?"),
+        (["-capture"], "-capture: no such flag"),
         (["--nosuch"], "unrecognized arguments: --nosuch"),
     ],
 )

@@ -25,6 +25,7 @@ from isda_bench.ranks import rank, silent_unless_first
 from isda_bench.run_lock import AtWork
 from isda_bench.settings import setting_problems
 
+_TWO_LETTERS = re.compile(r"-(sc|cp|cn|cd)(=|$)|-c(job|hydra|all)$")  # after one dash
 INTERRUPTED, TERMINATED = 130, 143  # exit codes, by the shells' convention of 128 + signal
 
 
@@ -156,9 +157,13 @@ def _flags_first(arguments: list[str]) -> list[str]:
 
 def _refuse_dashes(arguments: list[str]) -> None:
     """Raises ConfigError for `-model=resnet32`, which Hydra's parser takes for `-m odel=resnet32`."""
-    wrong = [argument for argument in arguments if re.match(r"-[^-=]{2,}=", argument)]
-    if wrong:
-        raise ConfigError([f"{argument}: no such flag; did you mean {argument[1:]}?" for argument in wrong])
+    problems = []
+    for argument in arguments:
+        if re.match(r"-[^-\d=][^=]", argument) and not _TWO_LETTERS.match(argument):
+            meant = f"; did you mean {argument[1:]}?" if "=" in argument else ""
+            problems.append(f"{argument}: no such flag{meant}")
+    if problems:
+        raise ConfigError(problems)
 
 
 def _trains(arguments: Any) -> bool:

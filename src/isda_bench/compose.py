@@ -17,7 +17,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from isda_bench.config import CONF, RunConfig
+from isda_bench.config import RunConfig
 from isda_bench.errors import ConfigError
 
 # The files of conf/hydra/launcher have the names of the plugins' own, which check them: that is meant.
@@ -88,35 +88,56 @@ def grid(overrides: list[str]) -> list[tuple[list[str], RunConfig]]:
         except HydraException as error:
             raise ConfigError([_first_line(error)]) from error
         jobs = [list(job) for job in chain.from_iterable(batches)]
-        composer = _Composer()
+        composer = Composer()
         configs = [composer.run(job) for job in jobs]
-        if jobs and configs[-1] != _composed(jobs[-1]):
-            configs = [_composed(job) for job in jobs]
+        if jobs and configs[-1] != run_config_of(compose_lines(jobs[-1])):
+            configs = [run_config_of(compose_lines(job)) for job in jobs]
         return list(zip(jobs, configs, strict=True))
 
 
-class _Composer:
-    """Composes the jobs of a grid. Within `hydra_context`.
+class Composer:
+    """Composes jobs that differ in little. Within `hydra_context`.
 
     Hydra takes a tenth of a second for each. But it sets plain values last of all, and a component's file
     that has no defaults list is its whole section, unless another file touches that: jobs that differ in
     these alone are composed once. `grid` composes the last job in full to see that this is so.
+
+    Args:
+        kind: what the jobs configure.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, kind: type[RunConfig] = RunConfig) -> None:
+        self.kind = kind
+        self.composed: dict[tuple[str, ...], DictConfig] = {}
         self.bases: dict[tuple[str, ...], tuple[dict[str, str], DictConfig, dict[str, Any]]] = {}
         self.touched: set[str] = set()
         self.sections: dict[Path, DictConfig | None] = {}
 
+    def compose(self, lines: list[str]) -> DictConfig:
+        """As `compose_lines`, once for the same lines: not to be changed.
+
+        Raises:
+            ConfigError: it does not compose.
+        """
+        key = tuple(lines)
+        if key not in self.composed:
+            self.composed[key] = compose_lines(lines)
+        return self.composed[key]
+
     def run(self, job: list[str]) -> RunConfig:
+        """The configuration of a job, given as its command line.
+
+        Raises:
+            ConfigError: it does not compose.
+        """
         parsed, _ = parse(job)
-        values = [override for override in parsed if _is_value(override)]
-        chosen = [override for override in parsed if not _is_value(override)]
+        values = [override for override in parsed if self._is_value(override)]
+        chosen = [override for override in parsed if not self._is_value(override)]
         names = {o.key_or_group: str(o.value()) for o in chosen if o.key_or_group not in self.touched}
         files = {group: name for group, name in names.items() if self._section(group, name) is not None}
         key = (*files, *(str(o.input_line) for o in chosen if o.key_or_group not in files))
         if key not in self.bases:
-            composed = compose_lines([str(o.input_line) for o in chosen])
+            composed = self.compose([str(o.input_line) for o in chosen])
             choices = {str(k): v for k, v in composed.hydra.runtime.choices.items()}
             self.bases[key] = files, without_hydra(composed), choices
             self.touched |= {
@@ -131,12 +152,12 @@ class _Composer:
             for override in values:
                 OmegaConf.update(config, override.key_or_group, override.value(), merge=True)
         except OmegaConfBaseException:
-            return _composed(job)  # whose error is the one that a user knows
-        return run_config(config, choices | files)
+            return run_config_of(compose_lines(job), self.kind)  # whose error is the one that a user knows
+        return run_config(config, choices | files, self.kind)
 
     def _section(self, group: str, name: str) -> DictConfig | None:
         """What the file holds; None where it is more, or not, its section."""
-        path = CONF / group / f"{name}.yaml"
+        path = self.kind.conf / group / f"{name}.yaml"
         if path not in self.sections:
             self.sections[path] = None
             if path.exists() and "@package" not in path.read_text():
@@ -145,16 +166,11 @@ class _Composer:
                     self.sections[path] = content
         return self.sections[path]
 
-
-def _composed(job: list[str]) -> RunConfig:
-    return run_config_of(compose_lines(job))
-
-
-def _is_value(override: Override) -> bool:
-    """Whether it sets a key that the configuration has, and chooses or adds nothing."""
-    changes = override.is_add() or override.is_force_add() or override.is_delete()
-    is_group = (CONF / override.key_or_group).is_dir()
-    return not (changes or is_group or override.is_hydra_override() or override.package is not None)
+    def _is_value(self, override: Override) -> bool:
+        """Whether it sets a key that the configuration has, and chooses or adds nothing."""
+        changes = override.is_add() or override.is_force_add() or override.is_delete()
+        is_group = (self.kind.conf / override.key_or_group).is_dir()
+        return not (changes or is_group or override.is_hydra_override() or override.package is not None)
 
 
 def parse(overrides: list[str]) -> tuple[list[Override], list[str]]:

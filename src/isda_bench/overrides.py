@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 from importlib.util import find_spec
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from shutil import which
 from typing import Any
@@ -14,7 +14,7 @@ from hydra.core.override_parser.types import ChoiceSweep, Glob, Override, RangeS
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from isda_bench.compose import compose_lines, hydra_context, parse, run_config_of, sweep_of, without_hydra
+from isda_bench.compose import Composer, hydra_context, parse, sweep_of, without_hydra
 from isda_bench.config import RunConfig
 from isda_bench.errors import ConfigError
 from isda_bench.ranks import processes
@@ -57,7 +57,8 @@ def command_line_problems(
         sound = [override for override in parsed if id(override) not in wrong]
         groups = [o for o in sound if _is_group(o, kind.conf) or o.is_hydra_override()]
         try:
-            composed = compose_lines([_lines(override)[0] for override in groups])
+            composer = Composer(kind)
+            composed = composer.compose([_lines(override)[0] for override in groups])
             problems += _conflicts(parsed, composed, kind.conf)
             multirun = multirun or composed.hydra.mode == RunMode.MULTIRUN
             problems += _grid_problems(multirun)
@@ -66,11 +67,11 @@ def command_line_problems(
                     f"{o.input_line}: several values need -m" for o in sound if o.is_sweep_override()
                 ]
             problems += _launcher_problems(composed, multirun)
-            unknown = _key_problems([o for o in sound if o not in groups], groups, composed, kind.conf)
+            unknown = _key_problems([o for o in sound if o not in groups], groups, composer)
             unsettled = {override.key_or_group for override in parsed if id(override) in wrong}
             problems += [line for key, line in unknown.items() if key.partition(".")[0] not in unsettled]
             known = [o for o in sound if o.key_or_group not in unknown]
-            return problems + (_value_problems(known, kind) if check_values else [])
+            return problems + (_value_problems(known, composer) if check_values else [])
         except ConfigError as error:
             return problems + error.problems
 
@@ -159,26 +160,23 @@ def _launcher_problems(composed: DictConfig, multirun: bool) -> list[str]:
     return problems
 
 
-def _key_problems(
-    overrides: list[Override], groups: list[Override], composed: DictConfig, conf: Path
-) -> dict[str, str]:
+def _key_problems(overrides: list[Override], groups: list[Override], composer: Composer) -> dict[str, str]:
     """Key -> problem of each that the configuration does not have under some choice of the grid.
 
     Args:
         overrides: of keys.
         groups: overrides that choose.
-        composed: under the first choices.
-        conf: folder of the groups.
+        composer: of the jobs.
     """
     problems: dict[str, str] = {}
     if not overrides:
         return problems
-    others = (compose_lines(job) for job in islice(_one_at_a_time(groups), 1, None))
-    for variant in chain([composed], others):
+    for job in _one_at_a_time(groups):
+        variant = composer.compose(job)
         keys = _keys(variant)
         for key in (override.key_or_group for override in overrides):
             if key not in keys and key not in problems:
-                problems[key] = f"{key}: no such key{_hint(key, keys, variant, conf)}"
+                problems[key] = f"{key}: no such key{_hint(key, keys, variant, composer.kind.conf)}"
     return problems
 
 
@@ -197,21 +195,21 @@ def _hint(key: str, keys: set[str], composed: DictConfig, conf: Path) -> str:
     return did_you_mean(key, meant, [k for k in meant if "." not in k])
 
 
-def _value_problems(overrides: list[Override], kind: type[RunConfig]) -> list[str]:
+def _value_problems(overrides: list[Override], composer: Composer) -> list[str]:
     """What is wrong with the values of a job, if it is wrong in all jobs of the grid."""
     jobs = list(islice(_one_at_a_time(overrides), TRIED_JOBS + 1))
-    problems = _problems_of_job(jobs[0], kind)
+    problems = _problems_of_job(jobs[0], composer)
     for job in jobs[1:]:
         if not problems or len(jobs) > TRIED_JOBS:
             return []
-        found = _problems_of_job(job, kind)
+        found = _problems_of_job(job, composer)
         problems = [line for line in problems if line in found]
     return problems
 
 
-def _problems_of_job(lines: list[str], kind: type[RunConfig]) -> list[str]:
+def _problems_of_job(lines: list[str], composer: Composer) -> list[str]:
     try:
-        run_config_of(compose_lines(lines), kind).check()
+        composer.run(lines).check()
     except ConfigError as error:
         return error.problems
     return []

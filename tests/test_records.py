@@ -11,18 +11,21 @@ from isda_bench.claims import check_claims, markdown_claims
 from isda_bench.compose import cells
 from isda_bench.config import RunConfig
 from isda_bench.experiments import table_names
+from isda_bench.gan.config import FOLDER, GeneratorConfig
 from isda_bench.results import read_records
 from isda_bench.tables import csv_table, latex, markdown, markdown_table
 from tiny import REPOSITORY
 
 RESULTS = REPOSITORY / "results"
 RECORDS = sorted((RESULTS / "records").glob("*/record.json"))
+GENERATORS = sorted((RESULTS / "records" / FOLDER).glob("*/record.json"))
 
 
-@pytest.mark.parametrize("path", RECORDS, ids=lambda path: path.parent.name)
+@pytest.mark.parametrize("path", RECORDS + GENERATORS, ids=lambda path: path.parent.name)
 def test_a_record_keeps_its_id(path):
     record = json.loads(path.read_text())
-    config = RunConfig(record["config"], record["names"])
+    kind = GeneratorConfig if path in GENERATORS else RunConfig
+    config = kind(record["config"], record["names"])
     assert (config.run_id, config.cell) == (record["run_id"], record["cell"])
     assert path.parent.name == record["run_id"]
 
@@ -36,6 +39,13 @@ def test_todays_configuration_names_the_committed_runs(command):
         command = line.replace("'", "")
     ids = {cell.run_id for cell in cells(command.split())}
     assert ids and ids <= {path.parent.name for path in RECORDS}
+
+
+def test_the_generator_of_each_record_is_committed_with_it():
+    runs = [json.loads(path.read_text()) for path in RECORDS]
+    used = {run["generator"]["run"]: run["generator"]["sha256"] for run in runs if "generator" in run}
+    kept = {path.parent.name: json.loads(path.read_text())["generator_sha256"] for path in GENERATORS}
+    assert used == kept
 
 
 @pytest.fixture(scope="module")

@@ -104,3 +104,10 @@ def test_collected_records_carry_no_path_of_the_machine(tmp_path):
     assert str(tmp_path) not in (target / "record.json").read_text()
     assert read_records([tmp_path / "out"])["run_id"].tolist() == [directory.name]
     assert (target / "metrics.jsonl").read_text() == (directory / "metrics.jsonl").read_text()
+
+
+def test_generators_records_are_collected_too(tmp_path):
+    directory = write_record(tmp_path / "runs" / "generators", "isda", 0, 3.0)
+    (target,) = collect_records(tmp_path / "runs", tmp_path / "out")
+    assert target == tmp_path / "out" / "generators" / directory.name
+    assert read_records([tmp_path / "out"]).empty

@@ -10,6 +10,7 @@ import pandas as pd
 from isda_bench.atomic import write_atomically
 from isda_bench.config import RunConfig, flat
 from isda_bench.errors import UserError
+from isda_bench.gan.config import FOLDER
 from isda_bench.record import METRICS, RECORD, metrics_content, read_record
 from isda_bench.sealed import read_sealed, write_sealed
 
@@ -100,25 +101,32 @@ def collect_records(runs_dir: Path, out: Path) -> list[Path]:
     """Copies record.json and metrics.jsonl of every finished run, without the paths of the machine it ran on.
 
     Returns:
-        The directories written, <out>/<run id>.
+        The directories written, <out>/<run id>, a generator's <out>/generators/<run id>.
 
     Raises:
         UserError: a record or its metrics are damaged, or something cannot be written.
     """
     written = []
-    for path in sorted(runs_dir.glob("*/record.json")):
+    runs, generators = (sorted(folder.glob("*/record.json")) for folder in (runs_dir, runs_dir / FOLDER))
+    for path in [*runs, *generators]:
         record, metrics = read_record(path), metrics_content(path.parent)
-        record["config"]["runs_dir"] = "runs"
-        if "root" in record["config"]["dataset"]:
-            record["config"]["dataset"]["root"] = "data"
-        if record["config"].get("generator", {}).get("run"):
-            record["config"]["generator"]["run"] = Path(record["config"]["generator"]["run"]).name
-        target = out / record["run_id"]
+        _leave_the_machine_out(record["config"])
+        target = out / path.parents[1].relative_to(runs_dir) / record["run_id"]
         target.mkdir(parents=True, exist_ok=True)
         write_atomically(target / METRICS, metrics)
         write_sealed(target / RECORD, record, {METRICS: metrics})
         written.append(target)
     return written
+
+
+def _leave_the_machine_out(config: dict[str, Any]) -> None:
+    config["runs_dir"] = "runs"
+    if "root" in config["dataset"]:
+        config["dataset"]["root"] = "data"
+    if config.get("generator", {}).get("run"):
+        config["generator"]["run"] = Path(config["generator"]["run"]).name
+    if config.get("classifier"):
+        config["classifier"] = Path(config["classifier"]).name
 
 
 _COLUMNS = ["run_id", "cell", "seed", "dataset", "model", "loss", "split", *PROTOCOLS]

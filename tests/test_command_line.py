@@ -45,6 +45,8 @@ def nothing_written(folder) -> bool:
         (["--cfg", "job", "--resolve", "dataset.root=${nope}"], "Interpolation key 'nope' not found"),
         (["-model=resnet8"], "-model=resnet8: no such flag; did you mean model=resnet8?"),
         (["-capture"], "-capture: no such flag"),
+        (["-multirun"], "-multirun: no such flag; did you mean --multirun?"),
+        (["-s"], "-s: no such flag"),
         (["--nosuch"], "unrecognized arguments: --nosuch"),
     ],
 )

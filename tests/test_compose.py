@@ -2,8 +2,10 @@
 
 import pytest
 
-from isda_bench.compose import cells, compose_run
+from isda_bench.compose import Composer, cells, compose_lines, compose_run, hydra_context, run_config_of
+from isda_bench.config import RunConfig
 from isda_bench.errors import ConfigError
+from isda_bench.gan.config import GeneratorConfig
 from isda_bench.overrides import command_line_problems
 
 DIGITS = ["dataset=digits", "model=resnet8"]
@@ -300,3 +302,26 @@ def test_every_choice_of_a_grid_is_looked_at():
 
 def test_what_is_no_text_is_told_in_letters_that_any_stream_takes():
     assert str(ConfigError(["augment=\udcff: no"])).encode().endswith(rb"augment=\udcff: no")
+
+
+@pytest.mark.parametrize(
+    ("kind", "jobs"),
+    [
+        (RunConfig, [["model=wrn28_10"], ["model=wrn28_10", "schedule.epochs=5"], ["method=isda", "seed=3"]]),
+        (RunConfig, [["loss=isda", "evaluate={every:3}"], ["loss=isda", "hydra.sweep.dir=x", "seed=1"]]),
+        (
+            GeneratorConfig,
+            [[f"dataset={name}", "generator=wgan", "seed=1"] for name in ("cifar10", "digits")],
+        ),
+    ],
+)
+def test_jobs_composed_together_are_as_each_alone(kind, jobs):
+    with hydra_context(kind):
+        composer = Composer(kind)
+        for job in jobs:
+            assert composer.run(job) == run_config_of(compose_lines(job), kind)
+
+
+def test_a_key_of_what_is_no_section_any_more_is_refused():
+    (problem,) = command_line_problems(["checkpoint=null", "checkpoint.every=1"])
+    assert problem.startswith("Could not override 'checkpoint.every'.")

@@ -107,7 +107,12 @@ def test_collected_records_carry_no_path_of_the_machine(tmp_path):
 
 
 def test_generators_records_are_collected_too(tmp_path):
-    directory = write_record(tmp_path / "runs" / "generators", "isda", 0, 3.0)
+    directory = write_record(tmp_path / "runs" / "generators", "cgan", 0, 3.0)
+    record = json.loads((directory / "record.json").read_text())
+    record["quality"] = record.pop("error")
+    record["config"]["classifier"] = str(tmp_path / "runs" / "a classifier")
+    (directory / "record.json").write_text(json.dumps(record))
     (target,) = collect_records(tmp_path / "runs", tmp_path / "out")
     assert target == tmp_path / "out" / "generators" / directory.name
+    assert json.loads((target / "record.json").read_text())["config"]["classifier"] == "a classifier"
     assert read_records([tmp_path / "out"]).empty

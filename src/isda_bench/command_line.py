@@ -25,7 +25,9 @@ from isda_bench.ranks import rank, silent_unless_first
 from isda_bench.run_lock import AtWork
 from isda_bench.settings import setting_problems
 
-_TWO_LETTERS = re.compile(r"-(sc|cp|cn|cd)(=|$)|-c(job|hydra|all)$")  # after one dash
+_ONE_DASH = re.compile(
+    r"-(sc|cp|cn|cd)(=|$)|-c(job|hydra|all)$|-i(all|config|defaults(-tree)?|plugins|searchpath)$"
+)
 INTERRUPTED, TERMINATED = 130, 143  # exit codes, by the shells' convention of 128 + signal
 
 
@@ -157,11 +159,13 @@ def _flags_first(arguments: list[str]) -> list[str]:
 
 def _refuse_dashes(arguments: list[str]) -> None:
     """Raises ConfigError for `-model=resnet32`, which Hydra's parser takes for `-m odel=resnet32`."""
+    flags = {option for action in get_args_parser()._actions for option in action.option_strings}
     problems = []
     for argument in arguments:
-        if re.match(r"-[^-\d=][^=]", argument) and not _TWO_LETTERS.match(argument):
-            meant = f"; did you mean {argument[1:]}?" if "=" in argument else ""
-            problems.append(f"{argument}: no such flag{meant}")
+        if re.match(r"-[^-\d=][^=]|-s$", argument) and not _ONE_DASH.match(argument):
+            long = f"-{argument.partition('=')[0]}" in flags
+            meant = f"-{argument}" if long else argument[1:] if "=" in argument else ""
+            problems.append(f"{argument}: no such flag" + (f"; did you mean {meant}?" if meant else ""))
     if problems:
         raise ConfigError(problems)
 

@@ -88,7 +88,7 @@ def grid(overrides: list[str]) -> list[tuple[list[str], RunConfig]]:
         except HydraException as error:
             raise ConfigError([_first_line(error)]) from error
         jobs = [list(job) for job in chain.from_iterable(batches)]
-        composer = Composer()
+        composer = _TableComposer()
         configs = [composer.run(job) for job in jobs]
         if jobs and configs[-1] != run_config_of(compose_lines(jobs[-1])):
             configs = [run_config_of(compose_lines(job)) for job in jobs]
@@ -96,11 +96,10 @@ def grid(overrides: list[str]) -> list[tuple[list[str], RunConfig]]:
 
 
 class Composer:
-    """Composes jobs that differ in little. Within `hydra_context`.
+    """Composes jobs, once what they choose alike. Within `hydra_context`.
 
-    Hydra takes a tenth of a second for each. But it sets plain values last of all, and a component's file
-    that has no defaults list is its whole section, unless another file touches that: jobs that differ in
-    these alone are composed once. `grid` composes the last job in full to see that this is so.
+    Hydra takes a tenth of a second for each, and sets plain values last of all: jobs that differ in these
+    alone are composed once.
 
     Args:
         kind: what the jobs configure.
@@ -109,9 +108,6 @@ class Composer:
     def __init__(self, kind: type[RunConfig] = RunConfig) -> None:
         self.kind = kind
         self.composed: dict[tuple[str, ...], DictConfig] = {}
-        self.bases: dict[tuple[str, ...], tuple[dict[str, str], DictConfig, dict[str, Any]]] = {}
-        self.touched: set[str] = set()
-        self.sections: dict[Path, DictConfig | None] = {}
 
     def compose(self, lines: list[str]) -> DictConfig:
         """As `compose_lines`, once for the same lines: not to be changed.
@@ -131,15 +127,47 @@ class Composer:
             ConfigError: it does not compose.
         """
         parsed, _ = parse(job)
-        values = [override for override in parsed if self._is_value(override)]
-        chosen = [override for override in parsed if not self._is_value(override)]
-        names = {o.key_or_group: str(o.value()) for o in chosen if o.key_or_group not in self.touched}
+        config, choices = self._chosen([override for override in parsed if not self._is_value(override)])
+        OmegaConf.set_struct(config, True)
+        try:
+            for override in filter(self._is_value, parsed):
+                OmegaConf.update(config, override.key_or_group, override.value(), merge=True)
+        except OmegaConfBaseException:
+            return run_config_of(compose_lines(job), self.kind)  # whose error is the one that a user knows
+        return run_config(config, choices, self.kind)
+
+    def _chosen(self, overrides: list[Override]) -> tuple[DictConfig, dict[str, Any]]:
+        """The configuration under these choices, a copy, and the chosen names."""
+        composed = self.compose([str(override.input_line) for override in overrides])
+        return deepcopy(without_hydra(composed)), _choices(composed)
+
+    def _is_value(self, override: Override) -> bool:
+        """Whether it sets a key that the configuration has, and chooses or adds nothing."""
+        changes = override.is_add() or override.is_force_add() or override.is_delete()
+        is_group = (self.kind.conf / override.key_or_group).is_dir()
+        return not (changes or is_group or override.is_hydra_override() or override.package is not None)
+
+
+class _TableComposer(Composer):
+    """Composes many jobs of train.py, also those that differ in components, as one.
+
+    A component's file that has no defaults list is its whole section, unless another file touches that.
+    `grid` composes the last job in full to see that this is so.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bases: dict[tuple[str, ...], tuple[dict[str, str], DictConfig, dict[str, Any]]] = {}
+        self.touched: set[str] = set()
+        self.sections: dict[Path, DictConfig | None] = {}
+
+    def _chosen(self, overrides: list[Override]) -> tuple[DictConfig, dict[str, Any]]:
+        names = {o.key_or_group: str(o.value()) for o in overrides if o.key_or_group not in self.touched}
         files = {group: name for group, name in names.items() if self._section(group, name) is not None}
-        key = (*files, *(str(o.input_line) for o in chosen if o.key_or_group not in files))
+        key = (*files, *(str(o.input_line) for o in overrides if o.key_or_group not in files))
         if key not in self.bases:
-            composed = self.compose([str(o.input_line) for o in chosen])
-            choices = {str(k): v for k, v in composed.hydra.runtime.choices.items()}
-            self.bases[key] = files, without_hydra(composed), choices
+            self.bases[key] = files, *super()._chosen(overrides)
+            composed = self.bases[key][1]
             self.touched |= {
                 group for group in files if composed[group] != self._section(group, files[group])
             }
@@ -148,12 +176,7 @@ class Composer:
         for group, name in files.items():
             if name != base_files[group]:
                 config[group] = self._section(group, name)
-        try:
-            for override in values:
-                OmegaConf.update(config, override.key_or_group, override.value(), merge=True)
-        except OmegaConfBaseException:
-            return run_config_of(compose_lines(job), self.kind)  # whose error is the one that a user knows
-        return run_config(config, choices | files, self.kind)
+        return config, choices | files
 
     def _section(self, group: str, name: str) -> DictConfig | None:
         """What the file holds; None where it is more, or not, its section."""
@@ -165,12 +188,6 @@ class Composer:
                 if isinstance(content, DictConfig) and "defaults" not in content:
                     self.sections[path] = content
         return self.sections[path]
-
-    def _is_value(self, override: Override) -> bool:
-        """Whether it sets a key that the configuration has, and chooses or adds nothing."""
-        changes = override.is_add() or override.is_force_add() or override.is_delete()
-        is_group = (self.kind.conf / override.key_or_group).is_dir()
-        return not (changes or is_group or override.is_hydra_override() or override.package is not None)
 
 
 def parse(overrides: list[str]) -> tuple[list[Override], list[str]]:
@@ -207,9 +224,12 @@ def run_config_of(composed: DictConfig, kind: type[RunConfig] = RunConfig) -> Ru
     Raises:
         ConfigError: as `run_config`.
     """
-    choices = OmegaConf.to_container(composed.hydra.runtime.choices)
-    assert isinstance(choices, dict)
-    return run_config(without_hydra(composed), {str(k): v for k, v in choices.items()}, kind)
+    return run_config(without_hydra(composed), _choices(composed), kind)
+
+
+def _choices(composed: DictConfig) -> dict[str, Any]:
+    """The chosen name of each group."""
+    return {str(group): name for group, name in composed.hydra.runtime.choices.items()}
 
 
 def without_hydra(composed: DictConfig) -> DictConfig:

@@ -10,7 +10,7 @@ import pandas as pd
 from isda_bench.atomic import write_atomically
 from isda_bench.config import RunConfig, flat
 from isda_bench.errors import UserError
-from isda_bench.gan.config import FOLDER
+from isda_bench.gan.config import FOLDER, GeneratorConfig
 from isda_bench.record import METRICS, RECORD, metrics_content, read_record
 from isda_bench.sealed import read_sealed, write_sealed
 
@@ -107,9 +107,9 @@ def collect_records(runs_dir: Path, out: Path) -> list[Path]:
         UserError: a record or its metrics are damaged, or something cannot be written.
     """
     written = []
-    runs, generators = (sorted(folder.glob("*/record.json")) for folder in (runs_dir, runs_dir / FOLDER))
-    for path in [*runs, *generators]:
-        record, metrics = read_record(path), metrics_content(path.parent)
+    for path in [*sorted(runs_dir.glob("*/record.json")), *sorted(runs_dir.glob(f"{FOLDER}/*/record.json"))]:
+        kind = GeneratorConfig if path.parents[1] == runs_dir / FOLDER else RunConfig
+        record, metrics = read_record(path, kind.result), metrics_content(path.parent)
         _leave_the_machine_out(record["config"])
         target = out / path.parents[1].relative_to(runs_dir) / record["run_id"]
         target.mkdir(parents=True, exist_ok=True)

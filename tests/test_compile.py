@@ -207,11 +207,15 @@ def test_no_update_of_a_loss_that_is_not_finite(kind, captures):
 
 @pytest.mark.slow
 def test_inductor_gives_the_numbers():
-    plain = trained(*parts(ISDA))
-    torch._dynamo.reset()
-    module, batches = parts(ISDA)
-    compile_step(module)
-    for got, wanted in zip(trained(module, batches), plain, strict=True):
+    def result(compiled):
+        module, batches = parts(ISDA)
+        module.model.dropout.p = 0.0  # inductor draws random numbers of its own
+        if compiled:
+            torch._dynamo.reset()
+            compile_step(module)
+        return trained(module, batches)
+
+    for got, wanted in zip(result(True), result(False), strict=True):
         assert got == pytest.approx(wanted, rel=1e-4)
 
 

@@ -25,7 +25,7 @@ from isda_bench.ranks import rank, silent_unless_first
 from isda_bench.run_lock import AtWork
 from isda_bench.settings import setting_problems
 
-_ONE_DASH = re.compile(
+_SHORT_FLAGS = re.compile(
     r"-(sc|cp|cn|cd)(=|$)|-c(job|hydra|all)$|-i(all|config|defaults(-tree)?|plugins|searchpath)$"
 )
 INTERRUPTED, TERMINATED = 130, 143  # exit codes, by the shells' convention of 128 + signal
@@ -162,7 +162,7 @@ def _refuse_dashes(arguments: list[str]) -> None:
     flags = {option for action in get_args_parser()._actions for option in action.option_strings}
     problems = []
     for argument in arguments:
-        if re.match(r"-[^-\d=][^=]|-s$", argument) and not _ONE_DASH.match(argument):
+        if re.match(r"-[^-\d=][^=]|-s$", argument) and not _SHORT_FLAGS.match(argument):
             long = f"-{argument.partition('=')[0]}" in flags
             meant = f"-{argument}" if long else argument[1:] if "=" in argument else ""
             problems.append(f"{argument}: no such flag" + (f"; did you mean {meant}?" if meant else ""))

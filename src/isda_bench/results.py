@@ -106,12 +106,16 @@ def collect_records(runs_dir: Path, out: Path) -> list[Path]:
     Raises:
         UserError: a record or its metrics are damaged, or something cannot be written.
     """
+    finished = [(path, RunConfig.result, out) for path in sorted(runs_dir.glob("*/record.json"))]
+    finished += [
+        (path, GeneratorConfig.result, out / FOLDER)
+        for path in sorted((runs_dir / FOLDER).glob("*/record.json"))
+    ]
     written = []
-    for path in [*sorted(runs_dir.glob("*/record.json")), *sorted(runs_dir.glob(f"{FOLDER}/*/record.json"))]:
-        kind = GeneratorConfig if path.parents[1] == runs_dir / FOLDER else RunConfig
-        record, metrics = read_record(path, kind.result), metrics_content(path.parent)
+    for path, result, folder in finished:
+        record, metrics = read_record(path, result), metrics_content(path.parent)
         _leave_the_machine_out(record["config"])
-        target = out / path.parents[1].relative_to(runs_dir) / record["run_id"]
+        target = folder / record["run_id"]
         target.mkdir(parents=True, exist_ok=True)
         write_atomically(target / METRICS, metrics)
         write_sealed(target / RECORD, record, {METRICS: metrics})

@@ -30,7 +30,7 @@ ADDED_LATER: dict[str, Any] = {
     "plan": False,
     "checkpoint.every_minutes": None,
     "compile": False,
-    "capture": True,
+    "capture": "auto",
 }
 """Dotted key -> default of every key (a whole section, if that is new) that the configuration did not have at
 first: append only.

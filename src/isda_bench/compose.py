@@ -35,7 +35,11 @@ def run_config(composed: DictConfig, choices: dict[str, Any], kind: type[RunConf
     Raises:
         ConfigError: a value is missing, or an interpolation does not resolve.
     """
-    names = {group: str(name) for group, name in choices.items() if name and not group.startswith("hydra")}
+    names = {
+        group: str(name)
+        for group, name in choices.items()
+        if name and "/" not in group  # neither Hydra's own nor method/settings, which follows from others
+    }
     try:
         missing = sorted(OmegaConf.missing_keys(composed))
         config = OmegaConf.to_container(composed, resolve=True)
@@ -171,12 +175,18 @@ class _TableComposer(Composer):
             self.touched |= {
                 group for group in files if composed[group] != self._section(group, files[group])
             }
+            if self._depends_on_dataset(self.bases[key][2].get("method")):
+                self.touched.add("dataset")
         base_files, base, choices = self.bases[key]
         config = deepcopy(base)
         for group, name in files.items():
             if name != base_files[group]:
                 config[group] = self._section(group, name)
         return config, choices | files
+
+    def _depends_on_dataset(self, method: str | None) -> bool:
+        """Whether the method has a setting for one network and data set alone."""
+        return method is not None and any((self.kind.conf / "method/settings").glob(f"{method}-*.yaml"))
 
     def _section(self, group: str, name: str) -> DictConfig | None:
         """What the file holds; None where it is more, or not, its section."""

@@ -23,7 +23,18 @@ NOT_IN_IDENTITY = (
 PATHS_TO_RUNS = ("generator.run",)
 """Keys that name another run by its directory: the last part of the path is the run."""
 
+OLDER_FUNCTIONS: dict[str, Any] = {
+    "model.skip": "one_path",
+}
+"""Dotted key -> the value under which a component computes what it computed before the key existed: append only.
+
+A component whose function is corrected gets such a key. Its YAML names the new value, its constructor's default is
+the older one. So the key counts in the identity of new runs, while a configuration without the key keeps its id and
+is read as the older function. Tables show such runs with the footnote "older function".
+"""
+
 ADDED_LATER: dict[str, Any] = {
+    **OLDER_FUNCTIONS,
     "loss.rank": None,
     "plan": False,
     "checkpoint.every_minutes": None,

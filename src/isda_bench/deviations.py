@@ -5,7 +5,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from isda_bench.compose import compose_run
-from isda_bench.config import ADDED_LATER, CONF, flat, identity
+from isda_bench.config import ADDED_LATER, CONF, OLDER_FUNCTIONS, flat, identity
 from isda_bench.coordinates import Coordinates
 from isda_bench.errors import ConfigError
 from isda_bench.experiments import Planned
@@ -25,7 +25,7 @@ class Matcher:
     """Finds the planned cell that records belong beside.
 
     Data set, augmentation, method and split have to be the cell's. A training subset, another network (unless
-    the table is about networks) and what is outside the components are deviations.
+    the table is about networks), a component's older function and settings outside the components are deviations.
 
     Args:
         plan: the experiment's cells.
@@ -63,6 +63,8 @@ class Matcher:
         for key, (ours, theirs) in _differences(flat(record["identity"]), reference).items():
             if key == "dataset.train_size":
                 told.append(_subset(ours, theirs))
+            elif key in OLDER_FUNCTIONS and ours == OLDER_FUNCTIONS[key]:
+                told.append(f"older function ({key}={ours})")
             elif key.partition(".")[0] in COMPONENTS:
                 return None
             else:

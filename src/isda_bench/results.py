@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from isda_bench.atomic import write_atomically
-from isda_bench.config import RunConfig, flat
+from isda_bench.config import OLDER_FUNCTIONS, RunConfig, flat
+from isda_bench.coordinates import older_functions
 from isda_bench.errors import UserError
 from isda_bench.gan.config import FOLDER, GeneratorConfig
 from isda_bench.record import METRICS, RECORD, metrics_content, read_record
@@ -70,18 +71,20 @@ def cell_statistics(records: pd.DataFrame, protocol: str = "last_10") -> pd.Data
 def with_variants(records: pd.DataFrame) -> pd.DataFrame:
     """The records and a column `variant`: what tells a cell from others of its data set, network and loss.
 
-    'loss.strength=0.25, dataset.train_size=1000', or empty where nothing else is like it.
+    'loss.strength=0.25, dataset.train_size=1000', or empty where nothing else is like it; an older function of a
+    component is always named.
     """
     settings = records["record"].map(lambda record: flat(record["identity"]))
     variants = pd.Series("", index=records.index, dtype=object)
     for _, alike in records.groupby(["dataset", "model", "loss"], sort=False):
         chosen = settings[alike.index]
-        keys = sorted({key for flat in chosen for key in flat} - {"seed", "schedule.epochs"})
+        keys = sorted({key for flat in chosen for key in flat} - {"seed", "schedule.epochs", *OLDER_FUNCTIONS})
         differing = [key for key in keys if len({json.dumps(flat.get(key)) for flat in chosen}) > 1]
         variants[alike.index] = chosen.map(
             lambda flat, keys=differing: ", ".join(f"{key}={json.dumps(flat.get(key))}" for key in keys)
         )
-    return records.assign(variant=variants)
+    older = records["record"].map(lambda record: older_functions(record["names"], record["config"]))
+    return records.assign(variant=[", ".join(filter(None, both)) for both in zip(variants, older, strict=True)])
 
 
 def read_metrics(directory: Path) -> pd.DataFrame:

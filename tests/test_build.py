@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from isda_bench.build import part_problems
-from isda_bench.compose import compose_run
+from isda_bench.config.components import component_problems
+from isda_bench.config.compose import compose_run
 from isda_bench.errors import ConfigError
 from isda_bench.losses import CrossEntropy
-from isda_bench.run import run
+from isda_bench.training.run import run
 from tiny import TINY
 
 
@@ -34,7 +34,7 @@ def test_a_constructor_may_read_values(section, name):
     settings = compose_run(TINY).settings
     before = torch.get_rng_state()
     changed = settings.model_copy(update={section: {"_target_": f"test_build.{name}"}})
-    assert part_problems(changed) == []
+    assert component_problems(changed) == []
     assert torch.equal(torch.get_rng_state(), before)
 
 

@@ -14,7 +14,7 @@ import torch
 from hydra.utils import get_class, instantiate
 from omegaconf import OmegaConf
 
-from isda_bench.config import CONF
+from isda_bench.config.run_config import CONF
 from isda_bench.losses.base import Loss, Outputs
 from isda_bench.models.base import Classifier
 from tiny import REPOSITORY
@@ -217,7 +217,7 @@ def station(name: str) -> str | None:
 
 
 def test_no_imports_go_in_a_circle():
-    assert "isda_bench.loop" in imports()["isda_bench.run"]
+    assert "isda_bench.training.loop" in imports()["isda_bench.training.run"]
     list(TopologicalSorter(imports()).static_order())
 
 

@@ -14,11 +14,11 @@ from isda_bench.benchmarks.training_step import (
     training_module,
     training_step,
 )
-from isda_bench.compose import compose_run
+from isda_bench.config.compose import compose_run
 from isda_bench.losses import ISDA
 from isda_bench.models.base import Classifier
 from isda_bench.models.resnet import ResNet
-from isda_bench.record import RunDirectory
+from isda_bench.storage.run_directory import RunDirectory
 
 CLASSES = 10
 EPOCHS = {"resnet32": (32, 3, 32, 4, 15), "resnet8": (8, 1, 8, 50, 25)}

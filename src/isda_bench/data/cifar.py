@@ -14,9 +14,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from isda_bench.arguments import checked
-from isda_bench.atomic import remove_leftovers, write_atomically
 from isda_bench.data.base import DataSet, ImageSet, checksum_of
 from isda_bench.errors import UserError
+from isda_bench.runtime.atomic_files import remove_leftovers, write_atomically
 
 DOWNLOAD_TIMEOUT = 30  # seconds without an answer
 
@@ -160,7 +160,7 @@ _ARRAYS = ("train_images", "train_targets", "test_images", "test_targets")
 
 def _torchvision_datasets() -> Any:
     """Imported only where the published files are read: torchvision takes a second."""
-    from isda_bench import torchvision_cure  # noqa: F401
+    from isda_bench.runtime import torchvision_import as torchvision_import
 
     # isort: split
     from torchvision import datasets

@@ -1,6 +1,6 @@
 """ImageNet, or any folder of its shape: one sub-folder a class below train/ and val/."""
 
-import isda_bench.torchvision_cure  # noqa: F401  # isort: skip
+import isda_bench.runtime.torchvision_import  # noqa: F401  # isort: skip
 
 import hashlib
 import os

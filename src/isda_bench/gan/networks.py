@@ -95,7 +95,7 @@ class Generator(nn.Module):
         images = self.layers(inputs.flatten(1)[:, :, None, None])
         return images.view(len(inputs), self.groups, *self.shape)
 
-    def joined(self, noise: Tensor, labels: Tensor | None, codes: Tensor | None) -> Tensor:
+    def concatenate_inputs(self, noise: Tensor, labels: Tensor | None, codes: Tensor | None) -> Tensor:
         """The inputs (N, 1, `inputs`) of a network that serves all classes."""
         parts = [noise]
         if self.conditional:
@@ -123,7 +123,7 @@ class Generator(nn.Module):
             images = self._by_class(noise, labels)
         else:
             labels = None if labels is None else labels.to(noise.device, non_blocking=True)
-            images = self(self.joined(noise, labels, codes))[:, 0]
+            images = self(self.concatenate_inputs(noise, labels, codes))[:, 0]
         return (images.float() + 1) * 127.5
 
     def _by_class(self, noise: Tensor, labels: Tensor) -> Tensor:

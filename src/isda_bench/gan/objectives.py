@@ -95,7 +95,11 @@ class _Labelled(Gan):
         """Generated images (n, 1, channels, H, W), their classes (n,) and codes (n, codes)."""
         labels = self.labels(n)
         codes = 2 * torch.rand(n, self.generator.codes, device=self._device) - 1
-        return self.generator(self.generator.joined(self.noise(n)[:, 0], labels, codes)), labels, codes
+        return (
+            self.generator(self.generator.concatenate_inputs(self.noise(n)[:, 0], labels, codes)),
+            labels,
+            codes,
+        )
 
 
 class CGAN(_Labelled):

@@ -12,8 +12,8 @@ from isda_bench.errors import UserError
 from isda_bench.gan.networks import Generator, fixed_inputs
 from isda_bench.loading import load_run
 from isda_bench.models.base import Classifier
-from isda_bench.precision import set_precision
-from isda_bench.record import read_record
+from isda_bench.runtime.devices import set_precision
+from isda_bench.storage.run_directory import read_record
 
 IMAGES = 5000  # of each kind at most: distances between all of them are taken
 PER_CLASS = 50  # at least, to judge a class by
@@ -31,11 +31,11 @@ class Quality(NamedTuple):
     """Generated ones."""
     frechet_distance: float
     precision: float
-    """Part of the generated images that lie among real ones."""
+    """BuiltComponent of the generated images that lie among real ones."""
     recall: float
-    """Part of the real images that lie among generated ones."""
+    """BuiltComponent of the real images that lie among generated ones."""
     recognition: float | None
-    """Part of the generated images that the classifier takes for the wanted class."""
+    """BuiltComponent of the generated images that the classifier takes for the wanted class."""
     worst_recognition: float | None
     """The same, of the class where it is least."""
     variety: float | None
@@ -153,7 +153,7 @@ def frechet_distance(real: Tensor, made: Tensor) -> float:
 
 
 def precision_and_recall(real: Tensor, made: Tensor, nearest: int = NEAREST) -> tuple[float, float]:
-    """Part of `made` (M, A) within the manifold of `real` (N, A), and the reverse.
+    """BuiltComponent of `made` (M, A) within the manifold of `real` (N, A), and the reverse.
 
     A manifold is a union of balls around its points, each as wide as the distance to the k-th nearest other.
     Source: Kynkäänniemi et al. 2019, "Improved Precision and Recall Metric for Assessing Generative Models",

@@ -7,13 +7,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-from isda_bench import checkpoint
-from isda_bench.display import Display
 from isda_bench.errors import UserError
 from isda_bench.inversion.descent import CHUNK, STEPS, Point, descend, iteration_of, start_at
 from isda_bench.inversion.setup import InversionOptions, Setup, prepare
 from isda_bench.inversion.state import State, begin, search_of
-from isda_bench.run_lock import RunLock
+from isda_bench.monitoring.progress import Display
+from isda_bench.storage import checkpoint
+from isda_bench.storage.run_lock import RunLock
 
 SECONDS_BETWEEN_SAVES = 30.0
 NAMES = ("Step I", "Step II")
@@ -37,7 +37,7 @@ def invert(options: InversionOptions) -> Path:
     with RunLock(directory) as lock:
         state = _kept(directory, setup) or begin(setup)
         with InversionDisplay(directory.name, options.iterations) as display:
-            display.go_on(state.points)
+            display.restore_position(state.points)
             for step in range(len(STEPS)):
                 _descend(setup, state, step, directory, lock, display)
         write_report(directory, setup, state)
@@ -83,7 +83,7 @@ class InversionDisplay(Display):
         self.chunks = -(-iterations // CHUNK)
         super().__init__(title, len(NAMES) * self.chunks, CHUNK)
 
-    def go_on(self, points: list[Point]) -> None:
+    def restore_position(self, points: list[Point]) -> None:
         """The work begins, where an earlier process stopped."""
         self.begin((len(points) - 1) * self.chunks + -(-len(points[-1].trace) // CHUNK))
 

@@ -7,20 +7,20 @@ import torch
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch import nn
 
-from isda_bench.build import build_dataset, choose_device
-from isda_bench.config import settings_of
+from isda_bench.config.components import build_dataset
+from isda_bench.config.options import Options
+from isda_bench.config.problems import problems_of
+from isda_bench.config.run_config import settings_of
 from isda_bench.data.base import DataSet, ImageData
 from isda_bench.data.loader import Loader, evaluation_loader
 from isda_bench.errors import ConfigError
-from isda_bench.gan.loading import generator_file, load_generator, read_kept
+from isda_bench.gan.generator_file import generator_file, load_generator, read_metadata
 from isda_bench.gan.networks import Generator
-from isda_bench.inversion.features import Statistics
+from isda_bench.inversion.augmented_features import Statistics
 from isda_bench.loading import load_loss, load_run
 from isda_bench.losses.isda import ISDA
 from isda_bench.models.base import Classifier
-from isda_bench.options import Options
-from isda_bench.precision import set_precision
-from isda_bench.settings import problems_of
+from isda_bench.runtime.devices import choose_device, set_precision
 
 STRENGTH = 0.5  # lambda for a classifier that was trained without ISDA: the paper's
 IN_IDENTITY = ("iterations", "images", "augmentations", "eta", "seed", "compile")
@@ -100,7 +100,7 @@ def prepare(options: InversionOptions) -> Setup:
             raise ConfigError([f"root={options.root}: the data set of this run has no root"])
         config["dataset"]["root"] = options.root
     loss, generator = load_loss(options.run), load_generator(options.generator)
-    kept = read_kept(generator_file(options.generator))
+    kept = read_metadata(generator_file(options.generator))
     dataset = build_dataset(settings_of(config))
     if generator.shape != (dataset.in_channels, dataset.image_size, dataset.image_size):
         raise ConfigError(

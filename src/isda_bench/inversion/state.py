@@ -8,9 +8,9 @@ from torch import Tensor
 from isda_bench.data.base import stratified_order
 from isda_bench.data.loader import Normalise
 from isda_bench.gan.networks import NOISE
+from isda_bench.inversion.augmented_features import augmented, covariance_of, estimated
 from isda_bench.inversion.descent import FixedClasses, Point, Search, start_at
-from isda_bench.inversion.features import augmented, covariance_of, estimated
-from isda_bench.inversion.folding import fused
+from isda_bench.inversion.fuse_batchnorm import fused
 from isda_bench.inversion.setup import Setup
 
 

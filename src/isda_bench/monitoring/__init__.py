@@ -1,0 +1,1 @@
+"""What a running training shows: progress, loggers, dashboards."""

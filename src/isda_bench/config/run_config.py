@@ -28,11 +28,11 @@ PATHS_TO_RUNS = ("generator.run",)
 OLDER_FUNCTIONS: dict[str, Any] = {
     "model.skip": "one_path",
 }
-"""Dotted key -> the value under which a component computes what it computed before the key existed: append only.
+"""Dotted key -> the value for the function that a component had before the key existed: append only.
 
-A component whose function is corrected gets such a key. Its YAML names the new value, its constructor's default is
-the older one. So the key counts in the identity of new runs, while a configuration without the key keeps its id and
-is read as the older function. Tables show such runs with the footnote "older function".
+A component whose function is corrected gets such a key. Its YAML names the new value; its constructor's default
+is the older one. So the key counts in the identity of new runs, and a configuration without the key keeps its id
+and is read as the older function. Tables show such runs with the footnote "older function".
 """
 
 ADDED_LATER: dict[str, Any] = {

@@ -6,15 +6,11 @@ from typing import Any, NamedTuple
 
 from omegaconf import OmegaConf
 
-<<<<<<< HEAD:src/isda_bench/coordinates.py
-from isda_bench.config import CONF, NOT_IN_IDENTITY, OLDER_FUNCTIONS, PATHS_TO_RUNS
-=======
-from isda_bench.config.run_config import CONF, NOT_IN_IDENTITY, PATHS_TO_RUNS
->>>>>>> main:src/isda_bench/experiments/coordinates.py
+from isda_bench.config.run_config import CONF, NOT_IN_IDENTITY, OLDER_FUNCTIONS, PATHS_TO_RUNS
 
 NO_VARIANT = ("_target_", "defaults", "train_size", "val_size", "split_seed", "dropout")
-"""Settings of a component that have a coordinate of their own, or none; nor have those of older functions, which a
-footnote names."""
+"""Settings of a component that have a coordinate of their own, or none. Older functions have none either: a
+footnote names them."""
 
 
 class Coordinates(NamedTuple):
@@ -69,7 +65,7 @@ def own_dropout(model: str) -> float:
 
 
 def older_functions(names: dict[str, str], config: dict[str, Any]) -> str:
-    """'older function (model.skip=one_path)' where a component computes what it did before a correction; else ''.
+    """'older function (model.skip=one_path)' for a run whose component has been corrected since; else ''.
 
     Args:
         names: chosen name of each group.

@@ -24,8 +24,8 @@ class Match(NamedTuple):
 class Matcher:
     """Finds the planned cell that records belong beside.
 
-    Data set, augmentation, method and split have to be the cell's. A training subset, another network (unless
-    the table is about networks), a component's older function and settings outside the components are deviations.
+    Data set, augmentation, method and split have to be the cell's. Deviations are a training subset, another
+    network (unless the table is about networks), a component's older function, and settings outside components.
 
     Args:
         plan: the experiment's cells.

@@ -69,8 +69,8 @@ def blocks_per_stage(depth: int, layers_per_block: int, other_layers: int) -> in
 def he_initialise(model: nn.Module) -> None:
     """He initialisation of every convolution (normal, by fan-out); BatchNorm starts as the identity.
 
-    The standard deviation is sqrt(2 / n), where n is kernel height x kernel width x output channels, also for a
-    grouped convolution. Biases of convolutions are 0. Linear layers keep PyTorch's default.
+    The standard deviation is sqrt(2 / n), where n is kernel height x kernel width x output channels (of all
+    groups). Biases of convolutions are 0. Linear layers keep PyTorch's default.
 
     Source: He et al. 2015, "Delving Deep into Rectifiers", Eq. 14.
     """

@@ -40,8 +40,8 @@ class Backbone(Classifier):
 class ImageNetResNet(Backbone):
     """ResNet and ResNeXt with bottleneck blocks, the stride in the 3x3 convolution; 2048 features.
 
-    Initialisation: timm's, the same as torchvision's: He normal by fan-out for convolutions. The head has PyTorch's
-    default.
+    Initialisation: timm's, the same as torchvision's: He normal by fan-out for convolutions. The head has
+    PyTorch's default.
 
     Args:
         num_classes: size of the head.

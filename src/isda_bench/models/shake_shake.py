@@ -41,10 +41,10 @@ def shake(x1: Tensor, x2: Tensor, training: bool) -> Tensor:
 
 
 class TwoPaths(nn.Module):
-    """The skip where the channels change: a 1x1 convolution of the image, and one of the image shifted by a pixel.
+    """The skip where channels change: a 1x1 convolution of the image, and one of the image shifted by a pixel.
 
-    Each path yields half of the channels; at stride 2 the paths read different pixels. The image moves up and to
-    the left, as in ISDA's reference code; in Gastaldi's own code it moves down and to the right.
+    Each path yields half of the channels; at stride 2 the paths read different pixels. The image shifts up and
+    left, as in ISDA's reference code; in Gastaldi's own code it shifts down and right.
 
     Source: Gastaldi 2017, section 2.1, and its published code (models/shakeshakeblock.lua).
     """
@@ -109,16 +109,16 @@ class ShakeShake(Classifier):
     `idle_projections` they are counted here too, as one vector that takes no part in the output and whose
     gradient is zero; the function is the same with and without them.
 
-    Initialisation: Gastaldi's code, He normal by fan-out and a zero bias in the stem (ISDA's reference code takes
-    fan-in); the head has PyTorch's default, as in ISDA's reference code.
+    Initialisation: that of Gastaldi's code for convolutions, He normal by fan-out and a zero bias in the stem
+    (ISDA's reference code takes fan-in); the head has PyTorch's default, as in ISDA's reference code.
 
     Args:
         num_classes: size of the head.
         depth: 6n + 2 layers (26).
         width: channels of the first stage (32, 96, 112).
-        skip: `two_paths` takes the two shifted paths wherever the channels change, as Gastaldi's and ISDA's code do.
-            `one_path` takes a single 1x1 convolution in the first stage, where the resolution stays: the function of
-            runs whose configuration lacks this key. Both have the same number of parameters.
+        skip: `two_paths` takes the two shifted paths wherever the channels change, as Gastaldi's and ISDA's
+            code do. `one_path` takes a single 1x1 convolution in the first stage, where the resolution stays:
+            the function of runs whose configuration lacks this key. The parameters are equally many.
         idle_projections: hold the parameters that the reference implementation never uses.
         in_channels: channels of the images.
         dropout: rate between the two convolutions of a branch; 0 leaves it out.

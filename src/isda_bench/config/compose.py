@@ -169,6 +169,8 @@ class _TableComposer(Composer):
 
     def _chosen(self, overrides: list[Override]) -> tuple[DictConfig, dict[str, Any]]:
         names = {o.key_or_group: str(o.value()) for o in overrides if o.key_or_group not in self.touched}
+        if self._has_settings(names.get("method")):
+            names.pop("dataset", None)
         files = {group: name for group, name in names.items() if self._section(group, name) is not None}
         key = (*files, *(str(o.input_line) for o in overrides if o.key_or_group not in files))
         if key not in self.bases:
@@ -177,7 +179,7 @@ class _TableComposer(Composer):
             self.touched |= {
                 group for group in files if composed[group] != self._section(group, files[group])
             }
-            if self._depends_on_dataset(self.bases[key][2].get("method")):
+            if "method" not in names and self._has_settings(self.bases[key][2].get("method")):
                 self.touched.add("dataset")
         base_files, base, choices = self.bases[key]
         config = deepcopy(base)
@@ -186,8 +188,8 @@ class _TableComposer(Composer):
                 config[group] = self._section(group, name)
         return config, choices | files
 
-    def _depends_on_dataset(self, method: str | None) -> bool:
-        """Whether the method has a setting for one network and data set alone."""
+    def _has_settings(self, method: str | None) -> bool:
+        """Whether the method has settings for single pairs of network and data set."""
         return method is not None and any((self.kind.conf / "method/settings").glob(f"{method}-*.yaml"))
 
     def _section(self, group: str, name: str) -> DictConfig | None:

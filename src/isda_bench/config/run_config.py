@@ -30,9 +30,9 @@ OLDER_FUNCTIONS: dict[str, Any] = {
 }
 """Dotted key -> the value for the function that a component had before the key existed: append only.
 
-A component whose function is corrected gets such a key. Its YAML names the new value; its constructor's default
-is the older one. So the key counts in the identity of new runs, and a configuration without the key keeps its id
-and is read as the older function. Tables show such runs with the footnote "older function".
+A component whose function is corrected gets such a key. Its YAML names the new value; its constructor's
+default is the older one. So the key counts in the identity of new runs; a configuration without the key keeps
+its id and is read as the older function. Tables show such runs with the footnote "older function".
 """
 
 ADDED_LATER: dict[str, Any] = {
@@ -42,6 +42,7 @@ ADDED_LATER: dict[str, Any] = {
     "checkpoint.every_minutes": None,
     "compile": False,
     "capture": True,
+    "model.initialisation": "fan_in",
 }
 """Dotted key -> default of every key (a whole section, if that is new) that the configuration did not have at
 first: append only.

@@ -25,7 +25,7 @@ class Matcher:
     """Finds the planned cell that records belong beside.
 
     Data set, augmentation, method and split have to be the cell's. Deviations are a training subset, another
-    network (unless the table is about networks), a component's older function, and settings outside components.
+    network (unless the table is about networks), a component's older function, and other settings.
 
     Args:
         plan: the experiment's cells.

@@ -95,8 +95,8 @@ class DenseNet(Classifier):
     ISDA's reference code has 24 initial features at every growth rate: the same network at growth rate 12, a
     smaller one at 40.
 
-    Initialisation: that of ISDA's reference code, He normal by fan-out for convolutions and PyTorch's default for
-    the head.
+    Initialisation: that of ISDA's reference code, He normal by fan-out for convolutions and PyTorch's
+    default for the head.
 
     Args:
         num_classes: size of the head.

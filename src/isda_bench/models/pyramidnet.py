@@ -107,8 +107,8 @@ class PyramidNet(Classifier):
 
     The features are 16 + alpha averages, four times as many with bottleneck blocks.
 
-    Initialisation: that of ISDA's reference code, He normal by fan-out for convolutions and PyTorch's default for
-    the head.
+    Initialisation: that of ISDA's reference code, He normal by fan-out for convolutions and PyTorch's
+    default for the head.
 
     Args:
         num_classes: size of the head.

@@ -41,10 +41,10 @@ def shake(x1: Tensor, x2: Tensor, training: bool) -> Tensor:
 
 
 class TwoPaths(nn.Module):
-    """The skip where channels change: a 1x1 convolution of the image, and one of the image shifted by a pixel.
+    """Skip where channels change: a 1x1 convolution of the image, and one of the image shifted by one pixel.
 
-    Each path yields half of the channels; at stride 2 the paths read different pixels. The image shifts up and
-    left, as in ISDA's reference code; in Gastaldi's own code it shifts down and right.
+    Each path yields half of the channels; at stride 2 the paths read different pixels. The image shifts up
+    and left, as in ISDA's reference code; in Gastaldi's own code it shifts down and right.
 
     Source: Gastaldi 2017, section 2.1, and its published code (models/shakeshakeblock.lua).
     """

@@ -21,8 +21,8 @@ def cell_statistics(records: pd.DataFrame, protocol: str = "last_10") -> pd.Data
 def with_variants(records: pd.DataFrame) -> pd.DataFrame:
     """The records and a column `variant`: settings that differ among cells of one data set, network and loss.
 
-    'loss.strength=0.25, dataset.train_size=1000', or empty where no other cell has the three; an older function
-    of a component is always named.
+    'loss.strength=0.25, dataset.train_size=1000', or empty where no other cell has the three; an older
+    function of a component is always named.
     """
     settings = records["record"].map(lambda record: flat(record["identity"]))
     variants = pd.Series("", index=records.index, dtype=object)

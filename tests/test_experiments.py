@@ -133,7 +133,7 @@ def test_the_method_brings_disturb_labels_rate_and_a_value_overrides_it():
     "methods", ["method=disturb_label", "method=disturb_label,focal", "method=focal,disturb_label"]
 )
 def test_each_job_of_a_grid_has_its_own_rate(sets, methods):
-    """A grid shares compositions among data sets where nothing depends on the data set; here the rate does."""
+    """A grid shares compositions among data sets where nothing depends on them; here the rate does."""
     for line in (
         ["model=resnet110", f"dataset={sets}", methods],
         ["model=resnet110", methods, f"dataset={sets}"],

@@ -84,7 +84,7 @@ class ImageNetDenseNet(Backbone):
     """DenseNet-BC with four blocks; 1024 features at depth 121 and growth rate 32.
 
     Initialisation: timm's, the same as torchvision's, He normal by fan-in; the head has PyTorch's default.
-    ISDA's published ImageNet numbers belong to fan-out and to a stem of 24 channels, which timm's class lacks.
+    ISDA's published ImageNet numbers belong to fan-out and to a stem of 24 channels, which timm lacks.
 
     Args:
         num_classes: size of the head.

@@ -39,14 +39,15 @@ def _as_before(config):
 
 
 @pytest.mark.parametrize("key", OLDER_FUNCTIONS)
-def test_yamls_name_the_new_function_and_constructors_default_to_the_older(key):
+def test_yamls_and_constructors_have_the_new_function(key):
     group, _, name = key.partition(".")
+    older = OLDER_FUNCTIONS[key]
     nodes = [OmegaConf.load(path) for path in (CONF / group).glob("*.yaml")]
-    defaults = [(node, inspect.signature(get_class(node._target_)).parameters.get(name)) for node in nodes]
-    corrected = [(node, parameter.default) for node, parameter in defaults if parameter is not None]
-    assert corrected
-    for node, default in corrected:
-        assert default == OLDER_FUNCTIONS[key] == ADDED_LATER[key] != node[name]
+    corrected = [node for node in nodes if name in inspect.signature(get_class(node._target_)).parameters]
+    assert {node._target_ for node in corrected} == set(older.components)
+    for node in corrected:
+        default = inspect.signature(get_class(node._target_)).parameters[name].default
+        assert node[name] == default != older.value == ADDED_LATER[key]
 
 
 def test_older_ids_stay_and_the_new_function_has_another():
@@ -70,6 +71,13 @@ def test_an_older_run_is_read_as_it_was_trained_and_does_not_answer_for_the_new_
     assert all(isinstance(stage[0].skip, TwoPaths) for stage in model.stages)
     run(compose_run([*SHAKE_SHAKE, *TINY, f"runs_dir={tmp_path}", "model.skip=one_path"]))
     assert "finished already" in capsys.readouterr().out
+
+
+def test_only_the_corrected_component_is_read_with_the_older_value():
+    plain = compose_run(["model=resnet8"])
+    assert _as_before(plain).settings == plain.settings and "skip" not in plain.settings.model
+    config = compose_run(SHAKE_SHAKE)
+    assert _as_before(config).settings.model == {**config.settings.model, "skip": "one_path"}
 
 
 @pytest.mark.parametrize("spelt", [False, True])

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from omegaconf import OmegaConf
 
-from isda_bench.config.run_config import CONF, NOT_IN_IDENTITY, OLDER_FUNCTIONS, PATHS_TO_RUNS
+from isda_bench.config.run_config import CONF, NOT_IN_IDENTITY, PATHS_TO_RUNS, older_functions
 
 NO_VARIANT = ("_target_", "defaults", "train_size", "val_size", "split_seed", "dropout")
 """Settings of a component that have a coordinate of their own, or none. Older functions have none either: a
@@ -64,20 +64,10 @@ def own_dropout(model: str) -> float:
     return float(_settings("model", model).get("dropout", 0))
 
 
-def older_functions(names: dict[str, str], config: dict[str, Any]) -> str:
-    """'older function (model.skip=one_path)' for a run whose component has been corrected since; else ''.
-
-    Args:
-        names: chosen name of each group.
-        config: the run's configuration, which lacks the correction's key if it is older than the correction.
-    """
-    older = []
-    for key, value in OLDER_FUNCTIONS.items():
-        group, _, name = key.partition(".")
-        corrected = _settings(group, names.get(group, "")).get(name, value)
-        if corrected != value and config.get(group, {}).get(name, value) == value:
-            older.append(f"{key}={value}")
-    return f"older function ({', '.join(older)})" if older else ""
+def older_function(config: dict[str, Any]) -> str:
+    """'older function (model.skip=one_path)' for a run whose component was corrected later; else ''."""
+    older = ", ".join(f"{key}={value}" for key, value in older_functions(config).items())
+    return f"older function ({older})" if older else ""
 
 
 def _label(group: str, name: str, node: dict[str, Any]) -> str:
@@ -87,7 +77,7 @@ def _label(group: str, name: str, node: dict[str, Any]) -> str:
         for key, value in default.items()
         if key not in NO_VARIANT and f"{group}.{key}" not in NOT_IN_IDENTITY
         if key in node and node[key] != value and not _is_interpolation(value)
-        if f"{group}.{key}" not in OLDER_FUNCTIONS or node[key] != OLDER_FUNCTIONS[f"{group}.{key}"]
+        if f"{group}.{key}" not in older_functions({group: node})
     }
     chosen |= {key: Path(chosen[key]).name for key in chosen if f"{group}.{key}" in PATHS_TO_RUNS}
     if not chosen:

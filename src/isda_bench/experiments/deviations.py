@@ -65,7 +65,7 @@ class Matcher:
         for key, (ours, theirs) in _differences(flat(record["identity"]), reference).items():
             if key == "dataset.train_size":
                 told.append(_subset(ours, theirs))
-            elif key in OLDER_FUNCTIONS and ours == OLDER_FUNCTIONS[key]:
+            elif key in OLDER_FUNCTIONS and ours == OLDER_FUNCTIONS[key].value:
                 told.append(f"older function ({key}={ours})")
             elif key.partition(".")[0] in COMPONENTS:
                 return None

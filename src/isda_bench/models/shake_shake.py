@@ -133,7 +133,7 @@ class ShakeShake(Classifier):
         num_classes: PositiveInt,
         depth: PositiveInt,
         width: PositiveInt,
-        skip: Skip = "one_path",
+        skip: Skip = "two_paths",
         idle_projections: bool = True,
         in_channels: PositiveInt = 3,
         dropout: Rate = 0.0,

@@ -5,7 +5,7 @@ import json
 import pandas as pd
 
 from isda_bench.config.run_config import OLDER_FUNCTIONS, flat
-from isda_bench.experiments.coordinates import older_functions
+from isda_bench.experiments.coordinates import older_function
 
 
 def cell_statistics(records: pd.DataFrame, protocol: str = "last_10") -> pd.DataFrame:
@@ -35,7 +35,7 @@ def with_variants(records: pd.DataFrame) -> pd.DataFrame:
         variants[alike.index] = chosen.map(
             lambda flat, keys=differing: ", ".join(f"{key}={json.dumps(flat.get(key))}" for key in keys)
         )
-    older = records["record"].map(lambda record: older_functions(record["names"], record["config"]))
+    older = records["record"].map(lambda record: older_function(record["config"]))
     return records.assign(
         variant=[", ".join(filter(None, both)) for both in zip(variants, older, strict=True)]
     )

@@ -128,22 +128,13 @@ def test_the_method_brings_disturb_labels_rate_and_a_value_overrides_it():
     )
 
 
-@pytest.mark.parametrize("sets", ["cifar10,cifar100,digits", "digits,cifar100,cifar10"])
-@pytest.mark.parametrize(
-    "methods", ["method=disturb_label", "method=disturb_label,focal", "method=focal,disturb_label"]
-)
-def test_each_job_of_a_grid_has_its_own_rate(sets, methods):
+@pytest.mark.parametrize("methods", ["disturb_label", "focal,disturb_label"])
+def test_each_job_of_a_grid_has_its_own_rate(methods):
     """A grid shares compositions among data sets where nothing depends on them; here the rate does."""
-    for line in (
-        ["model=resnet110", f"dataset={sets}", methods],
-        ["model=resnet110", methods, f"dataset={sets}"],
-    ):
-        configs = [config for _, config in grid(line)]
-        rates = {
-            c.names["dataset"]: c.config["loss"]["rate"]
-            for c in configs
-            if c.names["loss"] == "disturb_label"
-        }
+    line = ["model=resnet110", "dataset=cifar10,cifar100,digits", f"method={methods}"]
+    for order in (line, line[::-1]):
+        configs = [config for _, config in grid(order) if config.names["loss"] == "disturb_label"]
+        rates = {config.names["dataset"]: config.config["loss"]["rate"] for config in configs}
         assert rates == {"cifar10": 0.05, "cifar100": 0.1, "digits": 0.05}
 
 

@@ -4,6 +4,8 @@ Where pytorchcv's function differs from the paper's and the reference code's, th
 the docstring of each names the adaptation.
 """
 
+import isda_bench.runtime.torchvision_import  # noqa: F401  # isort: skip  # pytorchcv imports torchvision
+
 import pytest
 from torch import Tensor, cat, nn, zeros
 from torch.nn import functional as F

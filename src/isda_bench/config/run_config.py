@@ -44,8 +44,8 @@ OLDER_FUNCTIONS = {
 """Dotted key of a correction -> the function before it: append only.
 
 A component whose function is corrected gets such a key: its YAML and its constructor's default have the new
-value. The key counts in the identity of new runs. A configuration without it keeps its id and is read with the
-older value, so that a stored run computes what it computed; tables footnote it "older function".
+value. The key counts in the identity of new runs. A configuration without it keeps its id and is read with
+the older value, so that a stored run is evaluated as it was trained; tables footnote it "older function".
 """
 
 ADDED_LATER: dict[str, Any] = {

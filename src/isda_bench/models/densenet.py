@@ -103,7 +103,7 @@ class DenseNet(Classifier):
         depth: 6n + 4 layers (40, 100, 190, ...).
         growth_rate: k, the new features of a layer.
         compression: theta, the share of the channels that a transition keeps, in (0, 1].
-        checkpointing: compute the bottlenecks again in the backward pass instead of keeping what they read
+        checkpointing: compute the bottlenecks again in the backward pass instead of keeping their inputs
             (the concatenations, and their normalised form). The numbers stay the same to the bit; at
             depth 100 and growth rate 12 a step takes about a third less memory and a third more time.
         in_channels: channels of the images.

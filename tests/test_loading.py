@@ -9,6 +9,7 @@ import isda_bench
 from isda_bench.compose import compose_run
 from isda_bench.errors import UserError
 from isda_bench.loading import evaluate_run, load_loss
+from isda_bench.provenance import versions
 from isda_bench.run import run
 from tiny import REPOSITORY, TINY
 
@@ -58,6 +59,12 @@ def test_record_says_what_was_run_and_where(finished):
     rows = [json.loads(line) for line in (finished / "metrics.jsonl").read_text().splitlines()]
     assert record["error"]["final"] == rows[-1]["test_error"]
     assert record["error"]["last_10"] == sum(row["test_error"] for row in rows) / len(rows)
+
+
+def test_a_record_names_the_build_of_torch(monkeypatch):
+    """Builds of one version have different kernels; the metadata of a CUDA wheel leaves the build out."""
+    monkeypatch.setattr(torch, "__version__", "2.14.1+cu130")
+    assert versions()["torch"] == "2.14.1+cu130"
 
 
 def test_what_is_no_finished_run(tmp_path, finished):

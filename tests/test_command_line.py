@@ -1,11 +1,10 @@
 """train.py as a user types it: real processes, and the functions behind them."""
 
 import re
-import subprocess
-import sys
 
 import pytest
 
+from helpers.processes import run_python
 from isda_bench import command_line
 from isda_bench.errors import ConfigError
 from isda_bench.options import Options, parse
@@ -13,13 +12,11 @@ from tiny import REPOSITORY, TINY
 
 
 @pytest.fixture
-def typed(monkeypatch, tmp_path, capsys):
+def typed(typed_in, tmp_path, capsys):
     """Runs the command line in this process up to its end; returns exit code and output."""
 
     def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["train.py", *arguments])
-        monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr(command_line.signal, "signal", lambda *_: None)
+        typed_in(tmp_path, "train.py", *arguments)
         with pytest.raises(SystemExit) as raised:
             command_line.main()
         return raised.value.code, capsys.readouterr()
@@ -105,10 +102,7 @@ def test_one_failing_job_does_not_stop_the_others(tmp_path):
         "try: main()\n"
         "finally: assert not {'wandb', 'torchvision', 'timm'} & set(sys.modules), 'imported in vain'"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120
-    )
-    assert done.returncode == 1
+    done = run_python("-c", code, cwd=tmp_path).check(1)
     told = (
         r"error: digits-resnet8-isda-s0-\w{8}: a problem in the configuration:\n  loss.strength=-1: should be"
     )
@@ -118,8 +112,8 @@ def test_one_failing_job_does_not_stop_the_others(tmp_path):
     assert len(list(tmp_path.glob("runs/digits-*"))) == 1
 
 
-def test_the_resolved_configuration_is_printed(typed, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["train.py", "--cfg", "job", "--resolve", "model=wrn28_10", "loss=isda"])
+def test_the_resolved_configuration_is_printed(typed_in, tmp_path, capsys):
+    typed_in(tmp_path, "train.py", "--cfg", "job", "--resolve", "model=wrn28_10", "loss=isda")
     command_line.main()
     printed = capsys.readouterr().out
     for line in ("width: 10", "factor: 0.2", "strength: 0.5", "padding: 4"):
@@ -135,10 +129,7 @@ def test_help_names_the_groups_and_imports_no_torch():
         "try: main()\n"
         "finally: assert not {'torch', 'wandb', 'torchvision'} & set(sys.modules)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, timeout=60
-    )
-    assert done.returncode == 0, done.stderr
+    done = run_python("-c", code, cwd=REPOSITORY).check()
     for part in ("loss: center, cross_entropy", "isda", "resnet110", "seed: 0", "experiment=demo"):
         assert part in done.stdout
 

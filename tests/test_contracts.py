@@ -3,8 +3,6 @@
 import ast
 import importlib
 import inspect
-import subprocess
-import sys
 from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -14,6 +12,7 @@ import torch
 from hydra.utils import get_class, instantiate
 from omegaconf import OmegaConf
 
+from helpers.processes import run_python
 from isda_bench.config import CONF
 from isda_bench.losses.base import Loss, Outputs
 from isda_bench.models.base import Classifier
@@ -62,12 +61,6 @@ COMPONENTS = [
 ]
 
 
-def run_python(code: str) -> str:
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
 @pytest.mark.parametrize("group", NAMES)
 def test_names_are_those_of_the_design(group):
     assert set(NAMES[group].split()) <= {path.stem for path in yaml_files(group)}
@@ -84,7 +77,7 @@ def test_everything_composes_after_the_import_alone_and_without_torch():
         [f"{group}={names[i % len(names)]}" for group, names in groups.items()]
         for i in range(max(map(len, groups.values())))
     ]
-    run_python(f"""
+    code = f"""
 import sys
 import isda_bench
 from hydra import compose, initialize_config_dir
@@ -95,13 +88,14 @@ with initialize_config_dir({str(CONF)!r}, version_base="1.3"):
         OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
 for module in ("torch", "torchvision", "wandb", "timm", "matplotlib", "pandas"):
     assert module not in sys.modules, module
-""")
+"""
+    run_python("-c", code).check()
 
 
 def test_the_torch_free_modules_are_torch_free():
     modules = ("config", "settings", "compose", "overrides", "command_line", "options", "schedules", "errors")
     names = ", ".join(f"isda_bench.{module}" for module in modules)
-    run_python(f"import {names}, sys; assert 'torch' not in sys.modules")
+    run_python("-c", f"import {names}, sys; assert 'torch' not in sys.modules").check()
 
 
 @pytest.mark.parametrize("path", yaml_files("model"), ids=lambda path: path.stem)

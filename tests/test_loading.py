@@ -1,11 +1,10 @@
 import json
-import subprocess
-import sys
 
 import pytest
 import torch
 
 import isda_bench
+from helpers.processes import run_python
 from isda_bench.compose import compose_run
 from isda_bench.errors import UserError
 from isda_bench.loading import evaluate_run, load_loss
@@ -33,9 +32,7 @@ def test_load_run_gives_config_model_and_record(finished):
 def test_evaluated_again_it_has_the_recorded_error(finished):
     record = isda_bench.load_run(finished).record
     assert evaluate_run(finished)["error"] == record["error"]["final"]
-    arguments = [sys.executable, str(REPOSITORY / "scripts" / "evaluate.py"), f"run={finished}"]
-    done = subprocess.run(arguments, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
+    done = run_python(str(REPOSITORY / "scripts" / "evaluate.py"), f"run={finished}").check()
     assert f"test error {record['error']['final']:.2f}%" in done.stdout
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from forked import run_forked, start_forked, until
+from forked import run_forked, start_forked
 from isda_bench import checkpoint
 from isda_bench.compose import compose_run
 from isda_bench.data.loader import Loader
@@ -144,10 +144,10 @@ def test_killed_process_goes_on(tmp_path, unbroken, after):
     process = start_forked(arguments, tmp_path)
     directory = tmp_path / unbroken.name
     lines = directory / "metrics.jsonl"
-    until(lambda: lines.exists() and lines.stat().st_size)
+    process.until(lambda: lines.exists() and lines.stat().st_size)
     time.sleep(after)
     process.send(signal.SIGKILL)
-    process.wait()
+    process.wait().check(0, -signal.SIGKILL)
     run(configuration(tmp_path, "loss=isda", "model.dropout=0.1"))
     assert_same_run(directory, unbroken)
 
@@ -155,10 +155,9 @@ def test_killed_process_goes_on(tmp_path, unbroken, after):
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_cleanly_and_says_how_to_go_on(tmp_path, number, code):
     process = start_forked([*TINY, "schedule.epochs=2000", f"runs_dir={tmp_path}"], tmp_path)
-    until(lambda: list(tmp_path.glob("*/checkpoint-*")))
+    process.until(lambda: list(tmp_path.glob("*/checkpoint-*")))
     process.send(number)
-    done = process.wait(30)
-    assert done.returncode == code
+    done = process.wait().check(code)
     assert "the same command goes on" in done.stderr and "Traceback" not in done.stderr
     assert not list(tmp_path.glob("*/record.json"))
 
@@ -217,14 +216,14 @@ def test_validation_mode_leaves_the_test_set_alone(tmp_path):
 
 def test_another_configuration_in_the_directory_is_refused(train, tmp_path):
     arguments = [*TINY, "schedule.epochs=1"]
-    assert train(*arguments).returncode == 0
+    train(*arguments).check()
     (directory,) = (tmp_path / "runs").glob("digits-*")
     (directory / "record.json").unlink()
     held = json.loads((directory / "run.json").read_text())
     held["identity"]["seed"] = 7
     (directory / "run.json").write_text(json.dumps(held))
     done = train(*arguments)
-    assert done.returncode == 1
+    done.check(1)
     assert "another configuration" in done.stderr and "Traceback" not in done.stderr
 
 
@@ -234,8 +233,8 @@ def test_two_processes_on_one_run(train, tmp_path):
     config = compose_run([*TINY, "schedule.epochs=1", f"runs_dir={tmp_path / 'runs'}"])
     with RunDirectory(config).locked():
         done = train(*TINY, "schedule.epochs=1")
-    assert done.returncode == 1 and "another process" in done.stderr
-    assert train(*TINY, "schedule.epochs=1").returncode == 0
+    assert "another process" in done.check(1).stderr
+    train(*TINY, "schedule.epochs=1").check()
 
 
 def limit_files() -> None:
@@ -247,7 +246,7 @@ def limit_files() -> None:
 def test_full_disk_while_training(tmp_path):
     """A limit on the size of a file stands for the full disk: metrics fit, the checkpoint does not."""
     done = run_forked([*TINY, f"runs_dir={tmp_path}", "schedule.epochs=2"], tmp_path, prepare=limit_files)
-    assert done.returncode == 1
+    done.check(1)
     assert "checkpoint-00001" in done.stderr and "cannot be written" in done.stderr
     assert "Traceback" not in done.stderr
     (directory,) = tmp_path.glob("digits-*")

@@ -2,7 +2,6 @@
 
 import json
 import re
-import sys
 
 import pytest
 
@@ -32,11 +31,9 @@ def test_plan_to_the_character(tmp_path):
     assert plan.plan(jobs) + "\n" == (REPOSITORY / "tests" / "golden" / "plan.md").read_text()
 
 
-def test_nothing_is_started_or_written(tmp_path, monkeypatch, capsys):
+def test_nothing_is_started_or_written(tmp_path, typed_in, capsys):
     runs = tmp_path / "runs"
-    arguments = ["train.py", "experiment=demo", "seed=0", "plan=true", f"runs_dir={runs}"]
-    monkeypatch.setattr(sys, "argv", arguments)
-    monkeypatch.setattr(command_line.signal, "signal", lambda *_: None)
+    typed_in(tmp_path, "train.py", "experiment=demo", "seed=0", "plan=true", f"runs_dir={runs}")
     command_line.main()
     assert "2 runs: 0 done, 0 unfinished, 2 missing" in capsys.readouterr().out
     assert not runs.exists()

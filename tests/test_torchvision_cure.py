@@ -1,19 +1,19 @@
 import importlib.util
-import subprocess
 import sys
 
 import pytest
 
+from helpers.processes import run_python
 from isda_bench import torchvision_cure
 
 
-def _run(code):
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+def printed(code):
+    return run_python("-c", code).check().stdout
 
 
 def test_torchvision_and_timm_can_be_imported_after_it():
-    result = _run("import isda_bench.torchvision_cure, torchvision, timm; torchvision.ops.nms; print('fine')")
-    assert result.stdout == "fine\n", result.stderr
+    code = "import isda_bench.torchvision_cure, torchvision, timm; torchvision.ops.nms; print('fine')"
+    assert printed(code) == "fine\n"
 
 
 def test_operators_that_exist_are_left_alone():
@@ -24,7 +24,7 @@ def test_operators_that_exist_are_left_alone():
         "from isda_bench import torchvision_cure\n"
         "print(torchvision_cure._declared, torch.ops.torchvision.nms.default._schema)"
     )
-    assert _run(code).stdout == "[] torchvision::nms(Tensor a) -> Tensor\n"
+    assert printed(code) == "[] torchvision::nms(Tensor a) -> Tensor\n"
 
 
 @pytest.mark.parametrize("loads", [True, False])
@@ -66,4 +66,4 @@ def test_without_torchvision_there_is_nothing_to_cure(monkeypatch):
 
 
 def test_the_package_alone_does_not_import_torch():
-    assert _run("import isda_bench, sys; print('torch' in sys.modules)").stdout == "False\n"
+    assert printed("import isda_bench, sys; print('torch' in sys.modules)") == "False\n"

@@ -149,3 +149,16 @@ def after_checkpoint(action: Callable[[], object], number: int = 1) -> None:
 def dies() -> None:
     """SIGKILL."""
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def leak(megabytes: int) -> None:
+    """An open file and so much memory are lost with each checkpoint."""
+    from isda_bench import checkpoint
+
+    save, lost = checkpoint.save, []
+
+    def saves(*arguments):
+        lost.append((os.open("/dev/null", os.O_RDONLY), b"x" * (megabytes * 2**20)))
+        return save(*arguments)
+
+    checkpoint.save = saves

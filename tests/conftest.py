@@ -43,11 +43,14 @@ def pytest_runtest_setup(item):
     torch.manual_seed(0)
 
 
+OF_LIBRARIES = ("PYTEST_CURRENT_TEST", "KMP_")  # pytest's own; what scikit-learn sets when it is imported
+
+
 def global_state():
     """What a test could change for those after it."""
     return {
         "working directory": Path.cwd(),
-        "environment": {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"},
+        **{f"${name}": value for name, value in os.environ.items() if not name.startswith(OF_LIBRARIES)},
         "threads": torch.get_num_threads(),
         "default dtype": torch.get_default_dtype(),
         "default device": torch.get_default_device(),
@@ -66,7 +69,9 @@ def nothing_global_changes():
     before = global_state()
     yield
     after = global_state()
-    assert {name: value for name, value in after.items() if value != before[name]} == {}
+    names = sorted(before.keys() | after.keys())
+    changed = [name for name in names if before.get(name) != after.get(name)]
+    assert not changed, [f"{name}: {before.get(name)} became {after.get(name)}" for name in changed]
 
 
 @pytest.fixture

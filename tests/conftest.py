@@ -14,8 +14,8 @@ import pytest
 import torch
 from hydra.core.global_hydra import GlobalHydra
 
-from forked import run_forked
-from tiny import REPOSITORY
+from helpers.forked import run_forked
+from helpers.tiny import REPOSITORY
 
 pytest_plugins = ["helpers.last_words"]
 os.environ["WANDB_MODE"] = "disabled"  # some seconds a process; the tests of the logger switch it on

@@ -4,12 +4,12 @@ import json
 
 import pytest
 
+from helpers.made_runs import changed, write_run, write_runs
 from isda_bench.aggregate import experiment_table
 from isda_bench.claims import FAILS, HOLDS, OPEN, check_claims, markdown_claims
 from isda_bench.experiments import parts, planned
 from isda_bench.published import published
 from isda_bench.results import read_records
-from made_runs import changed, write_run, write_runs
 
 TABLES = ("comparison", "journal_table_2", "small_data")
 LOWEST, CIFAR100, CENTER, SAMPLES, COST = range(5)

@@ -5,10 +5,10 @@ import re
 import pytest
 
 from helpers.processes import run_python
+from helpers.tiny import REPOSITORY, TINY
 from isda_bench import command_line
 from isda_bench.errors import ConfigError
 from isda_bench.options import Options, parse
-from tiny import REPOSITORY, TINY
 
 
 @pytest.fixture

@@ -13,10 +13,10 @@ from hydra.utils import get_class, instantiate
 from omegaconf import OmegaConf
 
 from helpers.processes import run_python
+from helpers.tiny import REPOSITORY
 from isda_bench.config import CONF
 from isda_bench.losses.base import Loss, Outputs
 from isda_bench.models.base import Classifier
-from tiny import REPOSITORY
 
 SOURCE = REPOSITORY / "src"
 GIVEN = {"num_classes", "feature_dim", "in_channels"}  # by the run, not by the YAML

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from helpers.tiny import TINY
 from isda_bench import checkpoint
 from isda_bench.compose import compose_run
 from isda_bench.config import CONF
@@ -11,7 +12,6 @@ from isda_bench.loading import load_run
 from isda_bench.losses.isda import ISDA
 from isda_bench.results import read_metrics
 from isda_bench.run import run
-from tiny import TINY
 
 pytestmark = pytest.mark.gpu
 STEPS = pytest.mark.parametrize("step", ["capture=false", "capture=true", "compile=true"])

@@ -10,12 +10,12 @@ import torch
 from torch.testing import assert_close
 
 from helpers.processes import DEADLINE, Started, free_ports, start_python
+from helpers.ranks_worker import LOSSES, configuration, joining, loading, training, work
+from helpers.tiny import REPOSITORY, TINY
 from isda_bench import checkpoint, ranks
 from isda_bench.build import batch_problems, choose_device
 from isda_bench.overrides import command_line_problems
 from isda_bench.run import run
-from ranks_worker import LOSSES, configuration, joining, loading, training, work
-from tiny import REPOSITORY, TINY
 
 CLOCKS = {"seconds", "images_per_second"}
 

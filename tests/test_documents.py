@@ -9,7 +9,7 @@ from PIL import Image
 from torch import nn
 
 from helpers.processes import run_python
-from tiny import REPOSITORY
+from helpers.tiny import REPOSITORY
 
 
 def code_blocks(document: str, language: str) -> list[str]:

@@ -8,9 +8,9 @@ import sys
 
 import pytest
 
-from forked import run_forked, start_forked
+from helpers.forked import run_forked, start_forked
 from helpers.processes import Done, run_python, start_python
-from tiny import REPOSITORY
+from helpers.tiny import REPOSITORY
 
 MESSAGE = "free(): invalid pointer"
 DIES = f"import os; os.write(2, b'{MESSAGE}\\n'); os.abort()"

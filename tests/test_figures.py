@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pytest
 
+from helpers.tiny import TINY
 from isda_bench import figures
 from isda_bench.aggregate import Group
 from isda_bench.compose import compose_run
@@ -18,7 +19,6 @@ from isda_bench.results import read_records
 from isda_bench.run import run
 from isda_bench.selection import Contest
 from isda_bench.spectrum import covariance_spectrum
-from tiny import TINY
 
 
 def write_run(root, errors, *overrides):

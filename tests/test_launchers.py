@@ -10,12 +10,12 @@ import pytest
 from omegaconf import OmegaConf
 
 from helpers.processes import run_python, start_python, until
+from helpers.tiny import REPOSITORY, TINY
 from isda_bench import build, overrides
 from isda_bench.compose import compose_lines, hydra_context
 from isda_bench.config import CONF
 from isda_bench.gan.config import GeneratorConfig
 from isda_bench.overrides import command_line_problems
-from tiny import REPOSITORY, TINY
 
 pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
 pytest.importorskip("hydra_plugins.hydra_submitit_launcher")

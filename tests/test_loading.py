@@ -5,12 +5,12 @@ import torch
 
 import isda_bench
 from helpers.processes import run_python
+from helpers.tiny import REPOSITORY, TINY
 from isda_bench.compose import compose_run
 from isda_bench.errors import UserError
 from isda_bench.loading import evaluate_run, load_loss
 from isda_bench.provenance import versions
 from isda_bench.run import run
-from tiny import REPOSITORY, TINY
 
 
 @pytest.fixture(scope="module")

@@ -12,12 +12,12 @@ from matplotlib.image import imread
 from wandb.proto import wandb_internal_pb2
 
 from helpers.processes import DEADLINE, run_python, until
+from helpers.tiny import TINY
 from isda_bench import checkpoint, loggers
 from isda_bench.checkpoint import load_newest
 from isda_bench.compose import compose_run
 from isda_bench.loggers import WandbLogger
 from isda_bench.run import run
-from tiny import TINY
 
 BLOCK, FULL, LAST = 32768, 1, 4
 

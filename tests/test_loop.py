@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from forked import run_forked, start_forked
+from helpers.forked import run_forked, start_forked
+from helpers.tiny import TINY
 from isda_bench import checkpoint
 from isda_bench.compose import compose_run
 from isda_bench.data.loader import Loader
@@ -17,7 +18,6 @@ from isda_bench.loop import NonFiniteLoss
 from isda_bench.losses.isda import ISDA
 from isda_bench.record import read_record
 from isda_bench.run import run
-from tiny import TINY
 
 EPOCHS = 5
 CLOCKS = {"seconds", "images_per_second"}

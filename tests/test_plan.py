@@ -5,13 +5,13 @@ import re
 
 import pytest
 
+from helpers.made_runs import changed, write_run
+from helpers.tiny import REPOSITORY
 from isda_bench import command_line, plan
 from isda_bench.compose import cells, compose_run
 from isda_bench.config import identity
 from isda_bench.errors import ConfigError
 from isda_bench.rates import ASSUMED_FLOPS, Rates
-from made_runs import changed, write_run
-from tiny import REPOSITORY
 
 
 @pytest.fixture(autouse=True)

@@ -6,6 +6,7 @@ import re
 import pandas as pd
 import pytest
 
+from helpers.tiny import REPOSITORY
 from isda_bench.aggregate import experiment_table
 from isda_bench.claims import check_claims, markdown_claims
 from isda_bench.compose import cells
@@ -14,7 +15,6 @@ from isda_bench.experiments import table_names
 from isda_bench.gan.config import FOLDER, GeneratorConfig
 from isda_bench.results import read_records
 from isda_bench.tables import csv_table, latex, markdown, markdown_table
-from tiny import REPOSITORY
 
 RESULTS = REPOSITORY / "results"
 RECORDS = sorted((RESULTS / "records").glob("*/record.json"))

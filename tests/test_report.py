@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 import pytest
 
 from helpers.processes import Started
+from helpers.tiny import TINY
 from isda_bench.claims import FAILS, HOLDS, OPEN, Claim, Evidence
 from isda_bench.compose import compose_run
 from isda_bench.coordinates import Coordinates
@@ -15,7 +16,6 @@ from isda_bench.experiment_table import Line, Paired, Published, Table
 from isda_bench.gallery import gallery
 from isda_bench.report import report
 from isda_bench.results import read_records
-from tiny import TINY
 
 HOSTILE = "<script>alert(1)</script> & <b>"
 LOADS = {

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from helpers.tiny import REPOSITORY, TINY
 from isda_bench import run_lock
 from isda_bench.compose import compose_run
 from isda_bench.gan import load_generator
@@ -16,7 +17,6 @@ from isda_bench.record import RunDirectory
 from isda_bench.run import run
 from isda_bench.run_directories import listing, size, summaries
 from isda_bench.run_lock import RunLock
-from tiny import REPOSITORY, TINY
 
 
 @pytest.fixture(scope="module")

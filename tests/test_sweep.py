@@ -5,10 +5,10 @@ import signal
 import pytest
 
 from helpers.processes import start_python
+from helpers.tiny import REPOSITORY
 from isda_bench.aggregate import experiment_table
 from isda_bench.results import read_records, unfinished_runs
 from isda_bench.tables import csv_table, latex, markdown
-from tiny import REPOSITORY
 
 RUNS = 6
 

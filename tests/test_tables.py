@@ -6,13 +6,13 @@ import pandas as pd
 import pytest
 from scipy.stats import t as student
 
+from helpers.made_runs import changed, write_run, write_runs
+from helpers.tiny import REPOSITORY
 from isda_bench.aggregate import experiment_table, welch
 from isda_bench.compose import compose_run
 from isda_bench.experiments import parts, planned
 from isda_bench.results import read_records, unfinished_runs
 from isda_bench.tables import csv_table, latex, markdown
-from made_runs import changed, write_run, write_runs
-from tiny import REPOSITORY
 
 GOLDEN = REPOSITORY / "tests" / "golden"
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from helpers.published_cifar import Published
 from isda_bench.data.cifar import CIFAR10, CIFAR100
 from isda_bench.errors import UserError
-from published_cifar import Published
 
 
 @pytest.fixture(params=[CIFAR10, CIFAR100], ids=lambda ours: ours.__name__)

@@ -6,6 +6,7 @@ import shutil
 import pytest
 import torch
 
+from helpers.tiny import TINY
 from isda_bench.compose import compose_run
 from isda_bench.data.base import ImageSet
 from isda_bench.data.digits import Digits
@@ -15,7 +16,6 @@ from isda_bench.errors import ConfigError, UserError
 from isda_bench.gan.config import GeneratorConfig
 from isda_bench.gan.run import run as train_generator
 from isda_bench.run import run
-from tiny import TINY
 
 CPU = torch.device("cpu")
 SMALL = [

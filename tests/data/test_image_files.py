@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from image_folder import SIZES, make_image_folder
 from PIL import Image
 from torchvision import transforms
 
+from helpers.image_folder import SIZES, make_image_folder
 from isda_bench import checkpoint
 from isda_bench.compose import compose_run
 from isda_bench.config import identity

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from searches import networks, search
 from torch._dynamo.testing import CompileCounterWithBackend
 
+from helpers.searches import networks, search
 from isda_bench.data.digits import Digits
 from isda_bench.data.loader import Normalise
 from isda_bench.inversion import folding

@@ -2,8 +2,9 @@
 
 import pytest
 import torch
-from searches import closed_case, networks
 
+from helpers.searches import closed_case, networks
+from helpers.tiny import TINY
 from isda_bench import checkpoint
 from isda_bench.compose import compose_run
 from isda_bench.data.digits import Digits
@@ -22,7 +23,6 @@ from isda_bench.options import parse
 from isda_bench.run import run
 from isda_bench.run_lock import AtWork, RunLock
 from isda_bench.sealed import read_sealed
-from tiny import TINY
 
 
 @pytest.mark.slow

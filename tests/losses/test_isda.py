@@ -1,9 +1,9 @@
 import pytest
 import torch
-from batches import gradients_agree, make_batch, outputs_of, value_and_gradients
-from isda_reference import closed_form, isda_gradients, isda_loss
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from helpers.batches import gradients_agree, make_batch, outputs_of, value_and_gradients
+from helpers.isda_reference import closed_form, isda_gradients, isda_loss
 from isda_bench.benchmarks.losses import NaiveISDA
 from isda_bench.losses import ISDA, CrossEntropy, isda
 

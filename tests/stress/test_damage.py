@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import torch
 
+from helpers.published_cifar import Published
+from helpers.tiny import TINY
 from isda_bench import checkpoint
 from isda_bench.compose import compose_run
 from isda_bench.data.base import checksum_of
@@ -21,8 +23,6 @@ from isda_bench.loading import load_run
 from isda_bench.record import RunDirectory, read_record
 from isda_bench.results import collect_records, read_metrics, read_records
 from isda_bench.run import run
-from published_cifar import Published
-from tiny import TINY
 
 TIMES = [10, pytest.param(200, marks=pytest.mark.slow)]
 KINDS = ("truncated", "a bit flipped")

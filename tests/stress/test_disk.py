@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-import attacks
-from trials import make_project, make_tables, result, train
+from helpers import attacks
+from helpers.trials import make_project, make_tables, result, train
 
 TMPFS = 16 * 2**20
 PAGE = 4096

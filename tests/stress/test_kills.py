@@ -11,9 +11,9 @@ from multiprocessing.connection import wait
 
 import pytest
 
-import attacks
-from forked import run_forked, start_forked
-from trials import IMAGES, TRAIN, copied, make_project, make_tables, result, train
+from helpers import attacks
+from helpers.forked import run_forked, start_forked
+from helpers.trials import IMAGES, TRAIN, copied, make_project, make_tables, result, train
 
 KILLED = (-signal.SIGKILL, -signal.SIGXFSZ)
 

@@ -3,6 +3,8 @@
 import pytest
 import torch
 
+from helpers.tiny import TINY
+from helpers.trials import CLOCKS
 from isda_bench import checkpoint
 from isda_bench.compose import compose_run
 from isda_bench.data.loader import Loader
@@ -11,8 +13,6 @@ from isda_bench.losses.isda import ISDA
 from isda_bench.record import METRICS, RunDirectory
 from isda_bench.results import read_metrics
 from isda_bench.run import run
-from tiny import TINY
-from trials import CLOCKS
 
 EPOCHS, STEPS = 3, 4  # an epoch
 VALUES = [float("nan"), float("inf"), float("-inf")]

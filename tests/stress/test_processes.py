@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-import attacks
-from forked import run_forked, start_forked
+from helpers import attacks
+from helpers.forked import run_forked, start_forked
+from helpers.tiny import TINY
+from helpers.trials import CLOCKS, IMAGES, TRAIN, make_project, result, train
 from isda_bench.results import read_metrics, read_records
-from tiny import TINY
-from trials import CLOCKS, IMAGES, TRAIN, make_project, result, train
 
 SWEEP = ["-m", *TINY, "schedule.milestones=null", "schedule.factor=null", "runs_dir=runs"]
 SMALL = ["schedule.epochs=1", "seed=0,1"]

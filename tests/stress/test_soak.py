@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import pytest
 
-import attacks
-from forked import start_forked
+from helpers import attacks
+from helpers.forked import start_forked
 
 TICKS = os.sysconf("SC_CLK_TCK")
 GROWTH = 0.02  # of memory

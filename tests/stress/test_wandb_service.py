@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-import attacks
-from forked import run_forked
+from helpers import attacks
+from helpers.forked import run_forked
 from helpers.processes import until
+from helpers.tiny import TINY
 from isda_bench.results import read_records
-from tiny import TINY
 
 RUN = [
     *TINY,

@@ -20,12 +20,12 @@ from threading import Lock
 import pytest
 
 from helpers.processes import DEADLINE, Done, Process, until
-from tiny import REPOSITORY
+from helpers.tiny import REPOSITORY
 
 _polling = Lock()
 """Held where exit codes are read: `start` reads those of all processes, and each can be read only once."""
 _server = multiprocessing.get_context("forkserver")
-_server.set_forkserver_preload(["preloaded"])
+_server.set_forkserver_preload(["helpers.preloaded"])
 
 
 class Forked(Process):
@@ -96,7 +96,7 @@ def run_forked(
 def _serve() -> None:
     """Starts the server; it takes the path for its imports from the environment that it begins with."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
+        patch.setenv("PYTHONPATH", str(Path(__file__).parents[1]), prepend=os.pathsep)
         patch.setenv("PYTHONFAULTHANDLER", "1")  # a child that dies in C++ names the signal and its stack
         ensure_running()
 

@@ -27,8 +27,8 @@ def _each(attacks) -> None:
 
 def small_cifar(images: int) -> None:
     """CIFAR-10 is as small as the files below data/ that `Published` wrote."""
+    from helpers.published_cifar import Published
     from isda_bench.data.cifar import CIFAR10
-    from published_cifar import Published
 
     published = Published.__new__(Published)
     published.__dict__ |= {

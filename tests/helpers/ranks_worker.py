@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.optim import SGD
 
+from helpers.tiny import TINY
 from isda_bench.compose import compose_run
 from isda_bench.data.base import ImageSet
 from isda_bench.data.loader import Loader
@@ -19,7 +20,6 @@ from isda_bench.losses.large_margin import LargeMargin
 from isda_bench.models.base import Classifier
 from isda_bench.run import run
 from isda_bench.training_module import TrainingModule
-from tiny import TINY
 
 CPU = torch.device("cpu")
 CLASSES, FEATURES, BATCH, STEPS = 5, 6, 13, 20

@@ -186,16 +186,20 @@ def test_what_is_much_too_large_is_refused_at_once(typed, tmp_path, arguments, t
     assert nothing_written(tmp_path)
 
 
-def test_a_signal_that_a_failing_clean_up_hides_is_seen():
-    def hidden(signal_sent):
+@pytest.mark.parametrize(("sent", "code"), [(command_line.Terminated(), 143), (KeyboardInterrupt(), 130)])
+def test_a_signal_that_a_failing_clean_up_hides_is_seen(typed, monkeypatch, sent, code):
+    def stopped(config):
         try:
-            try:
-                raise signal_sent
-            finally:
-                raise AttributeError("clean-up")
-        except AttributeError as error:
-            return command_line._signal_behind(error)
+            raise sent
+        finally:
+            raise AttributeError("clean-up")
 
-    assert hidden(command_line.Terminated())[0] == 143
-    assert hidden(KeyboardInterrupt())[0] == 130
-    assert command_line._signal_behind(ValueError()) is None
+    monkeypatch.setattr("isda_bench.run.run", stopped)
+    ended, output = typed(*TINY)
+    assert ended == code and "the same command goes on" in output.err
+
+
+def test_an_error_that_hides_no_signal_is_shown(typed, monkeypatch):
+    monkeypatch.setattr("isda_bench.run.run", lambda config: {}["missing"])
+    with pytest.raises(KeyError, match="missing"):
+        typed(*TINY)

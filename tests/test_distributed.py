@@ -11,13 +11,12 @@ from torch.testing import assert_close
 
 from helpers.processes import DEADLINE, Started, free_ports, start_python
 from helpers.ranks_worker import LOSSES, configuration, joining, loading, training, work
+from helpers.run_files import metrics_of, same_weights
 from helpers.tiny import REPOSITORY, TINY
 from isda_bench import checkpoint, ranks
 from isda_bench.build import batch_problems, choose_device
 from isda_bench.overrides import command_line_problems
 from isda_bench.run import run
-
-CLOCKS = {"seconds", "images_per_second"}
 
 
 def spawned(function, *arguments) -> None:
@@ -91,17 +90,10 @@ def test_an_evaluation_is_that_of_one_process(results):
         assert rank["loading"]["sum"] == 2
 
 
-def metrics(directory: Path) -> list[dict]:
-    rows = [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
-    return [{key: value for key, value in row.items() if key not in CLOCKS} for row in rows]
-
-
 def test_interrupted_within_an_epoch_it_goes_on_as_if_it_had_not_been(folder):
     unbroken, broken = (next((folder / name).iterdir()) for name in ("unbroken", "broken"))
-    assert metrics(broken) == metrics(unbroken)
-    ours, theirs = (checkpoint.load_newest(path) for path in (broken, unbroken))
-    for part in ("model", "loss"):
-        assert all(torch.equal(ours[part][key], theirs[part][key]) for key in theirs[part])
+    assert metrics_of(broken) == metrics_of(unbroken)
+    assert same_weights(broken, unbroken)
     assert json.loads((broken / "record.json").read_text())["processes"] == 2
 
 
@@ -116,7 +108,7 @@ def test_one_process_goes_on_where_two_were(folder):
     assert "processes" not in record
     after = checkpoint.load_newest(directory)
     assert after["loss"]["statistics.count"].sum() == 2 * 200
-    assert record["epochs"] == 2 and len(metrics(directory)) == 2
+    assert record["epochs"] == 2 and len(metrics_of(directory)) == 2
 
 
 @pytest.fixture
@@ -193,7 +185,7 @@ def test_a_lost_rank_ends_the_run_which_goes_on_from_its_checkpoint(tmp_path, tr
     assert not (directory / "record.json").exists()
     done = train(*TINY, "loss=isda", "schedule.epochs=40", "schedule.milestones=[20]")
     done.check()
-    assert len(metrics(directory)) == 40
+    assert len(metrics_of(directory)) == 40
 
 
 @pytest.mark.slow

@@ -75,7 +75,7 @@ def test_what_a_launcher_lacks_is_told(monkeypatch):
     ],
 )
 def test_gpus_are_given_to_the_processes_in_turn(monkeypatch, process, gpus, device):
-    monkeypatch.setattr(build.multiprocessing.current_process(), "_name", process)
+    monkeypatch.setattr(build.multiprocessing.current_process(), "name", process)
     monkeypatch.setattr(build.torch.cuda, "device_count", lambda: gpus)
     assert str(build.choose_device("spread")) == device
 

@@ -10,7 +10,6 @@ from helpers.tiny import REPOSITORY
 from isda_bench import command_line, plan
 from isda_bench.compose import cells, compose_run
 from isda_bench.config import identity
-from isda_bench.errors import ConfigError
 from isda_bench.rates import ASSUMED_FLOPS, Rates
 
 
@@ -75,10 +74,12 @@ def test_hours_of_a_whole_training():
     assert (run.state, run.rate.source) == ("missing", "FLOPs")
 
 
-def test_a_wrong_value_in_one_job_is_one_error():
-    line = ["dataset=digits", "model=resnet8", "plan=true", "seed=0,-1"]
-    with pytest.raises(ConfigError, match="seed=-1: should be greater"):
-        command_line._plans(line)
+def test_a_wrong_value_in_one_job_is_one_error(tmp_path, typed_in, capsys):
+    typed_in(tmp_path, "train.py", "-m", "dataset=digits", "model=resnet8", "plan=true", "seed=0,-1")
+    with pytest.raises(SystemExit) as raised:
+        command_line.main()
+    told = capsys.readouterr().err
+    assert raised.value.code == 2 and "seed=-1: should be greater" in told and told.count("error: ") == 1
 
 
 def test_how_it_is_launched_changes_nothing():

@@ -1,13 +1,13 @@
 """Listing and pruning real run directories."""
 
 import importlib.util
+import platform
 import shutil
 import sys
 
 import pytest
 
 from helpers.tiny import REPOSITORY, TINY
-from isda_bench import run_lock
 from isda_bench.compose import compose_run
 from isda_bench.gan import load_generator
 from isda_bench.gan.config import GeneratorConfig
@@ -112,7 +112,7 @@ def test_a_run_at_work_is_seen_here_and_from_afar(runs_dir, monkeypatch):
     with RunLock(path):
         assert [run.state for run in summaries(runs_dir)] == ["damaged", "finished", "at work"]
         with monkeypatch.context() as there:
-            there.setattr(run_lock, "_host", lambda: "far away")
+            there.setattr(platform, "node", lambda: "far away")
             assert RunLock(path).seems_held()
             assert not RunLock(path, silence=-1).seems_held()
     assert not RunLock(path).seems_held()

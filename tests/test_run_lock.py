@@ -2,14 +2,15 @@
 
 import json
 import os
+import platform
 import subprocess
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
 from helpers.processes import DEADLINE, run_python
-from isda_bench import run_lock
 from isda_bench.run_lock import AtWork, RunLock
 
 
@@ -19,11 +20,17 @@ def claims(directory):
 
 def write_claim(directory, **changes):
     """A claim as a process that is gone left it."""
-    held = run_lock._this_process() | {"released": False} | changes
+    held = claim_of_this_process(directory) | changes
     (directory / "claims").mkdir(exist_ok=True)
     written = directory / "written.json"
     written.write_text(json.dumps(held))
     written.replace(directory / "claims" / "000001.json")  # who reads it meanwhile sees no half of it
+
+
+def claim_of_this_process(directory):
+    """The content of a claim while it is held."""
+    with RunLock(directory / "another run") as lock:
+        return json.loads(lock.claim.read_text())
 
 
 def dead_process():
@@ -45,10 +52,27 @@ def test_old_claims_go_and_their_numbers_do_not_count_again(tmp_path):
         with RunLock(tmp_path):
             pass
     assert [path.name for path in claims(tmp_path)] == ["000004.json", "000005.json"]
-    late = RunLock(tmp_path)  # has looked when the second claim was the newest
-    assert late._make_claim(tmp_path / "claims" / "000003.json") is None
     with RunLock(tmp_path) as lock:
         assert lock.claim.name == "000006.json"
+
+
+def test_who_looked_before_others_came_and_went_makes_no_old_claim(tmp_path, monkeypatch):
+    with RunLock(tmp_path):
+        pass
+    glob, looks = Path.glob, iter([True])
+
+    def glob_and_wait(self, pattern):
+        found = list(glob(self, pattern))
+        if next(looks, False):  # after the first look others come, and go
+            for _ in range(5):
+                with RunLock(tmp_path):
+                    pass
+            found[0].write_text(json.dumps({"released": True}))  # read at once, before it was removed
+        return iter(found)
+
+    monkeypatch.setattr(Path, "glob", glob_and_wait)
+    with RunLock(tmp_path) as lock:
+        assert lock.claim.name == "000007.json"
 
 
 def test_an_error_releases(tmp_path):
@@ -65,14 +89,14 @@ def test_the_claim_of_a_dead_process_is_taken_over_at_once(tmp_path, capsys):
 
 
 def test_a_process_number_that_is_used_again_is_another_process(tmp_path):
-    write_claim(tmp_path, start=run_lock._start_of(os.getpid()) - 1)
+    write_claim(tmp_path, start=claim_of_this_process(tmp_path)["start"] - 1)
     with RunLock(tmp_path):
         pass
 
 
 def test_a_living_process_on_another_machine_is_seen_by_its_sign_of_life(tmp_path, monkeypatch, capsys):
     with monkeypatch.context() as there:
-        there.setattr(run_lock, "_host", lambda: "far away")
+        there.setattr(platform, "node", lambda: "far away")
         holder = RunLock(tmp_path, heartbeat=0.05).__enter__()
     with (
         pytest.raises(AtWork),
@@ -111,10 +135,9 @@ def test_a_release_is_no_sign_of_life(tmp_path):
 
 
 def test_who_slept_too_long_finds_the_run_taken_over(tmp_path, monkeypatch):
-    monkeypatch.setattr(RunLock, "_live", lambda *_: None)  # no sign of life: the machine sleeps
     with monkeypatch.context() as there:
-        there.setattr(run_lock, "_host", lambda: "asleep")
-        sleeper = RunLock(tmp_path).__enter__()
+        there.setattr(platform, "node", lambda: "asleep")
+        sleeper = RunLock(tmp_path, heartbeat=DEADLINE).__enter__()  # gives no sign of life
     with RunLock(tmp_path, heartbeat=0.05, silence=0.2) as lock:
         with pytest.raises(AtWork, match="taken this run over"):
             sleeper.check()

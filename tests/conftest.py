@@ -43,7 +43,7 @@ def pytest_runtest_setup(item):
     torch.manual_seed(0)
 
 
-OF_LIBRARIES = ("PYTEST_CURRENT_TEST", "KMP_")  # pytest's own; what scikit-learn sets when it is imported
+OF_LIBRARIES = ("PYTEST_CURRENT_TEST", "KMP_", "TORCHINDUCTOR_")  # set by pytest, and by imports
 
 
 def global_state():

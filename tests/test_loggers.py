@@ -26,6 +26,10 @@ BLOCK, FULL, LAST = 32768, 1, 4
 def working_directory(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("WANDB_MODE")
+    monkeypatch.setenv(
+        "WANDB_SERVICE", ""
+    )  # set by wandb: processes of later tests would use this one's service
+    monkeypatch.delenv("WANDB_SERVICE")
     for name in ("SECONDS_TO_ANSWER", "SECONDS_TO_WAIT"):  # a busy machine is no failure of wandb's
         monkeypatch.setattr(loggers, name, DEADLINE)
 

@@ -107,6 +107,7 @@ def test_not_finite(tmp_path, rng, tried, unbroken, place, trials):
         directory = tmp_path / str(i) / config.run_id
         state = checkpoint.load_newest(directory)
         assert len(state["metrics"]) == (step - 1) // STEPS, "the epochs before are kept, and no other"
+        (tmp_path / "copy").mkdir(exist_ok=True)
         checkpoint.save(tmp_path / "copy", 1, state)  # which refuses what is not finite
         assert "NaN" not in (text := (directory / METRICS).read_text()) and "Infinity" not in text
         assert (run(config)["error"], rows(config)) == unbroken

@@ -37,7 +37,7 @@ def test_any_sequence_of_batches_gives_the_closed_form(sizes, seed):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("fixed", [False, True])
 def test_an_absent_class_keeps_its_values_to_the_bit(make, dtype, fixed, monkeypatch):
-    monkeypatch.setattr(class_statistics, "fixed_shapes", lambda values: fixed)
+    monkeypatch.setattr(class_statistics, "needs_static_shapes", lambda values: fixed)
     statistics = make(C, A)
     for n in (50, 30):
         statistics.update(*draw(n, dtype))
@@ -64,7 +64,7 @@ def test_fixed_shapes_give_the_same_as_one_class_at_a_time(monkeypatch):
         features, targets = draw(n, classes=C - 1)
         here.update(features, targets)
         with monkeypatch.context() as patch:
-            patch.setattr(class_statistics, "fixed_shapes", lambda values: True)
+            patch.setattr(class_statistics, "needs_static_shapes", lambda values: True)
             there.update(features, targets)
     torch.testing.assert_close(here.state_dict(), there.state_dict(), atol=1e-12, rtol=0)
 

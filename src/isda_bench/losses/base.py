@@ -37,12 +37,12 @@ class Loss(nn.Module):
 
     In one's own loop, without `Outputs`: `loss(features, targets, head=head, progress=t)`.
 
-    A subclass that keeps statistics also writes `update_statistics`, which changes buffers in place. `compute`
-    changes nothing, since a mixed batch calls it twice. Parameters and buffers hold everything that a loss
-    learns or accumulates, so that checkpoints carry it. Random numbers come from torch's default generator of
-    the device: on CUDA a captured step is replayed, not called again. Statistics change only in training
-    mode. A loss never calls the model. Where several processes train together, `update_statistics` and
-    `compute` get the global batch on every rank: all sums of a loss are those of one process.
+    A subclass that keeps statistics also writes `update_statistics`, which changes buffers in place, in
+    training mode only. `compute` changes nothing: a mixed batch calls it twice. Parameters and buffers hold
+    everything that a loss learns or accumulates, so that checkpoints carry it. Random numbers come from
+    torch's default generator of the device: on CUDA a captured step is replayed, not called again. A loss
+    never calls the model. Where several processes train together, `update_statistics` and `compute` get the
+    global batch on every rank: all sums of a loss are those of one process.
 
     Args:
         num_classes: C.

@@ -137,9 +137,9 @@ def augmented_cross_entropy(
 class _AugmentedCrossEntropy(torch.autograd.Function):
     """Computes the gradient along with the loss: V, the largest tensor in it, is then needed only once.
 
-    Where gradients of gradients are asked for (create_graph=True), `backward` differentiates the plain form
-    instead, which needs Sigma once more. Sigma is not saved as autograd saves tensors: an update between the
-    forward and the backward pass would forbid the first gradient too, which does not need it.
+    Where gradients of gradients are asked for (create_graph=True), `backward` computes the gradient in a form
+    that autograd can differentiate, which needs Sigma once more. Autograd does not save Sigma: it would refuse
+    the first gradient too, which needs no Sigma, after an update between the forward and the backward pass.
     """
 
     @staticmethod
@@ -175,10 +175,12 @@ def _differentiable_gradients(
     """dL/dz and the quadratic form's part of dL/dW, as functions that autograd can differentiate."""
     present, owners = targets.unique(return_inverse=True)
     differences = weight - weight[present][:, None]
-    form = ((differences @ covariance[present].to(weight.dtype)) * differences).sum(2)
-    loss = F.cross_entropy(logits + (strength / 2) * form[owners], targets)
-    grad_logits, grad_weight = torch.autograd.grad(loss, (logits, weight), create_graph=True)
-    return grad_logits, grad_weight
+    v = differences @ covariance[present].to(weight.dtype)
+    z = logits + (strength / 2) * (differences * v).sum(2)[owners]
+    grad_logits = (z.softmax(1) - F.one_hot(targets, len(weight))) / len(targets)  # Eq. 4
+    grad_z = strength * grad_logits.new_zeros(v.shape[:2]).index_add(0, owners, grad_logits)
+    terms = grad_z[:, :, None] * v  # of Eq. 5, for each present class and each class
+    return grad_logits, terms.sum(0).index_add(0, present, -terms.sum(1))
 
 
 def _augment_all_classes(

@@ -57,7 +57,8 @@ class LowRankCovariance(OnlineStatistics):
     def _spread(
         self, kept: Tensor, deviations: Tensor, shifts: Tensor, targets: Tensor, member: Tensor
     ) -> None:
-        for classes in targets.unique().split(CLASSES_AT_ONCE):
+        present = targets[member.any(0)].unique()
+        for classes in present.split(CLASSES_AT_ONCE) if len(present) else ():
             chosen = torch.isin(targets, classes)
             owners = torch.searchsorted(classes, targets[chosen])
             rows = torch.cat([shifts[classes, None], _padded(deviations[chosen], owners, len(classes))], 1)

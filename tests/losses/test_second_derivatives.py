@@ -70,7 +70,7 @@ def test_a_second_derivative_after_the_statistics_changed_is_refused():
     leaves = [tensor.clone().requires_grad_() for tensor in batch[:3]]
     value = loss(outputs_of(*leaves), batch.targets, 0.6)
     loss(outputs_of(*batch[:3]), batch.targets, 0.6)
-    with pytest.raises(RuntimeError, match="statistics have changed.*create_graph"):
+    with pytest.raises(RuntimeError, match=r"statistics have changed.*create_graph"):
         torch.autograd.grad(value, leaves, create_graph=True)
 
 
@@ -82,7 +82,7 @@ def test_gathered_rows_refuse_the_second_derivative_only():
         value = gathered.pow(3).sum()
         (first,) = torch.autograd.grad(value, rows, retain_graph=True)
         torch.testing.assert_close(first, 3 * rows.detach().square())
-        with pytest.raises(RuntimeError, match="several processes.*create_graph"):
+        with pytest.raises(RuntimeError, match=r"several processes.*create_graph"):
             torch.autograd.grad(value, rows, create_graph=True)
     finally:
         distributed.destroy_process_group()

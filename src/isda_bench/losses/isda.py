@@ -138,8 +138,8 @@ class _AugmentedCrossEntropy(torch.autograd.Function):
     """Computes the gradient along with the loss: V, the largest tensor in it, is then needed only once.
 
     Where gradients of gradients are asked for (create_graph=True), `backward` computes the gradient in a form
-    that autograd can differentiate, which needs Sigma once more. Autograd does not save Sigma: it would refuse
-    the first gradient too, which needs no Sigma, after an update between the forward and the backward pass.
+    that autograd can differentiate, which needs Sigma once more. Sigma is not saved by autograd: after an
+    update between forward and backward pass that would refuse the first gradient too, which needs no Sigma.
     """
 
     @staticmethod

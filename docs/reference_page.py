@@ -80,9 +80,7 @@ def _keys_of_classes(group: str, choices: list[Choice]) -> Iterator[str]:
             yield from _tables_of_keys(group, members, keys, target)
 
 
-def _tables_of_keys(
-    group: str, members: list[Choice], keys: list[str], target: str | None
-) -> Iterator[str]:
+def _tables_of_keys(group: str, members: list[Choice], keys: list[str], target: str | None) -> Iterator[str]:
     documents = _arguments(target)
     types = _types(target)
     same = {key for key in keys if len({str(choice.values.get(key)) for choice in members}) == 1}

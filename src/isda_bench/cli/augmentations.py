@@ -1,4 +1,4 @@
-"""Writes a picture for each augmentation: rows of training images, the original in front.
+"""Writes a picture for each augmentation: rows of images, the original first.
 
 isda-bench augmentations [dataset=cifar10] [root=data] [out=results/augmentations] [seed=0]
 """

@@ -2,9 +2,9 @@
 
 isda-bench measure run=runs/generators/<run id> [classifier=runs/<run id>] [root=data]
 
-It writes quality.json into the generator's run. Where no classifier is named, it takes the one of lowest error
-on the data set. Of infoGAN it also draws what the codes change (traversal.png) and prints which attribute each
-code changes most steadily.
+It writes quality.json into the generator's run. Where no classifier is named, it takes the one of lowest
+error on the data set. Of infoGAN it also draws what the codes change (traversal.png) and prints which attribute
+each code changes most steadily.
 """
 
 import json
@@ -54,7 +54,7 @@ def measure(options: MeasureOptions) -> None:
 
 
 def codes_of(generator: Generator, directory: Path) -> list[dict[str, float]]:
-    """Draws the traversals of the codes; prints and returns the rank correlation of each with each attribute."""
+    """Draws the codes' traversals; prints and returns the rank correlation of each with each attribute."""
     write_traversal(directory / "traversal.png", generator)
     measured = [steadiness(traversal(generator, code, draws=20)) for code in range(generator.codes)]
     for code, values in enumerate(measured):

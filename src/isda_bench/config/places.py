@@ -6,7 +6,7 @@ PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def checkout(package: Path = PACKAGE) -> Path | None:
-    """The repository that `package` is part of; None where a wheel was installed, which carries its own conf/.
+    """The repository that `package` is part of; None for an installed wheel, which carries its own conf/.
 
     Args:
         package: folder of isda_bench.

@@ -16,7 +16,7 @@ CODE = ("src", "conf", "conf_generator", "train.py")
 """What of the repository decides a run's result."""
 
 _OF_A_REPOSITORY = r"GIT_(?!CONFIG)"
-"""Variables that point git at a repository; GIT_CONFIG... stay, a container can name its safe.directory there."""
+"""Variables that point git at a repository; GIT_CONFIG... stay: a container may name its safe.directory."""
 _STATUS = Path("/proc/self/status")
 
 
@@ -31,8 +31,8 @@ def provenance(device: torch.device) -> dict[str, Any]:
 def git_state(package: Path = PACKAGE) -> dict[str, Any]:
     """Commit of the code, and whether code or configuration differ from it.
 
-    Both are null where no commit describes the code: in an installed wheel, in files outside git, and in files
-    that another project's repository surrounds but does not track.
+    Both are null where no commit describes the code: an installed wheel, files outside git, files that another
+    project's repository surrounds but does not track.
 
     Args:
         package: folder of isda_bench.
@@ -94,13 +94,11 @@ def _commit(root: Path, package: Path) -> str | None:
 
 
 def _git(root: Path, *arguments: str) -> str | None:
-    """What git prints in `root`; None where it fails. It neither writes the index nor obeys $GIT_DIR and its kin."""
+    """What git prints in `root`, whatever $GIT_DIR says, without a lock on its index; None where it fails."""
     environment = {key: value for key, value in os.environ.items() if not re.match(_OF_A_REPOSITORY, key)}
     command = ["git", "--no-optional-locks", *arguments]
     try:
-        done = subprocess.run(
-            command, cwd=root, env=environment, capture_output=True, text=True, timeout=10
-        )
+        done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=10)
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() if done.returncode == 0 else None

@@ -77,9 +77,9 @@ def test_a_command_is_a_module_with_a_usage_text_and_a_function(name):
         (
             ["model=resnet8", "schedule.milestones=[1, 2]"],
             "model=resnet8: no such command; did you mean: isda-bench train model=resnet8 "
-            "'schedule.milestones=[1, 2]'?",
+            "'schedule.milestones=[1, 2]'",
         ),
-        (["-m", "seed=0,1"], "-m: no such command; did you mean: isda-bench train -m seed=0,1?"),
+        (["-m", "seed=0,1"], "-m: no such command; did you mean: isda-bench train -m seed=0,1"),
     ],
 )
 def test_what_is_no_command_is_reported_with_what_was_meant(typed, arguments, message):

@@ -1,4 +1,4 @@
-"""Makes a wandb workspace with curves, errors, cost and samples of a project's runs, grouped by cell.
+"""Makes a wandb workspace: curves, errors, cost and samples of a project's runs, by cell.
 
 isda-bench dashboard --dry-run                               prints what it would hold; asks nobody
 isda-bench dashboard entity=me [experiment=journal_table_2]  makes it (needs a wandb account)

@@ -1,7 +1,7 @@
 """The command `isda-bench`: finds the sub-command, imports it and runs it.
 
-A sub-command is a module of this package, whose docstring is its usage text and which has a function `command()`,
-and a name in `COMMANDS`. The usage text is read from the source: help imports neither torch nor pandas.
+A sub-command is a module of this package and a name in `COMMANDS`. The module's docstring is the usage text;
+its function `command()` does the work. The usage text is read from the source: help imports no torch.
 """
 
 import ast

@@ -3,8 +3,8 @@
 isda-bench measure run=runs/generators/<run id> [classifier=runs/<run id>] [root=data]
 
 It writes quality.json into the generator's run. Where no classifier is named, it takes the one of lowest
-error on the data set. Of infoGAN it also draws what the codes change (traversal.png) and prints which attribute
-each code changes most steadily.
+error on the data set. Of infoGAN it also draws what the codes change (traversal.png) and prints which
+attribute each code changes most steadily.
 """
 
 import json

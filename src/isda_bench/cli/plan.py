@@ -3,8 +3,8 @@
 isda-bench plan experiment=journal_table_2               of a table
 isda-bench plan -m model=resnet32,resnet110 seed=0,1     of a grid
 
-It starts nothing. It takes the arguments of `isda-bench train` and adds plan=true. Rates come from finished runs
-in runs_dir, and from results/records and results/benchmarks of the current folder where these exist.
+It starts nothing. It takes the arguments of `isda-bench train` and adds plan=true. Rates come from finished
+runs in runs_dir, and from results/records and results/benchmarks of the current folder where these exist.
 """
 
 import sys

@@ -31,15 +31,16 @@ def provenance(device: torch.device) -> dict[str, Any]:
 def git_state(package: Path = PACKAGE) -> dict[str, Any]:
     """Commit of the code, and whether code or configuration differ from it.
 
-    Both are null where no commit describes the code: an installed wheel, files outside git, files that another
-    project's repository surrounds but does not track.
+    Both are null where no commit describes the code: an installed wheel, files outside git, files that
+    another project's repository surrounds but does not track.
 
     Args:
         package: folder of isda_bench.
     """
     root = checkout(package)
-    commit = None if root is None else _commit(root, package)
-    changes = None if commit is None else _git(root, "status", "--porcelain", "--", *CODE)
+    if root is None or (commit := _commit(root, package)) is None:
+        return {"commit": None, "dirty": None}
+    changes = _git(root, "status", "--porcelain", "--", *CODE)
     return {"commit": commit, "dirty": None if changes is None else bool(changes)}
 
 

@@ -153,7 +153,7 @@ def test_a_wheel_in_an_empty_folder(installed):
             "digits-cgan-s0-",
         ),
         (["plan", "experiment=demo"], "6 missing"),
-        (["benchmark", "only=plain"], "results/benchmarks/"),
+        (["benchmark", "only=augmentations"], "results/benchmarks/"),
     ]:
         done = installed(*arguments)
         assert done.returncode == 0 and said in done.stdout + done.stderr, (

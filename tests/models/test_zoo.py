@@ -149,7 +149,7 @@ def test_two_steps_with_isda(small, images, name):
 
 
 @pytest.mark.parametrize("name", ["shake_shake_26_2x32d", "pyramidnet272_a200", "wrn28_10"])
-def test_random_branches_go_on_from_torchs_default_generator(small, images, name):
+def test_random_branches_resume_from_torchs_default_generator(small, images, name):
     model = small(name).train()
     loss = ISDA(num_classes=C, feature_dim=model.feature_dim)
     _train(model, loss, images, steps=1)

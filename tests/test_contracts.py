@@ -169,7 +169,8 @@ STATIONS = [
     ("gan", "reporting"),
     ("training",),
     ("inversion",),
-    ("cli", "benchmarks"),
+    ("benchmarks",),
+    ("cli",),
 ]
 FLOORS = {part: floor for floor, parts in enumerate(STATIONS) for part in parts}
 

@@ -1,0 +1,117 @@
+"""Compares gradients with oneDNN to those of torch's own kernels; a process of its own, which may die or hang.
+
+    python onednn_gradients.py convolutions|networks|families guarded|unguarded [names of families]
+
+Prints a line a case: threads, name, and the largest error of any gradient, as a part of its tensor's largest.
+"""
+
+import copy
+import sys
+
+import torch
+from hydra.utils import instantiate
+from torch import nn
+from torch.nn import functional as F
+
+from isda_bench.config.compose import compose_run
+from isda_bench.runtime.library_faults import on_device
+
+CPU = torch.device("cpu")
+BATCH = 32
+FAMILIES = {  # small enough for a test, with few channels and with the usual number
+    "resnet": ("resnet8", {}, 32),
+    "se_resnet": ("se_resnet110", {"depth": 8}, 16),
+    "wide_resnet narrow": ("wrn16_8", {"depth": 10, "width": 1}, 16),
+    "wide_resnet wide": ("wrn16_8", {"depth": 10, "width": 4}, 16),
+    "densenet narrow": ("densenet_bc_100_12", {"depth": 16, "growth_rate": 4}, 16),
+    "densenet wide": ("densenet_bc_100_12", {"depth": 22, "growth_rate": 12}, 16),
+    "resnext narrow": ("resnext29_8x64d", {"depth": 11, "cardinality": 2, "width": 2}, 16),
+    "resnext wide": ("resnext29_8x64d", {"depth": 11, "cardinality": 4, "width": 16}, 16),
+    "shake_shake narrow": ("shake_shake_26_2x32d", {"depth": 8, "width": 4}, 16),
+    "shake_shake wide": ("shake_shake_26_2x32d", {"depth": 8, "width": 32}, 16),
+    "pyramidnet narrow": ("pyramidnet110_a48", {"depth": 14, "alpha": 9, "shake_drop": 0.5}, 16),
+    "pyramidnet wide": ("pyramidnet110_a48", {"depth": 14, "alpha": 48, "shake_drop": 0.5}, 16),
+    "imagenet resnet narrow": ("resnet50", {"width_per_group": 2}, 64),
+    "imagenet resnext narrow": ("resnext50_32x4d", {"groups": 2, "width_per_group": 2}, 64),
+    "imagenet densenet narrow": ("densenet121", {"growth_rate": 4}, 64),
+    "imagenet resnet wide": ("resnet50", {}, 64),
+    "imagenet resnext wide": ("resnext50_32x4d", {}, 64),
+    "imagenet densenet wide": ("densenet121", {}, 64),
+}
+
+
+class Standardised(nn.Conv2d):
+    """Calls torch's function itself."""
+
+    def forward(self, input):
+        weight = self.weight - self.weight.mean((1, 2, 3), keepdim=True)
+        return F.conv2d(input, weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+
+
+def network(channels):
+    """Strided 1x1 convolutions one after another, with what a user may give them."""
+    return nn.Sequential(
+        nn.Conv2d(channels, 6, 1, stride=(2, 1)),
+        nn.ReLU(),
+        nn.Conv2d(6, 12, 1, stride=2, groups=2, bias=False),
+        nn.BatchNorm2d(12),
+        Standardised(12, 5, 1, stride=(1, 2), padding=1),
+        nn.Conv2d(5, 4, 1, stride=2, padding=(1, 0), padding_mode="circular", dilation=2),
+    )
+
+
+def gradients(module, images, onednn):
+    """Those of the parameters and of the images, by name, for one loss and one state of the generators."""
+    images = images.clone().requires_grad_()
+    with torch.backends.mkldnn.flags(enabled=onednn):
+        torch.manual_seed(1)  # random branches
+        output = module(images)
+        (output * torch.randn(output.shape)).sum().backward()
+    return {"images": images.grad} | {name: p.grad for name, p in module.named_parameters()}
+
+
+def error(module, images, guarded):
+    """The largest of any gradient, as a part of its tensor's largest.
+
+    A tensor whose gradient is zero but for rounding (a bias before BatchNorm) is measured by the others'.
+    """
+    reference = gradients(copy.deepcopy(module), images, onednn=False)
+    if guarded:
+        on_device(module, CPU)
+    module.to(memory_format=torch.channels_last)
+    ours = gradients(module, images.contiguous(memory_format=torch.channels_last), onednn=True)
+    largest = max(float(gradient.abs().max()) for gradient in reference.values())
+    return max(
+        float((ours[name] - gradient).abs().max()) / max(float(gradient.abs().max()), 1e-4 * largest)
+        for name, gradient in reference.items()
+    )
+
+
+def cases(what, names):
+    """Name, maker of a module, and the shape of its images."""
+    for channels in range(1, 17) if what in ("convolutions", "networks") else ():
+        for side in (8, 16):
+            shape = (BATCH, channels, side, side)
+            if what == "networks":
+                yield f"{channels} channels, side {side}", lambda c=channels: network(c), shape
+            else:
+                make = lambda c=channels: nn.Conv2d(c, 8, 1, stride=2)  # noqa: E731
+                yield f"{channels} channels, side {side}", make, shape
+    for name in names:
+        model, changes, side = FAMILIES[name]
+        settings = compose_run([f"model={model}", *(f"model.{k}={v}" for k, v in changes.items())]).settings
+        yield name, lambda s=settings: instantiate(s.model, num_classes=10), (BATCH, 3, side, side)
+
+
+def main(what, guard, *names):
+    for threads in (1, 2) if what != "families" else (1,):
+        torch.set_num_threads(threads)
+        for name, make, shape in cases(what, names):
+            torch.manual_seed(0)
+            found = error(make(), torch.randn(shape), guard == "guarded")
+            print(f"{threads} threads, {name}: {found:.1e}", flush=True)
+    print("finished")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -33,15 +33,13 @@ FAMILIES = {  # model, changes, side of the images; narrow: few channels before 
     "shake_shake wide": ("shake_shake_26_2x32d", {"depth": 8, "width": 32}, 16),
     "pyramidnet narrow": ("pyramidnet110_a48", {"depth": 14, "alpha": 9, "shake_drop": 0.5}, 16),
     "pyramidnet wide": ("pyramidnet110_a48", {"depth": 14, "alpha": 48, "shake_drop": 0.5}, 16),
-    "imagenet resnet narrow": ("resnet50", {"width_per_group": 2}, 64),
-    "imagenet resnext narrow": ("resnext50_32x4d", {"groups": 2, "width_per_group": 2}, 64),
-    "imagenet densenet narrow": ("densenet121", {"growth_rate": 8}, 96),
-    "imagenet resnet wide": ("resnet50", {}, 64),
-    "imagenet resnext wide": ("resnext50_32x4d", {}, 64),
-    "imagenet densenet wide": ("densenet121", {}, 64),
+    "imagenet resnet narrow": ("resnet50", {"width_per_group": 2}, 32),
+    "imagenet resnext narrow": ("resnext50_32x4d", {"groups": 2, "width_per_group": 2}, 32),
+    "imagenet densenet narrow": ("densenet121", {"growth_rate": 8}, 32),
+    "imagenet resnet wide": ("resnet50", {}, 32),
+    "imagenet resnext wide": ("resnext50_32x4d", {}, 32),
+    "imagenet densenet wide": ("densenet121", {}, 32),
 }
-imagenet.RESNET_LAYERS[50] = (1, 1, 1, 1)  # of each kind of block one: fifty layers amplify rounding
-imagenet.DENSENET_LAYERS[121] = (2, 2, 2, 2)
 
 
 class Smooth(TorchFunctionMode):
@@ -120,6 +118,8 @@ def cases(what, names):
 
 
 def main(what, guard, *names):
+    imagenet.RESNET_LAYERS[50] = (1, 1, 1, 1)  # of each kind of block one: fifty layers amplify rounding
+    imagenet.DENSENET_LAYERS[121] = (2, 2, 2, 2)
     for threads in (1, 2) if what == "convolutions" else (1,):
         torch.set_num_threads(threads)
         for name, make, shape in cases(what, names):

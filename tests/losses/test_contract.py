@@ -3,11 +3,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from batches import make_batch, outputs_of, value_and_gradients
 from hydra.utils import get_class, instantiate
 from omegaconf import OmegaConf
 from torch import nn
 
+from helpers.batches import make_batch, outputs_of, value_and_gradients
 from isda_bench.losses import Loss, Outputs
 
 C, A = 5, 7

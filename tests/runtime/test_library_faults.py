@@ -11,12 +11,14 @@ import pytest
 import torch
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
-from onednn_gradients import FAMILIES, Standardised
 from torch import nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 from torch.testing import assert_close
 
+from helpers import onednn_gradients
+from helpers.onednn_gradients import FAMILIES, Standardised
+from helpers.tiny import TINY
 from isda_bench.config.compose import compose_run
 from isda_bench.config.run_config import CONF
 from isda_bench.loading import load_run
@@ -24,10 +26,9 @@ from isda_bench.models.base import Classifier
 from isda_bench.runtime import library_faults
 from isda_bench.runtime.library_faults import RIGHT_FROM, conv2d, on_device
 from isda_bench.training.run import run
-from tiny import TINY
 
 CPU = torch.device("cpu")
-SCRIPT = Path(__file__).with_name("onednn_gradients.py")
+SCRIPT = Path(onednn_gradients.__file__)
 TOLERANCE = 1e-4
 SECONDS = 600  # a hanging process is stopped; a right one takes some seconds, on a busy machine some more
 FAST = [name for name in FAMILIES if name.endswith("narrow") or name in ("resnet", "se_resnet")]

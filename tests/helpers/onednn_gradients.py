@@ -1,6 +1,6 @@
 """Compares gradients with oneDNN to those of torch's own kernels, in a process that may die or hang.
 
-    python onednn_gradients.py convolutions|families guarded|unguarded [names of families]
+    python tests/helpers/onednn_gradients.py convolutions|families guarded|unguarded [names of families]
 
 Prints a line a case: threads, name, and the largest error of any gradient, as a part of its tensor's largest.
 """

@@ -20,6 +20,7 @@ from isda_bench.gan.samples import Samples
 from isda_bench.gan.train import COLLAPSED, RealBatches, fit
 from isda_bench.monitoring.progress import Display
 from isda_bench.runtime.devices import choose_device, set_precision
+from isda_bench.runtime.library_faults import on_device
 from isda_bench.storage.provenance import peak_memory, provenance, reset_peak_memory
 from isda_bench.storage.run_directory import Metrics, RunDirectory, now
 from isda_bench.storage.run_once import run_once
@@ -75,7 +76,7 @@ def _train(config: RunConfig, directory: RunDirectory) -> dict[str, Any]:
         reset_peak_memory(device)
         torch.manual_seed(settings.seed)
         set_precision(settings.precision)
-        gan: Gan = instantiate(settings.generator, **_sizes(dataset)).to(device)
+        gan: Gan = on_device(instantiate(settings.generator, **_sizes(dataset)), device)
         schedule = settings.schedule
         mean = ExponentialMovingAverage(gan.generator, schedule.average)
         batches = RealBatches(data.train, schedule.batch_size, gan.generator.groups, device)

@@ -18,6 +18,7 @@ from isda_bench.monitoring.loggers import Logger
 from isda_bench.monitoring.progress import Display
 from isda_bench.runtime.devices import choose_device, set_precision
 from isda_bench.runtime.distributed import broadcast_object, process_group, seed_of_rank, wrap
+from isda_bench.runtime.library_faults import on_device
 from isda_bench.runtime.ranks import processes, rank
 from isda_bench.storage.checkpoint import checkpoints
 from isda_bench.storage.provenance import peak_memory, provenance, reset_peak_memory
@@ -116,7 +117,7 @@ def _build_module(config: RunConfig, dataset: DataSet, device: torch.device) -> 
     settings = config.settings
     model = instantiate(settings.model, num_classes=dataset.num_classes, in_channels=dataset.in_channels)
     loss = instantiate(settings.loss, num_classes=dataset.num_classes, feature_dim=model.feature_dim)
-    module = TrainingModule(model, loss, bf16=settings.precision == "bf16").to(device)
+    module = on_device(TrainingModule(model, loss, bf16=settings.precision == "bf16"), device)
     module.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # the faster layout
     module.capture = can_be_captured(module) and settings.capture
     if settings.compile:

@@ -12,8 +12,8 @@ from hydra.utils import instantiate
 from isda_bench.build import batch_problems, build_dataset, choose_device
 from isda_bench.checkpoint import checkpoints
 from isda_bench.config import RunConfig
-from isda_bench.data.augment_grid import sample_grid
 from isda_bench.data.base import DataSet, ImageData
+from isda_bench.data.image_grid import sample_grid
 from isda_bench.data.loader import Loader, Mix, Normalise, evaluation_loader
 from isda_bench.display import Display
 from isda_bench.distributed import joined, of_first_rank, seed_of_rank, wrap

@@ -9,10 +9,11 @@ from hydra.utils import instantiate
 
 from isda_bench.config import RunConfig
 from isda_bench.data.base import DataSet, ImageData
-from isda_bench.data.generated import Generated, GeneratedShare
+from isda_bench.data.generated import GeneratedShare
 from isda_bench.data.loader import Normalise
 from isda_bench.errors import ConfigError, UserError
 from isda_bench.gan.config import FOLDER
+from isda_bench.gan.generated_images import Generated
 from isda_bench.gan.loading import FILE, Kept, checksum_of, load_generator, read_kept
 from isda_bench.record import RunDirectory, read_record
 from isda_bench.settings import Settings, did_you_mean

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from isda_bench.data.augment_grid import GAP, ZOOM, picture_of
+from isda_bench.data.image_grid import GAP, ZOOM, picture_of
 from isda_bench.figures import COLOURS, PANEL, STYLE
 from isda_bench.inversion.descent import TRACED
 

@@ -9,10 +9,11 @@ import torch
 from isda_bench.compose import compose_run
 from isda_bench.data.base import ImageSet
 from isda_bench.data.digits import Digits
-from isda_bench.data.generated import Generated, GeneratedShare
+from isda_bench.data.generated import GeneratedShare
 from isda_bench.data.loader import Loader, Normalise
 from isda_bench.errors import ConfigError, UserError
 from isda_bench.gan.config import GeneratorConfig
+from isda_bench.gan.generated_images import Generated
 from isda_bench.gan.run import run as train_generator
 from isda_bench.run import run
 from tiny import TINY

@@ -15,7 +15,7 @@ CONF = Path(__file__).resolve().parents[2] / "conf"
 
 NOT_IN_IDENTITY = (
     *("device", "capture", "runs_dir", "logger", "checkpoint", "dataset.root", "dataset.download", "plan"),
-    *("dataset.workers", "dataset.unreadable_limit"),
+    *("dataset.workers", "dataset.unreadable_limit", "dataset.in_memory"),
     *("samples", "classifier"),  # of a generator's run
 )
 """Keys that do not change a run's result."""
@@ -29,6 +29,9 @@ ADDED_LATER: dict[str, Any] = {
     "checkpoint.every_minutes": None,
     "compile": False,
     "capture": True,
+    "dataset.resample": False,
+    "dataset.imbalance": None,
+    "dataset.decoding": "pillow",
 }
 """Dotted key -> default of every key (a whole section, if that is new) that the configuration did not have at
 first: append only.

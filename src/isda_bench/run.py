@@ -9,14 +9,14 @@ from typing import Any
 import torch
 from hydra.utils import instantiate
 
-from isda_bench.build import batch_problems, build_dataset, choose_device
+from isda_bench.build import build_dataset, choose_device, training_set_problems
 from isda_bench.checkpoint import checkpoints
 from isda_bench.config import RunConfig
 from isda_bench.data.base import DataSet, ImageData
 from isda_bench.data.image_grid import sample_grid
 from isda_bench.data.loader import Loader, Mix, Normalise, evaluation_loader
 from isda_bench.display import Display
-from isda_bench.distributed import joined, of_first_rank, seed_of_rank, wrap
+from isda_bench.distributed import joined, of_every_rank, of_first_rank, seed_of_rank, wrap
 from isda_bench.errors import ConfigError
 from isda_bench.gan.find import find_generator
 from isda_bench.loggers import Logger
@@ -97,8 +97,8 @@ def _train(config: RunConfig, directory: RunDirectory) -> dict[str, Any]:
     dataset = build_dataset(settings)
     found = find_generator(config, dataset, directory)
     data = dataset.load()
-    problems = batch_problems(
-        len(data.train.targets), settings.schedule.batch_size, found.share if found else None
+    problems = training_set_problems(
+        settings, dataset, len(data.train.targets), found.share if found else None
     )
     if problems:
         raise ConfigError(problems)
@@ -173,7 +173,7 @@ def _record(
     return config.as_dict() | {
         "split": data.split,
         "error": errors_of(metrics, data.split),
-        **_more(metrics, data.split),
+        **_more(metrics, data),
         "epochs": len(metrics),
         "parameters": sum(parameter.numel() for parameter in module.model.parameters()),
         "train_images": len(data.train.targets),
@@ -187,11 +187,14 @@ def _record(
     }
 
 
-def _more(metrics: list[Metrics], split: str) -> dict[str, Any]:
-    """What only some records have: top-5 errors, and the number of processes that trained together."""
+def _more(metrics: list[Metrics], data: ImageData) -> dict[str, Any]:
+    """Keys of some records: top-5 errors, unreadable training images, processes that trained together."""
     more: dict[str, Any] = {}
-    if f"{split}_top5_error" in metrics[-1]:
-        more["top5_error"] = errors_of(metrics, f"{split}_top5")
+    if f"{data.split}_top5_error" in metrics[-1]:
+        more["top5_error"] = errors_of(metrics, f"{data.split}_top5")
+    unreadable = {name for names in of_every_rank(list(data.train.unreadable)) for name in names}
+    if unreadable:
+        more["unreadable_images"] = len(unreadable)
     return more | ({"processes": processes()} if processes() > 1 else {})
 
 

@@ -174,8 +174,8 @@ def another_class(root: Path) -> None:
         (without("train"), "there is no folder .*train; it should hold"),
         (without("val"), "there is no folder .*val; it should hold"),
         (without("train/n00000007"), "has 39 classes, should be dataset.num_classes=40"),
-        (no_images, "no valid file for the classes n00000007"),
-        (no_classes, "train: Couldn't find any class folder"),
+        (no_images, "no image in the classes n00000007"),
+        (no_classes, "train has no class"),
         (another_class, "train and val should have the same classes; dog, n00000007"),
     ],
 )

@@ -142,15 +142,7 @@ def _single_image_problems(
     train_count: int,
     share: GeneratedShare | None,
 ) -> list[str]:
-    """Whether a batch of one image ends the training: BatchNorm needs two values of each channel.
-
-    Args:
-        settings: of the run.
-        dataset: for the shape of its images.
-        model: in training mode, on the meta device.
-        train_count: images in the training set.
-        share: the generated part of a batch.
-    """
+    """Whether a batch of one image ends the training: BatchNorm needs two values of each channel."""
     batch_size = settings.schedule.batch_size
     side = dataset.image_size
     if side is None or _smallest_part(train_count, batch_size, share) != 1:
@@ -261,7 +253,10 @@ def _dataset_class(settings: Settings) -> Any:
 
 def _num_classes(dataset: Any) -> int:
     """The data set's number of classes; any number if it cannot be found, or is counted in its files."""
-    number = getattr(dataset, "num_classes", 10)
+    try:
+        number = getattr(dataset, "num_classes", 10)
+    except UserError:  # the folder is not there, which `load` reports
+        return 10
     return number if isinstance(number, int) else 10
 
 

@@ -32,6 +32,7 @@ ADDED_LATER: dict[str, Any] = {
     "dataset.resample": False,
     "dataset.imbalance": None,
     "dataset.decoding": "pillow",
+    "augment.operations": "torchvision",
 }
 """Dotted key -> default of every key (a whole section, if that is new) that the configuration did not have at
 first: append only.

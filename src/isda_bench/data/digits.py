@@ -9,7 +9,8 @@ import torch
 from pydantic import NonNegativeInt, PositiveInt
 
 from isda_bench.arguments import checked
-from isda_bench.data.base import DataSet, ImageSet, split_indices
+from isda_bench.data.base import DataSet, ImageSet
+from isda_bench.data.splits import split_indices
 from isda_bench.errors import UserError
 
 TEST_IMAGES = 360

@@ -16,7 +16,8 @@ from safetensors.torch import save
 
 from isda_bench.arguments import checked
 from isda_bench.atomic import remove_leftovers, write_atomically
-from isda_bench.data.base import DataFingerprint, DataSet, ImageSet, checksum_of, checksum_of_indices
+from isda_bench.data.base import DataFingerprint, DataSet, ImageSet, checksum_of
+from isda_bench.data.splits import checksum_of_indices
 from isda_bench.errors import UserError
 
 DOWNLOAD_TIMEOUT = 30  # seconds without an answer

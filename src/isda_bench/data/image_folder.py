@@ -8,21 +8,25 @@ import numpy as np
 from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveInt
 
 from isda_bench.arguments import checked
-from isda_bench.data.base import DataFingerprint, DataSet, ImageData, Images, checksum_of_indices
+from isda_bench.data.base import DataFingerprint, DataSet, ImageData, Images
 from isda_bench.data.decoding import Conversion, Decoding
 from isda_bench.data.image_files import Crop, ImageFiles
 from isda_bench.data.image_list import ImageList, checksum_of_files, classes_of, list_images
+from isda_bench.data.splits import checksum_of_indices
 from isda_bench.errors import UserError
 
 IN_MEMORY = 2 * 2**30
 """Bytes that the resized images, training and evaluation, may have to be kept in memory by default."""
 Figure = Annotated[float, Field(ge=0, le=255)]
 PositiveFigure = Annotated[float, Field(gt=0, le=255)]
-_as_tuple = BeforeValidator(lambda figures: tuple(figures) if isinstance(figures, Sequence) else figures)
-Figures = Annotated[tuple[Figure, Figure, Figure], _as_tuple]  # Hydra hands lists of its own over
-PositiveFigures = Annotated[tuple[PositiveFigure, PositiveFigure, PositiveFigure], _as_tuple]
-IMAGENET_MEAN = (123.675, 116.28, 103.53)
-IMAGENET_STD = (58.395, 57.12, 57.375)
+_as_list = BeforeValidator(  # Hydra's lists are of a class of its own
+    lambda given: list(given) if isinstance(given, Sequence) and not isinstance(given, str) else given
+)
+_three = Field(min_length=3, max_length=3)
+Figures = Annotated[list[Figure], _as_list, _three]
+PositiveFigures = Annotated[list[PositiveFigure], _as_list, _three]
+IMAGENET_MEAN = [123.675, 116.28, 103.53]
+IMAGENET_STD = [58.395, 57.12, 57.375]
 
 
 class ImageFolder(DataSet):
@@ -90,8 +94,8 @@ class ImageFolder(DataSet):
         self.image_size = image_size
         self.crop = Crop(image_size, resize, random_crop)
         self.in_memory = in_memory
-        self.mean = mean
-        self.std = std
+        self.mean = (mean[0], mean[1], mean[2])
+        self.std = (std[0], std[1], std[2])
         self.workers = workers
         self.unreadable_limit = unreadable_limit
         self.decoding = Decoding(decoding, exif)

@@ -58,7 +58,8 @@ def list_images(root: Path) -> ImageList:
 
     Not listed are hidden files and folders (.DS_Store, ._x.png, .ipynb_checkpoints), files whose name does
     not end as an image's, and what is no file (FIFO, device, socket): one line on stderr counts the last two
-    kinds. Links are followed. A folder is entered once for each class, so that links may run in circles.
+    kinds. Links are followed, but not to a folder that contains the link; a folder is entered once for each
+    class.
 
     Raises:
         UserError: there is no such folder, no class in it, a class has no image, or a folder cannot be read.
@@ -90,8 +91,13 @@ def classes_of(root: Path) -> list[str]:
     Raises:
         UserError: there is no such folder, it cannot be read, or there is no class in it.
     """
+    top = os.fsencode(root)
     try:
-        entries = [entry for entry in os.scandir(os.fsencode(root)) if _is_folder(entry)]
+        entries = [entry for entry in os.scandir(top) if _is_folder(entry) and not _leads_up(entry, top)]
+    except FileNotFoundError as error:
+        raise UserError(
+            f"dataset.root: there is no folder {root}; it should hold a sub-folder of images for each class"
+        ) from error
     except OSError as error:
         raise UserError(f"dataset.root: {root}: cannot be read: {error.strerror or error}") from error
     if not entries:
@@ -117,6 +123,14 @@ def _is_folder(entry: os.DirEntry[bytes]) -> bool:
         return False
 
 
+def _leads_up(entry: os.DirEntry[bytes], folder: bytes) -> bool:
+    """Whether an entry of a folder is a link to the folder itself or one that contains it."""
+    if not entry.is_symlink():
+        return False
+    inside, target = os.path.realpath(folder), os.path.realpath(entry.path)
+    return os.path.commonpath([inside, target]) == target
+
+
 def _files_of(top: bytes, name: bytes, target: int, ignored: Counter[str]) -> list[_File]:
     """The images of a class, in torchvision's order; `ignored` counts what is not listed."""
     files: list[_File] = []
@@ -131,7 +145,7 @@ def _files_of(top: bytes, name: bytes, target: int, ignored: Counter[str]) -> li
         entered.add((state.st_dev, state.st_ino))
         below = []
         for entry in sorted(os.scandir(path), key=lambda entry: entry.name):
-            if _is_folder(entry):
+            if _is_folder(entry) and not _leads_up(entry, path):
                 below.append(entry)
             elif not entry.name.startswith(b"."):
                 files += _file(folder, entry, target, ignored)

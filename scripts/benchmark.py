@@ -11,10 +11,10 @@ python scripts/benchmark.py only=isda     one part: isda, step, steps, losses, l
 from pathlib import Path
 
 from isda_bench.benchmarks.report import measure, measurements
-from isda_bench.build import choose_device
+from isda_bench.config.options import Options, main
+from isda_bench.config.problems import did_you_mean
 from isda_bench.errors import ConfigError
-from isda_bench.options import Options, main
-from isda_bench.settings import did_you_mean
+from isda_bench.runtime.devices import choose_device
 
 ON_DEMAND = "networks"
 

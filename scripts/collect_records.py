@@ -6,8 +6,8 @@ python scripts/collect_records.py runs_dir=elsewhere    below another folder
 
 from pathlib import Path
 
-from isda_bench.options import Options, main
-from isda_bench.results import collect_records
+from isda_bench.config.options import Options, main
+from isda_bench.storage.records import collect_records
 
 
 class CollectOptions(Options):

@@ -3,8 +3,9 @@
 python scripts/evaluate.py run=runs/<run id> [root=data] [device=auto]
 """
 
-from isda_bench.loading import evaluate_run, load_run
-from isda_bench.options import Options, main
+from isda_bench.config.options import Options, main
+from isda_bench.loading import load_run
+from isda_bench.training.evaluate import evaluate_run
 
 
 class EvaluateOptions(Options):

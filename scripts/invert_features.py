@@ -11,9 +11,9 @@ and curves (.svg, .png) and inversion.json into out, else into inversions/<run i
 same command goes on where it was stopped; with another nearest= it only draws again.
 """
 
+from isda_bench.config.options import main
 from isda_bench.inversion.run import invert
 from isda_bench.inversion.setup import InversionOptions
-from isda_bench.options import main
 
 
 def invert_features(options: InversionOptions) -> None:

@@ -6,10 +6,10 @@ python scripts/make_dashboard.py entity=me [experiment=journal_table_2]  makes i
 
 import sys
 
-from isda_bench.dashboard import outline, workspace
+from isda_bench.config.experiment_files import table_of
+from isda_bench.config.options import Options, main
 from isda_bench.errors import UserError
-from isda_bench.experiments import table_of
-from isda_bench.options import Options, main
+from isda_bench.monitoring.dashboard import outline, workspace
 
 
 class DashboardOptions(Options):

@@ -15,13 +15,13 @@ from typing import Annotated
 
 from pydantic import Field
 
-from isda_bench.aggregate import experiment_table
+from isda_bench.config.experiment_files import table_names, table_of
+from isda_bench.config.options import Options, main
 from isda_bench.errors import UserError
-from isda_bench.experiments import table_names, table_of
-from isda_bench.figures import write
-from isda_bench.gallery import Picture, gallery, runs_with_statistics, spectra
-from isda_bench.options import Options, main
-from isda_bench.results import read_records
+from isda_bench.reporting.build_tables import experiment_table
+from isda_bench.reporting.figures import write
+from isda_bench.reporting.gallery import Picture, gallery, runs_with_statistics, spectra
+from isda_bench.storage.records import read_records
 
 
 class FigureOptions(Options):

@@ -9,15 +9,15 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from isda_bench.aggregate import experiment_table
-from isda_bench.atomic import write_atomically
-from isda_bench.claims import check_claims
+from isda_bench.config.experiment_files import table_names, table_of
+from isda_bench.config.options import Options, main
 from isda_bench.errors import UserError
-from isda_bench.experiments import table_names, table_of
-from isda_bench.gallery import gallery, runs_with_statistics, spectra
-from isda_bench.options import Options, main
-from isda_bench.report import report
-from isda_bench.results import read_records, unfinished_runs
+from isda_bench.reporting.build_tables import experiment_table
+from isda_bench.reporting.claims import check_claims
+from isda_bench.reporting.gallery import gallery, runs_with_statistics, spectra
+from isda_bench.reporting.html_report import report
+from isda_bench.runtime.atomic_files import write_atomically
+from isda_bench.storage.records import read_records, unfinished_runs
 
 
 class ReportOptions(Options):

@@ -12,15 +12,15 @@ from typing import Annotated, Literal
 import pandas as pd
 from pydantic import Field
 
-from isda_bench.aggregate import experiment_table
-from isda_bench.atomic import write_atomically
-from isda_bench.claims import check_claims, markdown_claims
-from isda_bench.experiment_table import Table
-from isda_bench.experiments import table_names, table_of
-from isda_bench.figures import error_curves
-from isda_bench.options import Options, main
-from isda_bench.results import read_records, unfinished_runs
-from isda_bench.tables import csv_table, latex, markdown, markdown_table
+from isda_bench.config.experiment_files import table_names, table_of
+from isda_bench.config.options import Options, main
+from isda_bench.reporting.build_tables import experiment_table
+from isda_bench.reporting.claims import check_claims, markdown_claims
+from isda_bench.reporting.figures import error_curves
+from isda_bench.reporting.render_tables import csv_table, latex, markdown, markdown_table
+from isda_bench.reporting.table import Table
+from isda_bench.runtime.atomic_files import write_atomically
+from isda_bench.storage.records import read_records, unfinished_runs
 
 
 class TableOptions(Options):

@@ -11,15 +11,15 @@ from pathlib import Path
 
 from hydra.utils import instantiate
 
-from isda_bench.atomic import write_atomically
-from isda_bench.build import choose_device
+from isda_bench.config.options import Options, main
+from isda_bench.config.problems import problems_of
 from isda_bench.errors import ConfigError
-from isda_bench.gan.loading import generator_file, load_generator, read_kept
+from isda_bench.gan.generator_file import generator_file, load_generator, read_metadata
 from isda_bench.gan.networks import Generator
 from isda_bench.gan.quality import find_classifier, measure_quality
 from isda_bench.gan.traversal import steadiness, traversal, write_traversal
-from isda_bench.options import Options, main
-from isda_bench.settings import problems_of
+from isda_bench.runtime.atomic_files import write_atomically
+from isda_bench.runtime.devices import choose_device
 
 
 class MeasureOptions(Options):
@@ -37,7 +37,7 @@ def measure(options: MeasureOptions) -> None:
     if problems:
         raise ConfigError(problems)
     directory = generator_file(options.run).parent
-    section = read_kept(generator_file(options.run)).run["config"]["dataset"]
+    section = read_metadata(generator_file(options.run)).run["config"]["dataset"]
     if options.root is not None:
         section["root"] = options.root
     dataset = instantiate(section)

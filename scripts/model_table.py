@@ -5,9 +5,9 @@ python scripts/model_table.py [out=results/models.md]
 
 from pathlib import Path
 
-from isda_bench.atomic import write_atomically
-from isda_bench.model_table import markdown, measure, names
-from isda_bench.options import Options, main
+from isda_bench.config.options import Options, main
+from isda_bench.reporting.model_table import markdown, measure, names
+from isda_bench.runtime.atomic_files import write_atomically
 
 
 class ModelTableOptions(Options):

@@ -14,10 +14,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeInt
 
-from isda_bench.compose import cells
+from isda_bench.config.compose import grid_runs
+from isda_bench.config.options import Options, main
 from isda_bench.errors import ConfigError, UserError
-from isda_bench.options import Options, main
-from isda_bench.run_directories import (
+from isda_bench.storage.listing import (
     RunSummary,
     State,
     checkpoint_bytes,
@@ -27,7 +27,7 @@ from isda_bench.run_directories import (
     size,
     summaries,
 )
-from isda_bench.run_lock import AtWork
+from isda_bench.storage.run_lock import RunLocked
 
 DAY = 24 * 3600.0
 
@@ -61,7 +61,7 @@ def _matching(options: RunsOptions) -> list[RunSummary]:
     if not root.is_dir():
         raise UserError(f"runs_dir={options.runs_dir}: is not a folder")
     wanted = {name: getattr(options, name) for name in ("dataset", "model", "loss")}
-    ids = [c.run_id for c in cells([f"experiment={options.experiment}"])] if options.experiment else None
+    ids = [c.run_id for c in grid_runs([f"experiment={options.experiment}"])] if options.experiment else None
     return [
         run
         for run in summaries(root)
@@ -82,7 +82,7 @@ def _prune(found: list[RunSummary], options: RunsOptions) -> None:
     for run in (run for run in found if run.state != "at work"):
         try:
             total += _remove(run, options)
-        except AtWork as error:
+        except RunLocked as error:
             print(f"left alone: {error}", file=sys.stderr)
     verb = "would be given back; dry_run=false removes them" if options.dry_run else "given back"
     print(f"{size(total)} {verb}")

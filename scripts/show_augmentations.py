@@ -10,12 +10,12 @@ import torch
 from hydra.utils import instantiate
 from pydantic import Field, NonNegativeInt, PositiveInt
 
-from isda_bench.build import build_dataset
-from isda_bench.compose import compose_run
-from isda_bench.config import CONF
+from isda_bench.config.components import build_dataset
+from isda_bench.config.compose import compose_run
+from isda_bench.config.options import Options, main
+from isda_bench.config.run_config import CONF
 from isda_bench.data.image_grid import augmentation_grid, write_grid
 from isda_bench.errors import UserError
-from isda_bench.options import Options, main
 
 
 class AugmentationOptions(Options):

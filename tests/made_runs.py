@@ -5,7 +5,7 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-from isda_bench.config import RunConfig, identity
+from isda_bench.config.run_config import RunConfig, identity
 
 
 def changed(config: RunConfig, **values: Any) -> RunConfig:

@@ -2,22 +2,20 @@
 
 import gc
 
-from isda_bench import torchvision_cure  # noqa: F401
-
 # isort: split
 import torchvision.datasets  # noqa: F401
 from hydra.core.plugins import Plugins
 
-import isda_bench.command_line
+import isda_bench.cli.command_line
+import isda_bench.config.options
 import isda_bench.data.augment
 import isda_bench.data.cifar
 import isda_bench.data.digits
-import isda_bench.figures
 import isda_bench.losses.isda
 import isda_bench.models.resnet
-import isda_bench.options
-import isda_bench.results
-import isda_bench.run  # noqa: F401
+import isda_bench.reporting.figures
+import isda_bench.storage.records
+import isda_bench.training.run  # noqa: F401
 
 Plugins.instance()
 gc.freeze()  # a child's collections need not walk through all of torch

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 
-from isda_bench import torchvision_cure  # noqa: F401
 from isda_bench.data.cifar import CIFAR10
 
 # isort: split

@@ -8,17 +8,17 @@ import torch
 from torch import nn
 from torch.optim import SGD
 
-from isda_bench.compose import compose_run
+from isda_bench.config.compose import compose_run
 from isda_bench.data.base import ImageSet
 from isda_bench.data.loader import Loader
-from isda_bench.distributed import gather_rows, joined, part_of_rank, sum_over_ranks, wrap
-from isda_bench.evaluate import evaluate
 from isda_bench.losses import ISDA
 from isda_bench.losses.center import Center
 from isda_bench.losses.large_margin import LargeMargin
 from isda_bench.models.base import Classifier
-from isda_bench.run import run
-from isda_bench.training_module import TrainingModule
+from isda_bench.runtime.distributed import gather_rows, local_shard, process_group, sum_over_ranks, wrap
+from isda_bench.training.evaluate import evaluate
+from isda_bench.training.run import run
+from isda_bench.training.step import TrainingModule
 from tiny import TINY
 
 CPU = torch.device("cpu")
@@ -67,7 +67,7 @@ def training(name: str, dtype: torch.dtype):
     )
     losses = []
     for step, (images, targets) in enumerate(batches(dtype)):
-        loss, _ = module(part_of_rank(images), part_of_rank(targets), step / STEPS)
+        loss, _ = module(local_shard(images), local_shard(targets), step / STEPS)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -98,10 +98,10 @@ def joining(rank: int, processes: int, ports: list[int]) -> None:
 
 
 def _join_and_leave() -> None:
-    with joined(CPU):
+    with process_group(CPU):
         module = wrap(TrainingModule(Perceptron(), LOSSES["full"]()), CPU)
         images, targets = next(batches(torch.float32))
-        module(part_of_rank(images), part_of_rank(targets), 0.5)[0].backward()
+        module(local_shard(images), local_shard(targets), 0.5)[0].backward()
         gather_rows(torch.randn(2, 3))
 
 
@@ -141,7 +141,7 @@ def work(rank: int, processes: int, ports: list[int], folder: Path) -> None:
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1"}
     os.environ["MASTER_PORT"] = str(ports[0])
     results = {}
-    with joined(CPU):
+    with process_group(CPU):
         for name in LOSSES:
             for dtype in (torch.float32, torch.float64):
                 results[name, str(dtype)] = training(name, dtype)

@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from isda_bench.build import part_problems
-from isda_bench.compose import compose_run
+from isda_bench.config.components import component_problems
+from isda_bench.config.compose import compose_run
 from isda_bench.errors import ConfigError
 from isda_bench.losses import CrossEntropy
-from isda_bench.run import run
+from isda_bench.training.run import run
 from tiny import TINY
 
 
@@ -34,7 +34,7 @@ def test_a_constructor_may_read_values(section, name):
     settings = compose_run(TINY).settings
     before = torch.get_rng_state()
     changed = settings.model_copy(update={section: {"_target_": f"test_build.{name}"}})
-    assert part_problems(changed) == []
+    assert component_problems(changed) == []
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -54,6 +54,6 @@ def test_a_last_batch_of_one_is_reported_where_the_network_s_last_features_are_1
         monkeypatch.setenv(name, str(processes))
     monkeypatch.setenv("RANK", "0")
     given = ["dataset=cifar10", f"dataset.train_size={images}", "schedule.batch_size=8"]
-    problems = part_problems(compose_run([*given, "model=resnet50", "device=cpu"]).settings)
+    problems = component_problems(compose_run([*given, "model=resnet50", "device=cpu"]).settings)
     assert [line.partition(":")[0] for line in problems] == ["schedule.batch_size=8"] * wrong
-    assert part_problems(compose_run([*given, "model=resnet8", "device=cpu"]).settings) == []
+    assert component_problems(compose_run([*given, "model=resnet8", "device=cpu"]).settings) == []

@@ -5,8 +5,8 @@ import pickle
 import pytest
 import torch
 
-from isda_bench import checkpoint
 from isda_bench.errors import UserError
+from isda_bench.storage import checkpoint
 
 
 def state(value: float) -> dict:

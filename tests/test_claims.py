@@ -4,11 +4,12 @@ import json
 
 import pytest
 
-from isda_bench.aggregate import experiment_table
-from isda_bench.claims import FAILS, HOLDS, OPEN, check_claims, markdown_claims
-from isda_bench.experiments import parts, planned
-from isda_bench.published import published
-from isda_bench.results import read_records
+from isda_bench.config.experiment_files import parts
+from isda_bench.experiments.planned import planned
+from isda_bench.experiments.published import published
+from isda_bench.reporting.build_tables import experiment_table
+from isda_bench.reporting.claims import FAILS, HOLDS, OPEN, check_claims, markdown_claims
+from isda_bench.storage.records import read_records
 from made_runs import changed, write_run, write_runs
 
 TABLES = ("comparison", "journal_table_2", "small_data")

@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
-from isda_bench import command_line
+from isda_bench.cli import command_line
+from isda_bench.config.options import Options, parse
 from isda_bench.errors import ConfigError
-from isda_bench.options import Options, parse
 from tiny import REPOSITORY, TINY
 
 
@@ -101,7 +101,7 @@ def test_one_failing_job_does_not_stop_the_others(tmp_path):
     arguments = [*TINY, "-m", "loss=isda", "schedule.epochs=1", "loss.strength=-1,0.5", "runs_dir=runs"]
     code = (
         f"import sys; sys.argv = {['train.py', *arguments]!r}\n"
-        "from isda_bench.command_line import main\n"
+        "from isda_bench.cli.command_line import main\n"
         "try: main()\n"
         "finally: assert not {'wandb', 'torchvision', 'timm'} & set(sys.modules), 'imported in vain'"
     )
@@ -131,7 +131,7 @@ def test_the_resolved_configuration_is_printed(typed, tmp_path, monkeypatch, cap
 def test_help_names_the_groups_and_imports_no_torch():
     code = (
         "import sys; sys.argv = ['train.py', '--help']\n"
-        "from isda_bench.command_line import main\n"
+        "from isda_bench.cli.command_line import main\n"
         "try: main()\n"
         "finally: assert not {'torch', 'wandb', 'torchvision'} & set(sys.modules)"
     )

@@ -9,21 +9,25 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from torch._dynamo.testing import CompileCounterWithBackend
 
-from isda_bench import run_state, step, training_module
 from isda_bench.benchmarks.losses import NaiveISDA
-from isda_bench.compose import compose_run
-from isda_bench.config import CONF, check
+from isda_bench.config.components import component_problems
+from isda_bench.config.compose import compose_run
+from isda_bench.config.run_config import CONF
+from isda_bench.config.settings import TrainingRecipe
 from isda_bench.data.base import ImageSet
 from isda_bench.data.loader import Loader, Normalise
-from isda_bench.display import Display
 from isda_bench.errors import ConfigError, UserError
-from isda_bench.evaluate import evaluate
-from isda_bench.loop import make_optimizer, set_learning_rate, train_epoch
 from isda_bench.losses import ISDA, CrossEntropy, Loss
 from isda_bench.models.base import Classifier
-from isda_bench.run_state import RunState
-from isda_bench.schedules import Schedule, rate_factor
-from isda_bench.training_module import TrainingModule, compile_step
+from isda_bench.monitoring.progress import Display
+from isda_bench.training import state as run_state
+from isda_bench.training import step
+from isda_bench.training.evaluate import evaluate
+from isda_bench.training.loop import train_epoch
+from isda_bench.training.optimizers import make_optimizer, set_learning_rate
+from isda_bench.training.schedules import rate_factor
+from isda_bench.training.state import RunState
+from isda_bench.training.step import TrainingModule, compile_step
 
 CPU = torch.device("cpu")
 LOSSES = {
@@ -31,7 +35,7 @@ LOSSES = {
     for path in sorted(CONF.glob("loss/*.yaml"))
 } | {name: partial(ISDA, covariance=name) for name in ("diagonal", "shared", "identity")}
 IMAGES, BATCH, EPOCHS = 20, 8, 3  # a last batch of 4
-SCHEDULE = Schedule(
+SCHEDULE = TrainingRecipe(
     epochs=EPOCHS,
     batch_size=BATCH,
     learning_rate=0.1,
@@ -81,17 +85,17 @@ def test_nothing_is_captured_after_the_first_epoch_and_the_numbers_stay(loss, mo
     plain = trained(*parts(loss))
     torch._dynamo.reset()
     counter = CompileCounterWithBackend("aot_eager")
-    monkeypatch.setattr(training_module, "BACKEND", counter)
+    monkeypatch.setattr(step, "BACKEND", counter)
     module, batches = parts(loss)
     compile_step(module)
     counts = []
-    original = training_module.TrainingModule.train
+    original = step.TrainingModule.train
 
     def train(self, mode=True):  # an epoch begins
         counts.append(counter.frame_count)
         return original(self, mode)
 
-    monkeypatch.setattr(training_module.TrainingModule, "train", train)
+    monkeypatch.setattr(step.TrainingModule, "train", train)
     rows = trained(module, batches)
     counts.append(counter.frame_count)
     assert len(set(counts[2:])) == 1, "captured anew after the first epoch"
@@ -186,7 +190,7 @@ def test_only_alone_on_a_gpu_and_with_fixed_shapes_it_is_captured(monkeypatch):
     def asked(device, *covariance):
         module = TrainingModule(Tiny(5), ISDA(5, 6, 0.5, *covariance))
         monkeypatch.setattr(type(module), "parameters", lambda _: iter([Mock(is_cuda=device == "cuda")]))
-        return training_module.can_be_captured(module)
+        return step.can_be_captured(module)
 
     assert asked("cuda") and not asked("cpu") and not asked("cuda", "lowrank")
     monkeypatch.setenv("RANK", "0")
@@ -221,13 +225,13 @@ def test_inductor_gives_the_numbers():
 
 def test_what_cannot_be_captured_is_refused(monkeypatch):
     wanted = ["dataset=digits", "model=resnet8", "compile=true"]
-    check(compose_run([*wanted, "loss=isda"]).config)
+    compose_run([*wanted, "loss=isda"]).check(component_problems)
     with pytest.raises(ConfigError, match="compile=true: the shapes"):
-        check(compose_run([*wanted, "loss=isda", "loss.covariance=lowrank"]).config)
+        compose_run([*wanted, "loss=isda", "loss.covariance=lowrank"]).check(component_problems)
     monkeypatch.setenv("RANK", "0")
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(ConfigError, match="compile=true: not with 2 processes"):
-        check(compose_run([*wanted, "device=cpu"]).config)
+        compose_run([*wanted, "device=cpu"]).check(component_problems)
 
 
 def test_a_fused_optimizer_makes_no_update_after_a_loss_that_is_not_finite():

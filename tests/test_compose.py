@@ -2,11 +2,19 @@
 
 import pytest
 
-from isda_bench.compose import Composer, cells, compose_lines, compose_run, hydra_context, run_config_of
-from isda_bench.config import RunConfig
+from isda_bench.cli.command_line_check import command_line_problems
+from isda_bench.config.components import component_problems
+from isda_bench.config.compose import (
+    Composer,
+    compose_overrides,
+    compose_run,
+    grid_runs,
+    hydra_context,
+    run_config_of,
+)
+from isda_bench.config.generator_config import GeneratorConfig
+from isda_bench.config.run_config import RunConfig
 from isda_bench.errors import ConfigError
-from isda_bench.gan.config import GeneratorConfig
-from isda_bench.overrides import command_line_problems
 
 DIGITS = ["dataset=digits", "model=resnet8"]
 
@@ -49,17 +57,20 @@ def test_a_method_sets_loss_and_dropout_together():
 
 
 def test_the_demo_is_six_runs_and_narrows():
-    demo = cells(["experiment=demo"])
+    demo = grid_runs(["experiment=demo"])
     assert [(run.names["loss"], run.config["seed"]) for run in demo] == [
         (loss, seed) for loss in ("cross_entropy", "isda") for seed in range(3)
     ]
     assert len({run.run_id for run in demo}) == 6
     assert len({run.cell for run in demo}) == 2
-    assert [run.run_id for run in cells(["experiment=demo", "seed=0"])] == [demo[0].run_id, demo[3].run_id]
+    assert [run.run_id for run in grid_runs(["experiment=demo", "seed=0"])] == [
+        demo[0].run_id,
+        demo[3].run_id,
+    ]
 
 
 def test_cells_of_a_grid_without_an_experiment():
-    grid = cells([*DIGITS, "seed=range(2)", "loss=cross_entropy,isda"])
+    grid = grid_runs([*DIGITS, "seed=range(2)", "loss=cross_entropy,isda"])
     assert [(run.config["seed"], run.names["loss"]) for run in grid] == [
         (0, "cross_entropy"),
         (0, "isda"),
@@ -71,7 +82,7 @@ def test_cells_of_a_grid_without_an_experiment():
 @pytest.mark.parametrize("line", [["foo"], ["experiment=nosuch"], ["seed=interval(0,1)"], ["nosuch=1"]])
 def test_cells_of_a_wrong_line_are_a_config_error(line):
     with pytest.raises(ConfigError):
-        cells(line)
+        grid_runs(line)
 
 
 # Overrides that are wrong together -> the beginning of the line that each gives
@@ -178,7 +189,7 @@ MISTAKES = {
 
 @pytest.mark.parametrize("kind", MISTAKES)
 def test_each_mistake_gives_one_clear_line(kind):
-    problems = command_line_problems(list(MISTAKES[kind]))
+    problems = command_line_problems(list(MISTAKES[kind]), component_problems)
     for start in MISTAKES[kind].values():
         assert sum(problem.startswith(start) for problem in problems) == 1, (start, problems)
     assert len(problems) == len(MISTAKES[kind])
@@ -208,14 +219,14 @@ def test_each_mistake_gives_one_clear_line(kind):
     ],
 )
 def test_mistakes_of_several_overrides_give_one_line(overrides, problem):
-    problems = command_line_problems([*DIGITS, *overrides])
+    problems = command_line_problems([*DIGITS, *overrides], component_problems)
     assert len(problems) == 1, problems
     assert problems[0].startswith(problem)
 
 
 def test_several_mistakes_are_all_listed():
     wrong = ["model=resnt32", "foo", "+x=1", "sed=1", "schedule.epochs=0", "precision=fp8", "seed=a"]
-    problems = command_line_problems(wrong)
+    problems = command_line_problems(wrong, component_problems)
     assert len(problems) == len(wrong)
     for start in (
         "model=resnt32",
@@ -231,11 +242,11 @@ def test_several_mistakes_are_all_listed():
 
 def test_several_mistakes_in_the_parts_are_all_listed():
     wrong = ["model.depth=9", "loss=isda", "loss.strength=-1", "dataset.val_size=-1", "device=tpu"]
-    assert len(command_line_problems(["dataset=digits", *wrong])) == 4
+    assert len(command_line_problems(["dataset=digits", *wrong], component_problems)) == 4
 
 
 def test_the_keys_of_a_wrong_choice_are_not_held_against_another():
-    problems = command_line_problems(["model=wrn28_1", "model.width=4"])
+    problems = command_line_problems(["model=wrn28_1", "model.width=4"], component_problems)
     assert problems == ["model=wrn28_1: no such model; did you mean wrn28_10?"]
 
 
@@ -251,24 +262,29 @@ def test_the_keys_of_a_wrong_choice_are_not_held_against_another():
     ],
 )
 def test_what_is_right_is_let_through(overrides):
-    assert command_line_problems([*DIGITS, *overrides]) == []
+    assert command_line_problems([*DIGITS, *overrides], component_problems) == []
 
 
 def test_a_method_and_what_it_sets_exclude_each_other():
     conflict = ["method: sets loss too; give method or loss, not both"]
-    assert command_line_problems([*DIGITS, "method=isda", "loss=isda"]) == conflict
-    assert command_line_problems(["experiment=demo", "method=isda"]) == conflict
-    assert command_line_problems([*DIGITS, "method=isda,dropout"], multirun=True) == []
-    assert command_line_problems([*DIGITS, "method=dropout"]) == []
+    assert command_line_problems([*DIGITS, "method=isda", "loss=isda"], component_problems) == conflict
+    assert command_line_problems(["experiment=demo", "method=isda"], component_problems) == conflict
+    assert command_line_problems([*DIGITS, "method=isda,dropout"], component_problems, multirun=True) == []
+    assert command_line_problems([*DIGITS, "method=dropout"], component_problems) == []
     conflict = ["method: sets model.dropout too; give method or model.dropout, not both"]
-    assert command_line_problems([*DIGITS, "method=dropout", "model.dropout=0.1"]) == conflict
+    assert (
+        command_line_problems([*DIGITS, "method=dropout", "model.dropout=0.1"], component_problems)
+        == conflict
+    )
 
 
 def test_a_grid_is_refused_for_a_mistake_in_every_job():
     problem = ["loss.strength=-1: should be greater than or equal to 0"]
     wrong = [*DIGITS, "loss=isda", "loss.strength=-1", "seed=0,1"]
-    assert command_line_problems(wrong, multirun=True) == problem
-    assert command_line_problems(["experiment=demo", "schedule.epochs=0"])[0].startswith("schedule.epochs=0")
+    assert command_line_problems(wrong, component_problems, multirun=True) == problem
+    assert command_line_problems(["experiment=demo", "schedule.epochs=0"], component_problems)[0].startswith(
+        "schedule.epochs=0"
+    )
 
 
 @pytest.mark.parametrize(
@@ -281,23 +297,29 @@ def test_a_grid_is_refused_for_a_mistake_in_every_job():
     ],
 )
 def test_a_grid_is_not_refused_for_a_mistake_in_some_jobs(overrides):
-    assert command_line_problems([*DIGITS, *overrides], multirun=True) == []
+    assert command_line_problems([*DIGITS, *overrides], component_problems, multirun=True) == []
 
 
 def test_a_grid_is_refused_for_a_key_that_some_jobs_do_not_have():
-    problems = command_line_problems([*DIGITS, "loss=isda,focal", "loss.strength=1"], multirun=True)
+    problems = command_line_problems(
+        [*DIGITS, "loss=isda,focal", "loss.strength=1"], component_problems, multirun=True
+    )
     assert problems == ["loss.strength: no such key with loss=focal; there is one with loss=isda"]
-    assert command_line_problems(["experiment=demo", "loss.strength=1"]) != []
-    assert command_line_problems(["experiment=demo", "loss=isda", "loss.strength=1"]) == []
+    assert command_line_problems(["experiment=demo", "loss.strength=1"], component_problems) != []
+    assert (
+        command_line_problems(["experiment=demo", "loss=isda", "loss.strength=1"], component_problems) == []
+    )
 
 
 def test_every_choice_of_a_grid_is_looked_at():
-    problems = command_line_problems([*DIGITS, "loss=isda,isdb,focl"], multirun=True)
+    problems = command_line_problems([*DIGITS, "loss=isda,isdb,focl"], component_problems, multirun=True)
     assert problems == [
         "loss=isdb: no such loss; did you mean isda?",
         "loss=focl: no such loss; did you mean focal?",
     ]
-    assert command_line_problems([*DIGITS, "loss=glob(x*)"], multirun=True) == ["loss=glob(x*): no such loss"]
+    assert command_line_problems([*DIGITS, "loss=glob(x*)"], component_problems, multirun=True) == [
+        "loss=glob(x*): no such loss"
+    ]
 
 
 def test_what_is_no_text_is_told_in_letters_that_any_stream_takes():
@@ -319,9 +341,9 @@ def test_jobs_composed_together_are_as_each_alone(kind, jobs):
     with hydra_context(kind):
         composer = Composer(kind)
         for job in jobs:
-            assert composer.run(job) == run_config_of(compose_lines(job), kind)
+            assert composer.run(job) == run_config_of(compose_overrides(job), kind)
 
 
 def test_a_key_of_what_is_no_section_any_more_is_refused():
-    (problem,) = command_line_problems(["checkpoint=null", "checkpoint.every=1"])
+    (problem,) = command_line_problems(["checkpoint=null", "checkpoint.every=1"], component_problems)
     assert problem.startswith("Could not override 'checkpoint.every'.")

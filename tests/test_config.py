@@ -5,11 +5,12 @@ import re
 
 import pytest
 
-from isda_bench import config as module
-from isda_bench.compose import compose_run
-from isda_bench.config import RunConfig, check, identity
+from isda_bench.config import run_config as module
+from isda_bench.config.components import component_problems
+from isda_bench.config.compose import compose_run
+from isda_bench.config.problems import did_you_mean
+from isda_bench.config.run_config import RunConfig, identity
 from isda_bench.errors import ConfigError
-from isda_bench.settings import did_you_mean, setting_problems
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +75,7 @@ def test_what_changes_the_result_changes_the_id(composed, change, values):
         {"device": "cuda:1"},
         {"capture": False},
         {"runs_dir": "elsewhere"},
-        {"logger": {"_target_": "isda_bench.loggers.WandbLogger", "mode": "online"}},
+        {"logger": {"_target_": "isda_bench.monitoring.loggers.WandbLogger", "mode": "online"}},
         {"checkpoint__every": 7},
         {"dataset__root": "elsewhere"},
         {"dataset__download": False},
@@ -112,7 +113,7 @@ def test_what_is_kept_in_files_says_it_all(composed):
 
 def test_check_lists_all_problems_of_the_settings_at_once(change):
     with pytest.raises(ConfigError) as raised:
-        check(change(seed=-1, precision="fp16", schedule__epochs=0, evaluate=3).config)
+        change(seed=-1, precision="fp16", schedule__epochs=0, evaluate=3).check(component_problems)
     assert sorted(line.split(":")[0] for line in raised.value.problems) == [
         "evaluate=3",
         "precision='fp16'",
@@ -129,10 +130,10 @@ def test_check_lists_all_problems_of_the_parts_at_once(change):
         dataset__padding=8,
         augment__padding=-1,
         device="cuda:99",
-        logger={"_target_": "isda_bench.loggers.WandbLogger", "mode": "loud"},
+        logger={"_target_": "isda_bench.monitoring.loggers.WandbLogger", "mode": "loud"},
     )
     with pytest.raises(ConfigError) as raised:
-        check(wrong.config)
+        wrong.check(component_problems)
     assert [line.split(":")[0] for line in raised.value.problems] == [
         "dataset.padding=8",
         "model.depth=9",
@@ -183,29 +184,28 @@ def test_check_lists_all_problems_of_the_parts_at_once(change):
 )
 def test_each_wrong_part_is_told_once(change, values, problem):
     with pytest.raises(ConfigError) as raised:
-        check(change(**values).config)
+        change(**values).check(component_problems)
     assert len(raised.value.problems) == 1
     assert raised.value.problems[0].startswith(problem)
 
 
 def test_what_fits_exactly_is_right(change):
-    check(change(dataset__train_size=128).config)
-    check(
-        change(dataset__train_size=1000, dataset__val_size=437, augment__padding=7, dataset__padding=7).config
-    )
+    change(dataset__train_size=128).check(component_problems)
+    fits = change(dataset__train_size=1000, dataset__val_size=437, augment__padding=7, dataset__padding=7)
+    fits.check(component_problems)
 
 
 def test_the_check_draws_no_random_number(composed):
     import torch
 
     before = torch.get_rng_state()
-    check(composed.config)
+    composed.check(component_problems)
     assert torch.equal(before, torch.get_rng_state())
 
 
 def test_values_are_told_as_they_are_typed(change):
-    assert setting_problems(change(seed=None).config) == ["seed=null: should be a valid integer"]
-    assert setting_problems(change(seed=True).config) == ["seed=true: should be a valid integer"]
+    assert change(seed=None).setting_problems() == ["seed=null: should be a valid integer"]
+    assert change(seed=True).setting_problems() == ["seed=true: should be a valid integer"]
 
 
 def test_did_you_mean():

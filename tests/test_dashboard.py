@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from isda_bench.dashboard import outline, workspace
+from isda_bench.monitoring.dashboard import outline, workspace
 from tiny import REPOSITORY
 
 pytest.importorskip("wandb_workspaces")

@@ -14,10 +14,12 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from isda_bench import checkpoint, ranks
-from isda_bench.build import batch_problems, choose_device
-from isda_bench.overrides import command_line_problems
-from isda_bench.run import run
+from isda_bench.cli.command_line_check import command_line_problems
+from isda_bench.config.components import batch_problems, component_problems
+from isda_bench.runtime import ranks
+from isda_bench.runtime.devices import choose_device
+from isda_bench.storage import checkpoint
+from isda_bench.training.run import run
 from ranks_worker import LOSSES, configuration, joining, loading, training, work
 from tiny import REPOSITORY, TINY
 
@@ -111,7 +113,7 @@ def test_one_process_goes_on_where_two_were(folder):
     directory = folder / "fewer" / config.run_id
     state = checkpoint.load_newest(directory)
     assert state["within"]["position"]["step"] == 2 and len(state["metrics"]) == 1
-    assert len(state["generators_of_ranks"]) == 1
+    assert len(state["rng_states_of_ranks"]) == 1
     assert state["loss"]["statistics.count"].sum() == 200 + 2 * 63
     record = run(config)
     assert "processes" not in record
@@ -130,7 +132,7 @@ def of_four(monkeypatch):
 
 def test_a_grid_is_refused(of_four):
     for overrides, multirun in ((["seed=0,1", *TINY], True), (["experiment=demo"], False)):
-        problems = command_line_problems(overrides, multirun)
+        problems = command_line_problems(overrides, component_problems, multirun)
         assert any(line.startswith("-m: no grid under torchrun") for line in problems)
 
 
@@ -154,10 +156,10 @@ def test_a_last_batch_too_small_for_the_ranks_is_refused(of_four):
 
 
 def test_only_the_first_process_speaks(of_four, monkeypatch, capsys):
-    with ranks.silent_unless_first():
+    with ranks.rank_zero_output():
         print("said by the third")
     monkeypatch.setenv("RANK", "0")
-    with ranks.silent_unless_first():
+    with ranks.rank_zero_output():
         print("said by the first")
     assert capsys.readouterr().out == "said by the first\n"
 
@@ -179,11 +181,11 @@ def torchrun(tmp_path, *arguments) -> subprocess.Popen:
 @pytest.mark.slow
 def test_nobody_waits_for_ever_when_leaving():
     """torch's process group, freed at the wrong moment, does: without a remedy within some 20 times."""
-    at_work = torch.multiprocessing.spawn(joining, (2, free_ports(60)), nprocs=2, join=False)
+    workers = torch.multiprocessing.spawn(joining, (2, free_ports(60)), nprocs=2, join=False)
     try:
-        ended = [at_work.join(timeout=60) for _ in range(2)]  # each returns as soon as one of them has ended
+        ended = [workers.join(timeout=60) for _ in range(2)]  # each returns as soon as one of them has ended
     finally:
-        for process in at_work.processes:
+        for process in workers.processes:
             process.kill()
     assert ended[-1]
 
@@ -208,7 +210,7 @@ def test_a_lost_rank_ends_the_run_which_goes_on_from_its_checkpoint(tmp_path, tr
     os.kill(int(children[1]), signal.SIGKILL)
     _, err = process.communicate(timeout=120)
     assert process.returncode != 0
-    assert "goes on from the last checkpoint" in err
+    assert "resumes from the last checkpoint" in err
     (directory,) = tmp_path.glob("runs/*")
     assert not (directory / "record.json").exists()
     done = train(*TINY, "loss=isda", "schedule.epochs=40", "schedule.milestones=[20]")

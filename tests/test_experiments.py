@@ -6,11 +6,12 @@ import pytest
 import torch
 from hydra.utils import instantiate
 
-from isda_bench.compose import compose_run, grid
-from isda_bench.config import settings_of
+from isda_bench.config.compose import compose_run, grid
+from isda_bench.config.experiment_files import experiment_names, parts, table_names, table_of, title
+from isda_bench.config.run_config import settings_of
 from isda_bench.data.base import DataSet
 from isda_bench.errors import ConfigError
-from isda_bench.experiments import experiment_names, parts, planned, table_names, table_of, title
+from isda_bench.experiments.planned import planned
 from isda_bench.losses.base import Loss
 from isda_bench.models.base import Classifier
 

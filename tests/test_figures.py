@@ -6,18 +6,18 @@ import re
 import numpy as np
 import pytest
 
-from isda_bench import figures
-from isda_bench.aggregate import Group
-from isda_bench.compose import compose_run
-from isda_bench.coordinates import Coordinates
+from isda_bench.config.compose import compose_run
 from isda_bench.errors import UserError
-from isda_bench.experiment_table import Line, Paired, Table
-from isda_bench.experiments import Planned
+from isda_bench.experiments.coordinates import Coordinates
+from isda_bench.experiments.planned import PlannedCell
+from isda_bench.experiments.selection import HyperparameterSelection
 from isda_bench.loading import load_loss
-from isda_bench.results import read_records
-from isda_bench.run import run
-from isda_bench.selection import Contest
-from isda_bench.spectrum import covariance_spectrum
+from isda_bench.reporting import figures
+from isda_bench.reporting.build_tables import Group
+from isda_bench.reporting.spectrum import covariance_spectrum
+from isda_bench.reporting.table import Paired, Table, TableRow
+from isda_bench.storage.records import read_records
+from isda_bench.training.run import run
 from tiny import TINY
 
 
@@ -72,7 +72,7 @@ def test_cells_of_one_method_are_told_apart(tmp_path):
 
 def line_with_gain(train_size, gains):
     at = Coordinates("cifar10", "resnet110", "standard", train_size, "isda", "test")
-    return Line("", at, True, paired=Paired({seed: -gain for seed, gain in enumerate(gains)}, None))
+    return TableRow("", at, True, paired=Paired({seed: -gain for seed, gain in enumerate(gains)}, None))
 
 
 def test_gain_over_the_training_size():
@@ -86,8 +86,10 @@ def test_selection_curves():
     values = (0.1, 0.25, 0.5)
     settings = [*TINY, "loss=isda", "dataset.val_size=50"]
     configs = [compose_run([*settings, f"loss.strength={value}"]) for value in values]
-    cells = tuple(Planned(config, (0, 1), ()) for config in configs)
-    contest = Contest("strength_selection", ("loss", "isda"), ("loss.strength",), cells, winner=cells[1])
+    cells = tuple(PlannedCell(config, (0, 1), ()) for config in configs)
+    contest = HyperparameterSelection(
+        "strength_selection", ("loss", "isda"), ("loss.strength",), cells, winner=cells[1]
+    )
     errors = {config.cell: {0: 3 - i % 2, 1: 4 - i % 2} for i, config in enumerate(configs)}
     groups = {cell: Group({}, found) for cell, found in errors.items()}
     (axis,) = figures.selection([contest], groups).axes

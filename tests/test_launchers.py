@@ -10,11 +10,13 @@ import time
 import pytest
 from omegaconf import OmegaConf
 
-from isda_bench import build, overrides
-from isda_bench.compose import compose_lines, hydra_context
-from isda_bench.config import CONF
-from isda_bench.gan.config import GeneratorConfig
-from isda_bench.overrides import command_line_problems
+from isda_bench.cli import command_line_check
+from isda_bench.cli.command_line_check import command_line_problems
+from isda_bench.config.components import component_problems
+from isda_bench.config.compose import compose_overrides, hydra_context
+from isda_bench.config.generator_config import GeneratorConfig
+from isda_bench.config.run_config import CONF
+from isda_bench.runtime import devices
 from tiny import REPOSITORY, TINY
 
 pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
@@ -40,29 +42,29 @@ def train(tmp_path):
 @pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
 def test_a_launcher_is_for_grids(launcher):
     chosen = [*TINY, f"hydra/launcher={launcher}"]
-    (problem,) = command_line_problems(chosen)
+    (problem,) = command_line_problems(chosen, component_problems)
     assert problem == f"hydra/launcher={launcher}: launches the runs of a grid: needs -m"
-    assert command_line_problems(chosen, multirun=True) == []
-    assert command_line_problems(["experiment=demo", f"hydra/launcher={launcher}"]) == []
+    assert command_line_problems(chosen, component_problems, multirun=True) == []
+    assert command_line_problems(["experiment=demo", f"hydra/launcher={launcher}"], component_problems) == []
 
 
 @pytest.mark.parametrize("launcher", sorted(path.stem for path in (CONF / "hydra/launcher").glob("*.yaml")))
 def test_generators_have_the_same_launchers(launcher):
     own = OmegaConf.load(CONF / "hydra/launcher" / f"{launcher}.yaml")
     with hydra_context(GeneratorConfig):
-        composed = compose_lines([f"hydra/launcher={launcher}", "generator=cgan"]).hydra.launcher
+        composed = compose_overrides([f"hydra/launcher={launcher}", "generator=cgan"]).hydra.launcher
     plain = [key for key in own if not OmegaConf.is_interpolation(own, key)]
     assert len(plain) > 1 and {key: composed[key] for key in plain} == {key: own[key] for key in plain}
 
 
 def test_what_a_launcher_lacks_is_told(monkeypatch):
-    monkeypatch.setattr(overrides, "which", lambda name: None)
+    monkeypatch.setattr(command_line_check, "which", lambda name: None)
     chosen = [*TINY, "hydra/launcher=submitit_slurm"]
-    assert command_line_problems(chosen, multirun=True) == [
+    assert command_line_problems(chosen, component_problems, multirun=True) == [
         "hydra/launcher=submitit_slurm: no Slurm on this machine (no srun)"
     ]
-    monkeypatch.setattr(overrides, "find_spec", lambda name: None)
-    assert command_line_problems(chosen, multirun=True) == [
+    monkeypatch.setattr(command_line_check, "find_spec", lambda name: None)
+    assert command_line_problems(chosen, component_problems, multirun=True) == [
         "hydra/launcher=submitit_slurm: not installed; pip install hydra-submitit-launcher brings it"
     ]
 
@@ -78,9 +80,9 @@ def test_what_a_launcher_lacks_is_told(monkeypatch):
     ],
 )
 def test_gpus_are_given_to_the_processes_in_turn(monkeypatch, process, gpus, device):
-    monkeypatch.setattr(build.multiprocessing.current_process(), "_name", process)
-    monkeypatch.setattr(build.torch.cuda, "device_count", lambda: gpus)
-    assert str(build.choose_device("spread")) == device
+    monkeypatch.setattr(devices.multiprocessing.current_process(), "_name", process)
+    monkeypatch.setattr(devices.torch.cuda, "device_count", lambda: gpus)
+    assert str(devices.choose_device("spread")) == device
 
 
 @pytest.mark.slow
@@ -110,7 +112,7 @@ def test_two_launchers_on_one_table_share_its_runs(train, tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_launcher_leaves_no_worker_and_no_lock(tmp_path, number):
     script = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-    script += "from isda_bench.command_line import main\nmain()"  # a shell may hide SIGINT from its jobs
+    script += "from isda_bench.cli.command_line import main\nmain()"  # a shell may hide SIGINT from its jobs
     command = [sys.executable, "-c", script, "-m", *TINY, "seed=0,1", "schedule.epochs=9000"]
     command += ["hydra/launcher=joblib", f"runs_dir={tmp_path}"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
@@ -119,7 +121,7 @@ def test_an_interrupted_launcher_leaves_no_worker_and_no_lock(tmp_path, number):
         time.sleep(0.2)
     os.kill(process.pid, number)
     assert process.wait(timeout=60) == 128 + number
-    assert "the same command goes on from the last checkpoint" in process.stderr.read()
+    assert "the same command resumes from the last checkpoint" in process.stderr.read()
     lengths = [path.stat().st_size for path in tmp_path.glob("*/metrics.jsonl")]
     time.sleep(3)
     assert [path.stat().st_size for path in tmp_path.glob("*/metrics.jsonl")] == lengths

@@ -6,10 +6,11 @@ import pytest
 import torch
 
 import isda_bench
-from isda_bench.compose import compose_run
+from isda_bench.config.compose import compose_run
 from isda_bench.errors import UserError
-from isda_bench.loading import evaluate_run, load_loss
-from isda_bench.run import run
+from isda_bench.loading import load_loss
+from isda_bench.training.evaluate import evaluate_run
+from isda_bench.training.run import run
 from tiny import REPOSITORY, TINY
 
 

@@ -14,11 +14,12 @@ from matplotlib.image import imread
 from wandb.proto import wandb_internal_pb2
 
 from forked import until
-from isda_bench import checkpoint, loggers
-from isda_bench.checkpoint import load_newest
-from isda_bench.compose import compose_run
-from isda_bench.loggers import WandbLogger
-from isda_bench.run import run
+from isda_bench.config.compose import compose_run
+from isda_bench.monitoring import loggers
+from isda_bench.monitoring.loggers import WandbLogger
+from isda_bench.storage import checkpoint
+from isda_bench.storage.checkpoint import load_newest
+from isda_bench.training.run import run
 from tiny import TINY
 
 BLOCK, FULL, LAST = 32768, 1, 4
@@ -154,7 +155,7 @@ def test_a_failure_of_wandb_does_not_stop_the_run(tmp_path, monkeypatch, capsys)
 )
 def test_wandb_is_the_default_and_without_it_nothing_of_it_is_imported(tmp_path, arguments, imported):
     check = "import sys, atexit; atexit.register(lambda: print('wandb' in sys.modules))"
-    script = f"{check}\nfrom isda_bench.command_line import main\nmain()"
+    script = f"{check}\nfrom isda_bench.cli.command_line import main\nmain()"
     done = subprocess.run(
         [sys.executable, "-c", script, *TINY, "schedule.epochs=1", f"runs_dir={tmp_path}", *arguments],
         capture_output=True,

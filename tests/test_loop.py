@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from forked import run_forked, start_forked, until
-from isda_bench import checkpoint
-from isda_bench.compose import compose_run
+from isda_bench.config.compose import compose_run
 from isda_bench.data.loader import Loader
-from isda_bench.loop import NonFiniteLoss
 from isda_bench.losses.isda import ISDA
-from isda_bench.record import read_record
-from isda_bench.run import run
+from isda_bench.storage import checkpoint
+from isda_bench.storage.run_directory import read_record
+from isda_bench.training.loop import NonFiniteLoss
+from isda_bench.training.run import run
 from tiny import TINY
 
 EPOCHS = 5
@@ -187,7 +187,7 @@ def test_non_finite_loss_stops_and_keeps_the_last_good_checkpoint(tmp_path, monk
 
 def test_a_finished_run_is_not_run_again(tmp_path, unbroken, capsys, monkeypatch):
     config = configuration(unbroken.parent, "loss=isda", "model.dropout=0.1")
-    monkeypatch.setattr("isda_bench.run.fit", lambda *a, **k: pytest.fail("trained again"))
+    monkeypatch.setattr("isda_bench.training.run.fit", lambda *a, **k: pytest.fail("trained again"))
     assert run(config)["run_id"] == unbroken.name
     assert "finished already" in capsys.readouterr().out
 
@@ -229,7 +229,7 @@ def test_another_configuration_in_the_directory_is_refused(train, tmp_path):
 
 
 def test_two_processes_on_one_run(train, tmp_path):
-    from isda_bench.record import RunDirectory
+    from isda_bench.storage.run_directory import RunDirectory
 
     config = compose_run([*TINY, "schedule.epochs=1", f"runs_dir={tmp_path / 'runs'}"])
     with RunDirectory(config).locked():

@@ -1,8 +1,8 @@
-from isda_bench.compose import compose_run
-from isda_bench.loop import make_optimizer
+from isda_bench.config.compose import compose_run
 from isda_bench.losses import CrossEntropy
 from isda_bench.models.resnet import ResNet
-from isda_bench.training_module import TrainingModule
+from isda_bench.training.optimizers import make_optimizer
+from isda_bench.training.step import TrainingModule
 
 
 def test_every_parameter_of_the_network_is_trained_as_table_1_says():

@@ -6,11 +6,12 @@ import sys
 
 import pytest
 
-from isda_bench import command_line, plan
-from isda_bench.compose import cells, compose_run
-from isda_bench.config import identity
+from isda_bench.cli import command_line
+from isda_bench.config.compose import compose_run, grid_runs
+from isda_bench.config.run_config import identity
 from isda_bench.errors import ConfigError
-from isda_bench.rates import ASSUMED_FLOPS, Rates
+from isda_bench.reporting import plan
+from isda_bench.reporting.cost import ASSUMED_FLOPS, Rates
 from made_runs import changed, write_run
 from tiny import REPOSITORY
 
@@ -21,7 +22,7 @@ def nothing_committed(monkeypatch, tmp_path):
 
 
 def demo_runs(root):
-    return [changed(config, runs_dir=str(root)) for config in cells(["experiment=demo"])]
+    return [changed(config, runs_dir=str(root)) for config in grid_runs(["experiment=demo"])]
 
 
 def test_plan_to_the_character(tmp_path):
@@ -86,7 +87,7 @@ def test_a_wrong_value_in_one_job_is_one_error():
 
 def test_how_it_is_launched_changes_nothing():
     line = ["experiment=demo", "plan=true", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
-    assert [cell.run_id for cell in cells(line)] == [cell.run_id for cell in cells(line[:2])]
+    assert [cell.run_id for cell in grid_runs(line)] == [cell.run_id for cell in grid_runs(line[:2])]
 
 
 @pytest.mark.slow
@@ -96,7 +97,7 @@ def test_the_hours_in_the_readme_are_those_of_the_plans(monkeypatch, tmp_path):
     rows = re.findall(r"^\| `(\w+)` \| (\d+) \| ([\d,]+) \|$", (REPOSITORY / "README.md").read_text(), re.M)
     assert len(rows) == 8
     for experiment, runs, hours in rows:
-        text = plan.plan(cells([f"experiment={experiment}", f"runs_dir={tmp_path}"]))
+        text = plan.plan(grid_runs([f"experiment={experiment}", f"runs_dir={tmp_path}"]))
         told = re.search(r"^(\d+) runs: .* missing; ([\d.,]+) GPU hours", text, re.M)
         assert told[1] == runs
         assert round(float(told[2].replace(",", ""))) == int(hours.replace(",", ""))

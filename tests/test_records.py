@@ -6,14 +6,14 @@ import re
 import pandas as pd
 import pytest
 
-from isda_bench.aggregate import experiment_table
-from isda_bench.claims import check_claims, markdown_claims
-from isda_bench.compose import cells
-from isda_bench.config import RunConfig
-from isda_bench.experiments import table_names
-from isda_bench.gan.config import FOLDER, GeneratorConfig
-from isda_bench.results import read_records
-from isda_bench.tables import csv_table, latex, markdown, markdown_table
+from isda_bench.config.compose import grid_runs
+from isda_bench.config.experiment_files import table_names
+from isda_bench.config.generator_config import FOLDER, GeneratorConfig
+from isda_bench.config.run_config import RunConfig
+from isda_bench.reporting.build_tables import experiment_table
+from isda_bench.reporting.claims import check_claims, markdown_claims
+from isda_bench.reporting.render_tables import csv_table, latex, markdown, markdown_table
+from isda_bench.storage.records import read_records
 from tiny import REPOSITORY
 
 RESULTS = REPOSITORY / "results"
@@ -37,7 +37,7 @@ def test_todays_configuration_names_the_committed_runs(command):
         text = (REPOSITORY / "README.md").read_text().replace("\\\n", " ")
         (line,) = re.findall(r"^python train\.py (.*dataset\.train_size=1000.*)$", text, re.MULTILINE)
         command = line.replace("'", "")
-    ids = {cell.run_id for cell in cells(command.split())}
+    ids = {cell.run_id for cell in grid_runs(command.split())}
     assert ids and ids <= {path.parent.name for path in RECORDS}
 
 

@@ -8,13 +8,14 @@ from html.parser import HTMLParser
 
 import pytest
 
-from isda_bench.claims import FAILS, HOLDS, OPEN, Claim, Evidence
-from isda_bench.compose import compose_run
-from isda_bench.coordinates import Coordinates
-from isda_bench.experiment_table import Line, Paired, Published, Table
-from isda_bench.gallery import gallery
-from isda_bench.report import report
-from isda_bench.results import read_records
+from isda_bench.config.compose import compose_run
+from isda_bench.experiments.coordinates import Coordinates
+from isda_bench.experiments.published import Published
+from isda_bench.reporting.claims import FAILS, HOLDS, OPEN, Claim, Evidence
+from isda_bench.reporting.gallery import gallery
+from isda_bench.reporting.html_report import report
+from isda_bench.reporting.table import Paired, Table, TableRow
+from isda_bench.storage.records import read_records
 from tiny import TINY
 
 HOSTILE = "<script>alert(1)</script> & <b>"
@@ -55,7 +56,7 @@ class Page(HTMLParser):
 
 
 def line(method, errors, **more):
-    return Line(
+    return TableRow(
         method,
         Coordinates("digits", "resnet8", "standard", 200, method, "test"),
         True,
@@ -102,7 +103,7 @@ def page(records):
             "t",
             "last_10",
             "",
-            tuple(Line(cell, line("isda", {}).at, True) for cell in set(records["cell"])),
+            tuple(TableRow(cell, line("isda", {}).at, True) for cell in set(records["cell"])),
         )
     }
     return report("Results", tables, claims, gallery(own, records), records)

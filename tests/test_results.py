@@ -5,9 +5,10 @@ import json
 import pytest
 
 from isda_bench.errors import UserError
-from isda_bench.figures import error_curves
-from isda_bench.results import cell_statistics, collect_records, read_records
-from isda_bench.tables import markdown_table
+from isda_bench.reporting.cells import cell_statistics
+from isda_bench.reporting.figures import error_curves
+from isda_bench.reporting.render_tables import markdown_table
+from isda_bench.storage.records import collect_records, read_records
 
 EPOCHS = 4
 

@@ -6,16 +6,16 @@ import sys
 
 import pytest
 
-from isda_bench import run_lock
-from isda_bench.compose import compose_run
+from isda_bench.config.compose import compose_run
+from isda_bench.config.generator_config import GeneratorConfig
+from isda_bench.config.options import main
 from isda_bench.gan import load_generator
-from isda_bench.gan.config import GeneratorConfig
 from isda_bench.gan.run import run as train_generator
-from isda_bench.options import main
-from isda_bench.record import RunDirectory
-from isda_bench.run import run
-from isda_bench.run_directories import listing, size, summaries
-from isda_bench.run_lock import RunLock
+from isda_bench.storage import run_lock
+from isda_bench.storage.listing import listing, size, summaries
+from isda_bench.storage.run_directory import RunDirectory
+from isda_bench.storage.run_lock import RunLock
+from isda_bench.training.run import run
 from tiny import REPOSITORY, TINY
 
 

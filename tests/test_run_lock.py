@@ -9,8 +9,8 @@ import time
 
 import pytest
 
-from isda_bench import run_lock
-from isda_bench.run_lock import AtWork, RunLock
+from isda_bench.storage import run_lock
+from isda_bench.storage.run_lock import RunLock, RunLocked
 
 
 def claims(directory):
@@ -31,7 +31,7 @@ def dead_process():
 
 
 def test_one_at_a_time_and_again_after_the_release(tmp_path):
-    with RunLock(tmp_path), pytest.raises(AtWork, match="another process is at work"), RunLock(tmp_path):
+    with RunLock(tmp_path), pytest.raises(RunLocked, match="another process is at work"), RunLock(tmp_path):
         pass
     with RunLock(tmp_path) as lock:
         lock.check()
@@ -73,7 +73,7 @@ def test_a_living_process_on_another_machine_is_seen_by_its_sign_of_life(tmp_pat
         there.setattr(run_lock, "_host", lambda: "far away")
         holder = RunLock(tmp_path, heartbeat=0.05).__enter__()
     start = time.monotonic()
-    with pytest.raises(AtWork), RunLock(tmp_path, heartbeat=0.05, silence=20):
+    with pytest.raises(RunLocked), RunLock(tmp_path, heartbeat=0.05, silence=20):
         pass
     assert time.monotonic() - start < 10
     assert "waiting for a sign of life from far away" in capsys.readouterr().err
@@ -113,11 +113,11 @@ def test_who_slept_too_long_finds_the_run_taken_over(tmp_path, monkeypatch):
         there.setattr(run_lock, "_host", lambda: "asleep")
         sleeper = RunLock(tmp_path).__enter__()
     with RunLock(tmp_path, heartbeat=0.05, silence=0.2) as lock:
-        with pytest.raises(AtWork, match="taken this run over"):
+        with pytest.raises(RunLocked, match="taken this run over"):
             sleeper.check()
         sleeper.__exit__(None, None, None)
         lock.check()
-        with pytest.raises(AtWork), RunLock(tmp_path):
+        with pytest.raises(RunLocked), RunLock(tmp_path):
             pass
 
 
@@ -125,7 +125,7 @@ RACE = """
 import os, sys
 from multiprocessing import get_context
 from pathlib import Path
-from isda_bench.run_lock import AtWork, RunLock
+from isda_bench.storage.run_lock import RunLocked, RunLock
 
 def contend(start, end, folder, held):
     for round in range(12):
@@ -134,7 +134,7 @@ def contend(start, end, folder, held):
             with RunLock(folder / str(round)):
                 held[round].release()
                 end.wait()
-        except AtWork:
+        except RunLocked:
             end.wait()
 
 fork = get_context("fork")

@@ -7,8 +7,9 @@ import pytest
 from omegaconf import OmegaConf
 from pydantic import ValidationError
 
-from isda_bench.config import CONF
-from isda_bench.schedules import Schedule, learning_rate, progress, rate_factor
+from isda_bench.config.run_config import CONF
+from isda_bench.config.settings import TrainingRecipe
+from isda_bench.training.schedules import learning_rate, progress, rate_factor
 
 # epochs, batch size, weight decay, momentum, learning rate, milestones, factor
 TABLE_1 = {
@@ -52,8 +53,10 @@ RESNET = {
 }
 
 
-def load(name: str) -> Schedule:
-    return Schedule.model_validate(OmegaConf.to_container(OmegaConf.load(CONF / "schedule" / f"{name}.yaml")))
+def load(name: str) -> TrainingRecipe:
+    return TrainingRecipe.model_validate(
+        OmegaConf.to_container(OmegaConf.load(CONF / "schedule" / f"{name}.yaml"))
+    )
 
 
 def test_all_eight_are_there():
@@ -83,7 +86,7 @@ def test_the_cosine_ends_at_exactly_zero_and_always_falls():
 
 
 def test_an_epoch_changed_alone_keeps_the_milestones():
-    schedule = Schedule(**RESNET | {"epochs": 5})
+    schedule = TrainingRecipe(**RESNET | {"epochs": 5})
     assert [rate_factor(schedule, epoch) for epoch in (1, 5)] == [1, 1]
 
 
@@ -115,4 +118,4 @@ def test_progress_is_zero_at_the_first_step_and_never_one():
 )
 def test_wrong_schedules_are_refused(change, complaint):
     with pytest.raises(ValidationError, match=complaint):
-        Schedule(**RESNET | change)
+        TrainingRecipe(**RESNET | change)

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from isda_bench.errors import UserError
-from isda_bench.sealed import read_beside, read_sealed, write_sealed
+from isda_bench.storage.checksummed_json import read_beside, read_checksummed, write_checksummed
 
 CONTENT = {"error": {"last_10": 12.345, "final": 12.5}, "names": {"loss": "isda"}, "started": None}
 
@@ -13,12 +13,12 @@ CONTENT = {"error": {"last_10": 12.345, "final": 12.5}, "names": {"loss": "isda"
 @pytest.fixture
 def sealed(tmp_path):
     (tmp_path / "metrics.jsonl").write_bytes(b'{"epoch": 1}\n')
-    write_sealed(tmp_path / "record.json", CONTENT, {"metrics.jsonl": b'{"epoch": 1}\n'})
+    write_checksummed(tmp_path / "record.json", CONTENT, {"metrics.jsonl": b'{"epoch": 1}\n'})
     return tmp_path / "record.json"
 
 
 def test_what_was_written_is_read(sealed):
-    assert read_sealed(sealed) == CONTENT
+    assert read_checksummed(sealed) == CONTENT
     assert read_beside(sealed, "metrics.jsonl") == b'{"epoch": 1}\n'
 
 
@@ -37,7 +37,7 @@ def test_every_change_shows(sealed, old, new):
     text = sealed.read_text()
     sealed.write_text(text.replace(old, new, 1))
     with pytest.raises(UserError, match=r"record\.json: damaged or edited"):
-        read_sealed(sealed)
+        read_checksummed(sealed)
 
 
 def test_a_changed_file_beside_it_shows(sealed):
@@ -49,5 +49,5 @@ def test_a_changed_file_beside_it_shows(sealed):
 def test_older_files_without_a_seal_are_read(tmp_path):
     (tmp_path / "record.json").write_text(json.dumps(CONTENT))
     (tmp_path / "metrics.jsonl").write_bytes(b"{}\n")
-    assert read_sealed(tmp_path / "record.json") == CONTENT
+    assert read_checksummed(tmp_path / "record.json") == CONTENT
     assert read_beside(tmp_path / "record.json", "metrics.jsonl") == b"{}\n"

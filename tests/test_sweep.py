@@ -8,9 +8,9 @@ import time
 
 import pytest
 
-from isda_bench.aggregate import experiment_table
-from isda_bench.results import read_records, unfinished_runs
-from isda_bench.tables import csv_table, latex, markdown
+from isda_bench.reporting.build_tables import experiment_table
+from isda_bench.reporting.render_tables import csv_table, latex, markdown
+from isda_bench.storage.records import read_records, unfinished_runs
 from tiny import REPOSITORY
 
 RUNS = 6

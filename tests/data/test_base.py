@@ -7,8 +7,8 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from isda_bench.build import build_dataset
-from isda_bench.compose import compose_run
+from isda_bench.config.components import build_dataset
+from isda_bench.config.compose import compose_run
 from isda_bench.data.base import DataSet, ImageSet, checksum_of
 from isda_bench.data.digits import Digits
 from isda_bench.data.splits import checksum_of_indices, long_tail, split_indices, stratified_order

@@ -233,7 +233,7 @@ def test_a_full_disk_leaves_nothing_half_written(cifar10, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("isda_bench.atomic.os.fsync", full)
+    monkeypatch.setattr("isda_bench.runtime.atomic_files.os.fsync", full)
     with pytest.raises(UserError, match=r"cifar10\.safetensors: cannot be written: No space left on device"):
         CIFAR10(root=str(cifar10.root)).read()
     assert not [path for path in cifar10.root.iterdir() if "safetensors" in path.name]

@@ -1,6 +1,6 @@
 """Folders of JPEGs: read, cropped, left out where they cannot be read, and trained on."""
 
-import isda_bench.torchvision_cure  # isort: skip
+import isda_bench.runtime.torchvision_import  # isort: skip
 
 import json
 import shutil
@@ -14,9 +14,8 @@ from PIL import Image
 from torchvision import transforms
 
 import isda_bench
-from isda_bench import checkpoint
-from isda_bench.compose import compose_run
-from isda_bench.config import identity
+from isda_bench.config.compose import compose_run
+from isda_bench.config.run_config import identity
 from isda_bench.data.base import ImageSet
 from isda_bench.data.decoding import Decoding
 from isda_bench.data.image_files import centre_crop, default_workers, random_crop
@@ -24,8 +23,9 @@ from isda_bench.data.image_folder import ImageFolder
 from isda_bench.data.imagenet import ImageNet
 from isda_bench.data.loader import Loader, evaluation_loader
 from isda_bench.errors import ConfigError, UserError
-from isda_bench.loading import evaluate_run
-from isda_bench.run import run
+from isda_bench.storage import checkpoint
+from isda_bench.training.evaluate import evaluate_run
+from isda_bench.training.run import run
 
 CPU = torch.device("cpu")
 CLASSES = 40
@@ -135,11 +135,11 @@ def test_an_epoch_goes_on_with_the_images_and_crops_that_were_to_come(folder):
             position = ours.position()
     torch.manual_seed(7)
     resumed = loader(folder)
-    resumed.go_on(position)
+    resumed.restore_position(position)
     assert same(epoch(resumed), given[4:])
     assert len(epoch(resumed)) == len(given)
     with pytest.raises(UserError, match="has 80 training images, but had 120"):
-        loader(folder, train_size=80).go_on(position)
+        loader(folder, train_size=80).restore_position(position)
 
 
 def test_reading_draws_from_the_runs_generator_only_what_the_epoch_needs(folder):

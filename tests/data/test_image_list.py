@@ -4,7 +4,7 @@ import os
 import shutil
 import socket
 
-import isda_bench.torchvision_cure  # noqa: F401  # isort: skip
+import isda_bench.runtime.torchvision_import  # noqa: F401  # isort: skip
 import pytest
 from torchvision.datasets import ImageFolder
 

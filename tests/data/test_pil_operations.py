@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image, ImageEnhance, ImageOps
 
-from isda_bench.compose import compose_run
+from isda_bench.config.compose import compose_run
 from isda_bench.data.auto_augment import SCALE_ASSUMPTION, AutoAugment, RandAugment
 from isda_bench.data.pil_operations import Operation, apply_rows, kinds_of, rows_of
 

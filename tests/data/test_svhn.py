@@ -7,10 +7,10 @@ import pytest
 import torch
 from scipy.io import savemat
 
-from isda_bench import torchvision_cure  # noqa: F401
-from isda_bench.compose import compose_run
+from isda_bench.config.compose import compose_run
 from isda_bench.data.svhn import SVHN
 from isda_bench.errors import UserError
+from isda_bench.runtime import torchvision_import  # noqa: F401
 
 # isort: split
 import torchvision

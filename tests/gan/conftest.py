@@ -1,7 +1,7 @@
 import pytest
 
-from isda_bench.compose import compose_run
-from isda_bench.gan.config import GeneratorConfig
+from isda_bench.config.compose import compose_run
+from isda_bench.config.generator_config import GeneratorConfig
 
 SMALL = [
     "dataset=digits",

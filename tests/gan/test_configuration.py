@@ -7,10 +7,11 @@ import pytest
 from hydra.utils import get_class
 from omegaconf import OmegaConf
 
-from isda_bench import command_line
-from isda_bench.compose import compose_run
-from isda_bench.config import CONF
-from isda_bench.gan.config import GeneratorConfig
+from isda_bench.cli import command_line
+from isda_bench.config.compose import compose_run
+from isda_bench.config.generator_config import GeneratorConfig
+from isda_bench.config.run_config import CONF
+from isda_bench.gan.build import component_problems
 
 FOLDER = GeneratorConfig.conf
 KINDS = sorted(path.stem for path in (FOLDER / "generator").glob("*.yaml"))
@@ -41,7 +42,7 @@ def test_a_yaml_lists_every_tunable_argument_with_its_default(kind):
 )
 def test_kinds_fit_data_sets(kind, dataset):
     config = compose_run([f"generator={kind}", f"dataset={dataset}"], GeneratorConfig)
-    config.check()
+    config.check(component_problems)
     assert config.run_id.startswith(f"{dataset}-{kind}-s0-")
 
 
@@ -67,7 +68,7 @@ def test_a_mistake_ends_with_code_2_and_one_message(monkeypatch, tmp_path, capsy
     monkeypatch.setattr(command_line.signal, "signal", lambda *_: None)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as raised:
-        command_line.main(GeneratorConfig, runs="isda_bench.gan.run")
+        command_line.main(GeneratorConfig, program="isda_bench.gan.run")
     err = capsys.readouterr().err
     assert raised.value.code == 2
     assert told in err and err.count("error: ") == 1 and "Traceback" not in err

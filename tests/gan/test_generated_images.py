@@ -6,16 +6,16 @@ import shutil
 import pytest
 import torch
 
-from isda_bench.compose import compose_run
+from isda_bench.config.compose import compose_run
+from isda_bench.config.generator_config import GeneratorConfig
 from isda_bench.data.base import ImageSet
 from isda_bench.data.digits import Digits
 from isda_bench.data.generated import GeneratedShare
 from isda_bench.data.loader import Loader, Normalise
 from isda_bench.errors import ConfigError, UserError
-from isda_bench.gan.config import GeneratorConfig
 from isda_bench.gan.generated_images import Generated
 from isda_bench.gan.run import run as train_generator
-from isda_bench.run import run
+from isda_bench.training.run import run
 from tiny import TINY
 
 CPU = torch.device("cpu")
@@ -153,10 +153,10 @@ def test_a_run_does_not_go_on_with_another_generator(tmp_path, runs, monkeypatch
     (generator,) = (tmp_path / "generators").iterdir()
     file = generator / "generator.safetensors"
     file.write_bytes(file.read_bytes()[:-4] + b"\0\0\0\0")
-    with pytest.raises(UserError, match="is not the generator with which this run began"):
+    with pytest.raises(UserError, match="is not the generator that this run started with"):
         run(config)
     shutil.rmtree(generator)
-    with pytest.raises(UserError, match="with which this run began, is no longer in"):
+    with pytest.raises(UserError, match="of this run's start is no longer in"):
         run(config)
 
 

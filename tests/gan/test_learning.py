@@ -4,13 +4,13 @@ import pytest
 import torch
 from hydra.utils import instantiate
 
-from isda_bench.compose import compose_run
-from isda_bench.gan.config import GeneratorConfig
-from isda_bench.gan.loading import load_generator
+from isda_bench.config.compose import compose_run
+from isda_bench.config.generator_config import GeneratorConfig
+from isda_bench.gan.generator_file import load_generator
 from isda_bench.gan.quality import measure_quality
 from isda_bench.gan.run import run as train_generator
 from isda_bench.gan.traversal import steadiness, traversal
-from isda_bench.run import run
+from isda_bench.training.run import run
 
 
 @pytest.fixture(scope="module")

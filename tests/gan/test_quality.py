@@ -6,7 +6,7 @@ import torch
 from scipy.linalg import sqrtm
 from sklearn.neighbors import NearestNeighbors
 
-from isda_bench.compose import compose_run
+from isda_bench.config.compose import compose_run
 from isda_bench.gan.quality import Quality, find_classifier, frechet_distance, precision_and_recall
 from isda_bench.gan.traversal import steadiness
 from made_runs import write_run

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from isda_bench.gan.loading import load_generator
+from isda_bench.gan.ema import ExponentialMovingAverage
+from isda_bench.gan.generator_file import load_generator
 from isda_bench.gan.networks import Generator
 from isda_bench.gan.run import run
-from isda_bench.gan.running_mean import RunningMean
 
 
 def step(generator):
@@ -20,7 +20,7 @@ def step(generator):
 @pytest.mark.parametrize("decay", [0.0, 0.6, 0.98])
 def test_it_is_the_weighted_mean_of_the_states_after_each_step(decay):
     generator = Generator(3, 1, 8, width=4, conditional=True)
-    mean, wanted = RunningMean(generator, decay), None
+    mean, wanted = ExponentialMovingAverage(generator, decay), None
     for n in range(1, 9):
         step(generator)
         mean.follow(generator)

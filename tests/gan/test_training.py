@@ -10,20 +10,20 @@ from matplotlib.image import imread
 from safetensors import safe_open
 from safetensors.torch import load, save
 
-from isda_bench import checkpoint
+from isda_bench.config.generator_config import GeneratorConfig
 from isda_bench.data.base import ImageSet
 from isda_bench.errors import ConfigError, NonFiniteLoss, UserError
 from isda_bench.gan import load_generator
-from isda_bench.gan.config import GeneratorConfig
-from isda_bench.gan.loading import FILE, read_kept, save_generator
+from isda_bench.gan.generator_file import FILE, read_metadata, save_generator
 from isda_bench.gan.networks import Generator
 from isda_bench.gan.objectives import CGAN, WGAN, InfoGAN
 from isda_bench.gan.run import run
 from isda_bench.gan.samples import Samples
 from isda_bench.gan.train import RealBatches
-from isda_bench.record import RunDirectory
-from isda_bench.results import read_records
-from isda_bench.run_lock import AtWork, RunLock
+from isda_bench.storage import checkpoint
+from isda_bench.storage.records import read_records
+from isda_bench.storage.run_directory import RunDirectory
+from isda_bench.storage.run_lock import RunLock, RunLocked
 
 CPU = torch.device("cpu")
 CLOCKS = {"seconds", "images_per_second"}
@@ -114,12 +114,12 @@ def test_several_processes_are_refused_before_anything_is_written(tmp_path, conf
 
 def test_a_run_that_was_taken_over_writes_no_checkpoint(tmp_path, configuration, monkeypatch):
     def lost(self):
-        raise AtWork("taken over")
+        raise RunLocked("taken over")
 
     monkeypatch.setattr(RunDirectory, "append", lambda *_: None)  # which checks the lock as well
     monkeypatch.setattr(RunLock, "check", lost)
     config = configuration(tmp_path, "generator=cgan")
-    with pytest.raises(AtWork):
+    with pytest.raises(RunLocked):
         run(config)
     assert not checkpoint.checkpoints(config.directory)
 
@@ -235,4 +235,4 @@ def test_a_file_of_a_version_without_digests_is_read(tmp_path):
     with safe_open(path, "pt") as opened:
         metadata = {key: value for key, value in opened.metadata().items() if key != "sha256"}
     path.write_bytes(save(load(path.read_bytes()), metadata))
-    assert read_kept(path).data_sha256 == "of the data"
+    assert read_metadata(path).data_sha256 == "of the data"

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from isda_bench.inversion.features import augmented, covariance_of
+from isda_bench.inversion.augmented_features import augmented, covariance_of
 from isda_bench.losses import ISDA
 
 DIM, CLASSES = 6, 3

@@ -7,9 +7,9 @@ from torch._dynamo.testing import CompileCounterWithBackend
 
 from isda_bench.data.digits import Digits
 from isda_bench.data.loader import Normalise
-from isda_bench.inversion import folding
+from isda_bench.inversion import fuse_batchnorm
 from isda_bench.inversion.descent import STEPS, FixedClasses, descend, iteration_of, standardised, start_at
-from isda_bench.inversion.folding import fused
+from isda_bench.inversion.fuse_batchnorm import fused
 from isda_bench.inversion.setup import InversionOptions
 
 STEP_ONE, STEP_TWO = STEPS
@@ -52,7 +52,7 @@ def test_a_fused_classifier_is_the_same_function(monkeypatch):
     assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in whole.modules())
     torch.testing.assert_close(whole.features(images), classifier.features(images), rtol=1e-4, atol=1e-4)
     mixed = [("stem", "stages.0.0.norm2"), ("stages.0.0.conv1", "stages.0.0.norm1")]  # the first is none
-    monkeypatch.setattr(folding, "_pairs", lambda *_: mixed)
+    monkeypatch.setattr(fuse_batchnorm, "_pairs", lambda *_: mixed)
     part = fused(classifier, images)
     assert len([m for m in part.modules() if isinstance(m, torch.nn.BatchNorm2d)]) == 9 - 1
     torch.testing.assert_close(part.features(images), classifier.features(images), rtol=1e-4, atol=1e-4)

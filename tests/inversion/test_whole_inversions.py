@@ -4,24 +4,24 @@ import pytest
 import torch
 from searches import closed_case, networks
 
-from isda_bench import checkpoint
-from isda_bench.compose import compose_run
+from isda_bench.config.compose import compose_run
+from isda_bench.config.generator_config import GeneratorConfig
+from isda_bench.config.options import parse
 from isda_bench.data.digits import Digits
 from isda_bench.errors import ConfigError, UserError
 from isda_bench.gan import run as gan_run
-from isda_bench.gan.config import GeneratorConfig
-from isda_bench.gan.loading import save_generator
+from isda_bench.gan.generator_file import save_generator
 from isda_bench.inversion import descent as descent_module
 from isda_bench.inversion import report
 from isda_bench.inversion import run as inversion_run
+from isda_bench.inversion.augmented_features import estimated, nearest
 from isda_bench.inversion.descent import STEPS, FixedClasses, descend, iteration_of, start_at
-from isda_bench.inversion.features import estimated, nearest
 from isda_bench.inversion.run import invert
 from isda_bench.inversion.setup import InversionOptions, prepare, weights_sha256
-from isda_bench.options import parse
-from isda_bench.run import run
-from isda_bench.run_lock import AtWork, RunLock
-from isda_bench.sealed import read_sealed
+from isda_bench.storage import checkpoint
+from isda_bench.storage.checksummed_json import read_checksummed
+from isda_bench.storage.run_lock import RunLock, RunLocked
+from isda_bench.training.run import run
 from tiny import TINY
 
 
@@ -72,7 +72,7 @@ def test_a_whole_inversion(options, runs):
     assert {path.name for path in directory.glob("*.*")} >= {
         "figure.png", "figure.svg", "curves.png", "curves.svg", "inversion.json",
     }  # fmt: skip
-    record = read_sealed(directory / "inversion.json")
+    record = read_checksummed(directory / "inversion.json")
     assert record["identity"]["strength"] == 0.5 and record["identity"]["seed"] == 0
     assert record["unchanged"] == {"classifier": True, "generator": True}
     for step in record["steps"]:
@@ -114,7 +114,7 @@ def unreported(monkeypatch):
 
 def test_two_at_once_and_another_in_its_place_are_refused(options, unreported):
     directory = invert(options(iterations=4))
-    with RunLock(directory), pytest.raises(AtWork):
+    with RunLock(directory), pytest.raises(RunLocked):
         invert(options(iterations=4))
     with pytest.raises(UserError, match=r"another inversion \(iterations: 4 there, 5 now\)"):
         invert(options(iterations=5))
@@ -124,7 +124,7 @@ def test_a_finished_one_is_only_drawn_again(options, monkeypatch):
     directory = invert(options(iterations=4))
     monkeypatch.setattr(descent_module, "_gradient", None)
     invert(options(iterations=4, nearest=1))
-    assert len(read_sealed(directory / "inversion.json")["nearest"]["distances"]) == 6
+    assert len(read_checksummed(directory / "inversion.json")["nearest"]["distances"]) == 6
 
 
 def test_without_isda_the_covariances_are_those_of_the_training_set(options, runs, unreported):

@@ -1,6 +1,6 @@
 import pytest
 
-from isda_bench.compose import compose_run
+from isda_bench.config.compose import compose_run
 
 METHODS = {
     "basic": "cross_entropy",

@@ -2,7 +2,7 @@ from functools import cache
 
 from omegaconf import OmegaConf
 
-from isda_bench.compose import compose_run
+from isda_bench.config.compose import compose_run
 
 
 @cache

@@ -1,4 +1,4 @@
-from isda_bench.model_table import markdown, measure
+from isda_bench.reporting.model_table import markdown, measure
 
 
 def test_row_of_a_network():

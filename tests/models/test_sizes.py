@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from isda_bench.model_table import PUBLISHED
+from isda_bench.reporting.model_table import PUBLISHED
 
 CIFAR = {
     "resnet32": (466_906, 64),

@@ -12,8 +12,8 @@ from torch.testing import assert_close
 
 from isda_bench.losses.base import Outputs
 from isda_bench.losses.isda import ISDA
-from isda_bench.model_table import names
 from isda_bench.models.base import Classifier
+from isda_bench.reporting.model_table import names
 
 SMALL = {
     "resnet8": {},

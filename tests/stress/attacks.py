@@ -118,7 +118,7 @@ def clock_set_back(seconds: float) -> None:
     import datetime
     import time
 
-    import isda_bench.record
+    import isda_bench.storage.run_directory
 
     real, steps = time.time, count(1)
 
@@ -128,12 +128,12 @@ def clock_set_back(seconds: float) -> None:
             return datetime.datetime.fromtimestamp(time.time(), tz)
 
     time.time = lambda: real() - seconds * next(steps)
-    isda_bench.record.datetime = Clock
+    isda_bench.storage.run_directory.datetime = Clock
 
 
 def after_checkpoint(action: Callable[[], object], number: int = 1) -> None:
     """Calls `action` in the process itself when it has written its checkpoint of that number, from 1."""
-    from isda_bench import checkpoint
+    from isda_bench.storage import checkpoint
 
     save, numbers = checkpoint.save, count(1)
 

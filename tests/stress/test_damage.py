@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 import torch
 
-from isda_bench import checkpoint
-from isda_bench.compose import compose_run
+from isda_bench.config.compose import compose_run
 from isda_bench.data.base import checksum_of
 from isda_bench.data.cifar import CIFAR10
 from isda_bench.errors import UserError
-from isda_bench.gan.loading import FILE, load_generator, read_kept, save_generator
+from isda_bench.gan.generator_file import FILE, load_generator, read_metadata, save_generator
 from isda_bench.gan.networks import Generator
 from isda_bench.loading import load_run
-from isda_bench.record import RunDirectory, read_record
-from isda_bench.results import collect_records, read_metrics, read_records
-from isda_bench.run import run
+from isda_bench.storage import checkpoint
+from isda_bench.storage.records import collect_records, read_metrics, read_records
+from isda_bench.storage.run_directory import RunDirectory, read_record
+from isda_bench.training.run import run
 from published_cifar import Published
 from tiny import TINY
 
@@ -208,11 +208,11 @@ def test_generator_file(tmp_path, rng, tried, times):
     generator = Generator(10, 1, 8, width=4, conditional=True)
     save_generator(tmp_path, generator, "of the data", {"run_id": "some run"})
     path = tmp_path / FILE
-    right = read_kept(path)
+    right = read_metadata(path)
 
     def outcome():
         weights = told_or_right(lambda: same(load_generator(tmp_path).state_dict(), whole), True, path)
-        assert told_or_right(lambda: read_kept(path), right, path) == weights
+        assert told_or_right(lambda: read_metadata(path), right, path) == weights
         return weights
 
     whole = load_generator(tmp_path).state_dict()

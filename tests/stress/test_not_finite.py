@@ -3,14 +3,14 @@
 import pytest
 import torch
 
-from isda_bench import checkpoint
-from isda_bench.compose import compose_run
+from isda_bench.config.compose import compose_run
 from isda_bench.data.loader import Loader
 from isda_bench.errors import NonFiniteLoss
 from isda_bench.losses.isda import ISDA
-from isda_bench.record import METRICS, RunDirectory
-from isda_bench.results import read_metrics
-from isda_bench.run import run
+from isda_bench.storage import checkpoint
+from isda_bench.storage.records import read_metrics
+from isda_bench.storage.run_directory import METRICS, RunDirectory
+from isda_bench.training.run import run
 from tiny import TINY
 from trials import CLOCKS
 

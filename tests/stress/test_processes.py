@@ -9,7 +9,7 @@ import pytest
 
 import attacks
 from forked import run_forked, start_forked
-from isda_bench.results import read_metrics, read_records
+from isda_bench.storage.records import read_metrics, read_records
 from tiny import TINY
 from trials import CLOCKS, IMAGES, TRAIN, make_project, result, train
 

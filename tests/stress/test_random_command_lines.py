@@ -12,9 +12,10 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import seed as seeded
 from hypothesis import strategies as st
 
-from isda_bench import command_line
-from isda_bench.compose import compose_run
-from isda_bench.config import CONF, check
+from isda_bench.cli import command_line
+from isda_bench.config.components import component_problems
+from isda_bench.config.compose import compose_run
+from isda_bench.config.run_config import CONF
 
 HANGS = {signal.ITIMER_PROF: 300, signal.ITIMER_REAL: 1800}
 """Seconds of the processor, and of the wall. A whole table of 180 runs is checked in 80."""
@@ -139,10 +140,10 @@ def test_random_command_lines(tmp_path, monkeypatch, capsys, seed, tried, exampl
 
     def checked(config):
         if config.cell not in right:  # a table has 60 cells of three seeds
-            check(config.config)
+            config.check(component_problems)
             right.add(config.cell)
 
-    monkeypatch.setattr("isda_bench.run.run", checked)
+    monkeypatch.setattr("isda_bench.training.run.run", checked)
 
     @seeded(seed)
     @settings(

@@ -10,7 +10,7 @@ import pytest
 
 import attacks
 from forked import run_forked, until
-from isda_bench.results import read_records
+from isda_bench.storage.records import read_records
 from tiny import TINY
 
 RUN = [
@@ -72,7 +72,7 @@ def no_service() -> None:
 
 def stop_for_good() -> None:
     """It answers nothing any more."""
-    from isda_bench import loggers
+    from isda_bench.monitoring import loggers
 
     loggers.SECONDS_TO_ANSWER = 10.0
     signal_service(signal.SIGSTOP)

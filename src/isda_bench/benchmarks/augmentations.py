@@ -9,12 +9,12 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from isda_bench import torchvision_cure  # noqa: F401  # isort: skip
+from isda_bench.runtime import torchvision_import as torchvision_import  # isort: skip
 from torchvision import transforms
 from torchvision.transforms.functional import to_pil_image
 
 from isda_bench.benchmarks.timing import medians
-from isda_bench.config import CONF
+from isda_bench.config.run_config import CONF
 
 BATCH = 128
 

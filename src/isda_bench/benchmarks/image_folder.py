@@ -1,6 +1,6 @@
 """A folder of JPEGs, read by us and by torchvision's ImageFolder with its transforms."""
 
-import isda_bench.torchvision_cure  # noqa: F401  # isort: skip
+import isda_bench.runtime.torchvision_import  # noqa: F401  # isort: skip
 
 import os
 from collections.abc import Callable, Iterable

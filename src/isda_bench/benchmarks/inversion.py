@@ -9,7 +9,7 @@ from isda_bench.benchmarks.timing import medians
 from isda_bench.data.digits import Digits
 from isda_bench.gan.networks import NOISE, Generator
 from isda_bench.inversion.descent import STEPS, FixedClasses, Search, iteration_of
-from isda_bench.inversion.folding import fused
+from isda_bench.inversion.fuse_batchnorm import fused
 from isda_bench.models.resnet import ResNet
 
 CLASSES = 10

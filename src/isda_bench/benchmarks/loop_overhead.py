@@ -1,4 +1,4 @@
-"""What the training loop adds to its bare steps."""
+"""The overhead of the training loop over its bare steps."""
 
 import statistics
 from tempfile import TemporaryDirectory
@@ -14,17 +14,17 @@ from isda_bench.benchmarks.training_step import (
     training_module,
     training_step,
 )
-from isda_bench.compose import compose_run
+from isda_bench.config.compose import compose_run
 from isda_bench.losses import ISDA
 from isda_bench.models.base import Classifier
 from isda_bench.models.resnet import ResNet
-from isda_bench.record import RunDirectory
+from isda_bench.storage.run_directory import RunDirectory
 
 CLASSES = 10
 EPOCHS = {"resnet32": (32, 3, 32, 4, 15), "resnet8": (8, 1, 8, 50, 25)}
 """Depth, channels, side, batches, rounds. The second has the shape of the digits, whose steps are short.
 
-Short epochs in many rounds tell more than long ones: the machine's load changes meanwhile.
+Many short epochs give a smaller uncertainty than few long ones: the machine's load changes meanwhile.
 """
 
 

@@ -9,13 +9,13 @@ from hydra.utils import instantiate
 from isda_bench.benchmarks.losses import as_captured, head_pass
 from isda_bench.benchmarks.timing import medians
 from isda_bench.benchmarks.training_step import SCHEDULE, training_module
-from isda_bench.compose import compose_run
-from isda_bench.loop import make_optimizer
+from isda_bench.config.compose import compose_run
 from isda_bench.losses import ISDA, CrossEntropy
 from isda_bench.losses.isda import Covariance
-from isda_bench.model_table import Row, measure, names
 from isda_bench.models.base import Classifier
-from isda_bench.step import Step
+from isda_bench.reporting.model_table import Row, measure, names
+from isda_bench.training.optimizers import make_optimizer
+from isda_bench.training.step import Step
 
 CPU_FLOPS = 60e9
 """A CPU's step is timed with so many images, and taken in proportion: PyramidNet's takes minutes."""

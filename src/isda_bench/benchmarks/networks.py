@@ -12,13 +12,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import isda_bench.torchvision_cure  # noqa: F401  # isort: skip  # pytorchcv imports torchvision here and there
+import isda_bench.runtime.torchvision_import  # noqa: F401  # isort: skip  # pytorchcv imports torchvision here and there
 import torch
 from hydra.utils import instantiate
 from torch import Tensor, nn
 
 from isda_bench.benchmarks.timing import medians
-from isda_bench.compose import compose_run
+from isda_bench.config.compose import compose_run
 from isda_bench.errors import UserError
 
 COUNTERPARTS = {

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from torch.optim import SGD
 from torch.utils.data import DataLoader, Dataset
 
-import isda_bench.torchvision_cure  # noqa: F401  # isort: skip
+import isda_bench.runtime.torchvision_import  # noqa: F401  # isort: skip
 from torchvision import transforms  # type: ignore[import-untyped,unused-ignore]
 
 from isda_bench.benchmarks.timing import medians

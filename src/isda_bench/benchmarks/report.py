@@ -10,25 +10,24 @@ from typing import Any
 
 import torch
 
-from isda_bench.atomic import write_atomically
 from isda_bench.errors import UserError
-from isda_bench.precision import set_precision
-from isda_bench.provenance import git_state, provenance
-from isda_bench.record import now
+from isda_bench.runtime.atomic_files import write_atomically
+from isda_bench.runtime.devices import set_precision
+from isda_bench.storage.provenance import git_state, provenance
+from isda_bench.storage.run_directory import now
 
 Row = dict[str, Any]
 Measurement = tuple[str, Callable[[torch.device], list[Row]]]
 
 
 def measurements(device: torch.device) -> dict[str, Measurement]:
-    """Name -> what it measures, and how: what there is to measure on `device`."""
+    """Name -> the measurement, for all measurements that `device` allows."""
     from isda_bench.benchmarks.augmentations import augmentation_rows
     from isda_bench.benchmarks.generators import generated_rows, per_class_rows
     from isda_bench.benchmarks.image_folder import image_folder_rows
     from isda_bench.benchmarks.inversion import inversion_rows
     from isda_bench.benchmarks.loop_overhead import loop_rows
-    from isda_bench.benchmarks.losses import isda_rows, loss_rows
-    from isda_bench.benchmarks.low_rank import low_rank_rows
+    from isda_bench.benchmarks.losses import isda_rows, loss_rows, low_rank_rows
     from isda_bench.benchmarks.network_steps import network_step_rows
     from isda_bench.benchmarks.networks import network_rows
     from isda_bench.benchmarks.plain_loop import plain_loop_rows
@@ -96,7 +95,7 @@ def measure(names: Sequence[str], device: torch.device, out: Path, suffix: str =
         write_atomically(path.with_suffix(".md"), page.encode())
     if failed:
         rest = f"; the rest is in {path}.md" if result["rows"] else ""
-        raise UserError(f"failed, as told above: {', '.join(failed)}{rest}")
+        raise UserError(f"failed, as reported above: {', '.join(failed)}{rest}")
     return path.with_suffix(".md")
 
 

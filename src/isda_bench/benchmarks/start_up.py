@@ -12,16 +12,16 @@ from typing import Any
 
 import torch
 
-from isda_bench.config import CONF
+from isda_bench.config.run_config import CONF
 
 FIRST_BATCH = """
 import time
 import torch
 after_torch = time.perf_counter()
 import json, os, sys
-from isda_bench.compose import compose_run
-from isda_bench.run import run
-from isda_bench.step import Step
+from isda_bench.config.compose import compose_run
+from isda_bench.training.run import run
+from isda_bench.training.step import Step
 def first(*batch):
     print(json.dumps(time.perf_counter() - after_torch), flush=True)
     os._exit(0)

@@ -9,10 +9,10 @@ import torch
 from hydra.utils import instantiate
 
 from isda_bench.benchmarks.training_step import BATCH, random_loader, training_epoch, training_module
-from isda_bench.compose import compose_run
+from isda_bench.config.compose import compose_run
 from isda_bench.losses import ISDA, CrossEntropy, Loss
-from isda_bench.precision import set_precision
-from isda_bench.training_module import TrainingModule, compile_step
+from isda_bench.runtime.devices import set_precision
+from isda_bench.training.step import TrainingModule, compile_step
 
 CLASSES, CIFAR_IMAGES = 10, 50_000
 LOOPS: list[tuple[str, int, type[Loss], str, str]] = [

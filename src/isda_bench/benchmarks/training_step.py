@@ -1,4 +1,4 @@
-"""What a training step of ResNet-32 on CIFAR-shaped data costs, with ISDA and without, and its data path."""
+"""The cost of a training step of ResNet-32 on CIFAR-shaped data, with and without ISDA, and its data path."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -7,25 +7,25 @@ import torch
 from torch import Tensor
 
 from isda_bench.benchmarks.timing import median_ratio, medians
-from isda_bench.compose import compose_run
+from isda_bench.config.compose import compose_run
+from isda_bench.config.settings import TrainingRecipe
 from isda_bench.data.augment import Standard
 from isda_bench.data.base import ImageSet
 from isda_bench.data.cifar import CIFAR10
 from isda_bench.data.loader import BatchTransform, Loader, Normalise
-from isda_bench.display import Display
-from isda_bench.loop import make_optimizer, train_epoch
 from isda_bench.losses import ISDA, CrossEntropy, Loss
 from isda_bench.models.base import Classifier
 from isda_bench.models.resnet import ResNet
-from isda_bench.record import LeftToFirstRank, Metrics, RunDirectory
-from isda_bench.run_state import RunState
-from isda_bench.schedules import Schedule
-from isda_bench.step import make_step
-from isda_bench.training_module import TrainingModule, can_be_captured
+from isda_bench.monitoring.progress import Display
+from isda_bench.storage.run_directory import Metrics, NullRunDirectory, RunDirectory
+from isda_bench.training.loop import train_epoch
+from isda_bench.training.optimizers import make_optimizer
+from isda_bench.training.state import RunState
+from isda_bench.training.step import TrainingModule, can_be_captured, make_step
 
 BATCH = 128
 CPU = torch.device("cpu")
-SCHEDULE = Schedule(
+SCHEDULE = TrainingRecipe(
     epochs=10**6,
     batch_size=BATCH,
     learning_rate=0.1,
@@ -76,7 +76,7 @@ def training_step(
     """A whole step on random images: batch, forward, loss, backward, SGD.
 
     Args:
-        loss: what is minimised.
+        loss: the minimised one.
         model: the network; None: ResNet-32.
         device: where all of it is.
         shape: of an image.
@@ -110,7 +110,7 @@ def training_epoch(
         directory: where the state would be saved.
     """
     optimizer = make_optimizer(module, SCHEDULE)
-    directory = directory or LeftToFirstRank(compose_run(["dataset=digits"]))
+    directory = directory or NullRunDirectory(compose_run(["dataset=digits"]))
     state = RunState(module, optimizer, batches, directory, minutes=None)
     step = make_step(module, optimizer)
     display = Display("benchmark", SCHEDULE.epochs, len(batches))
@@ -131,7 +131,7 @@ def training_module(
 def random_loader(
     images: int = 50 * BATCH, shape: tuple[int, int, int] = (3, 32, 32), device: torch.device = CPU
 ) -> Loader:
-    """Random images: the time does not depend on what they show."""
+    """Random images: the time does not depend on their content."""
     pixels = torch.randint(0, 256, (images, *shape), dtype=torch.uint8)
     channels = shape[0]
     transforms: list[BatchTransform] = [

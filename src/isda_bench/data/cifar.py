@@ -68,7 +68,7 @@ class CIFAR100(CIFAR10):
 
 def _torchvision_datasets() -> Any:
     """Imported only where the published files are read: torchvision takes a second."""
-    from isda_bench import torchvision_cure  # noqa: F401
+    from isda_bench.runtime import torchvision_import as torchvision_import
 
     # isort: split
     from torchvision import datasets

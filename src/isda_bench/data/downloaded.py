@@ -15,10 +15,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from isda_bench.arguments import checked
-from isda_bench.atomic import remove_leftovers, write_atomically
 from isda_bench.data.base import DataFingerprint, DataSet, ImageSet, checksum_of
 from isda_bench.data.splits import checksum_of_indices
 from isda_bench.errors import UserError
+from isda_bench.runtime.atomic_files import remove_leftovers, write_atomically
 
 DOWNLOAD_TIMEOUT = 30  # seconds without an answer
 ARRAYS = ("train_images", "train_targets", "test_images", "test_targets")

@@ -1,6 +1,6 @@
 """Images that stay in their files: worker processes read, crop and resize them, a batch at a time."""
 
-import isda_bench.torchvision_cure  # noqa: F401  # isort: skip
+import isda_bench.runtime.torchvision_import  # noqa: F401  # isort: skip
 
 import os
 import sys
@@ -17,10 +17,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torchvision.transforms import RandomResizedCrop
 
-from isda_bench import ranks
 from isda_bench.data.base import ImageSet
 from isda_bench.data.decoding import Decoding
 from isda_bench.errors import UserError
+from isda_bench.runtime import ranks
 
 Batch = tuple[Tensor, Tensor, list[str]]
 MOST_WORKERS = 16  # of the default number: beyond it the disk decides

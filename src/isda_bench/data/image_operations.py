@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from isda_bench import torchvision_cure  # noqa: F401  # isort: skip
+from isda_bench.runtime import torchvision_import as torchvision_import  # isort: skip
 from torchvision.transforms import AutoAugment, AutoAugmentPolicy
 from torchvision.transforms.v2 import functional as F
 

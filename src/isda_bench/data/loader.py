@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from isda_bench.data.base import DataSet, Images
-from isda_bench.distributed import copy_first_rank, part_of_rank
 from isda_bench.errors import UserError
+from isda_bench.runtime.distributed import broadcast_tensors_, local_shard
 
 BatchTransform = Callable[[Tensor], Tensor]
 
@@ -85,9 +85,9 @@ class Loader:
         return -(-len(self.images.targets) // self.batch_size)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """An epoch, or the rest of the one that `go_on` was given."""
+        """An epoch, or the rest of the one that `restore_position` was given."""
         order = self._draw() if self.order is None else self.order
-        parts = [part_of_rank(batch) for batch in order.split(self.batch_size)[self.step :]]
+        parts = [local_shard(batch) for batch in order.split(self.batch_size)[self.step :]]
         try:
             for images, targets in self.images.batches([part for part in parts if len(part)], self.seed):
                 self.step += 1
@@ -104,16 +104,16 @@ class Loader:
             return torch.arange(real, device=self.device)
         self.order = torch.randperm(real, device=self.device)
         seed = torch.randint(2**62, ()) if self.images.random else torch.zeros((), dtype=torch.int64)
-        copy_first_rank(self.order, seed)
+        broadcast_tensors_(self.order, seed)
         self.seed = int(seed)
         return self.order
 
     def position(self) -> dict[str, Any]:
-        """Where in the epoch it is: plain values and tensors, for `go_on`."""
+        """Where in the epoch it is: plain values and tensors, for `restore_position`."""
         assert self.order is not None
         return {"order": self.order.cpu(), "seed": self.seed, "step": self.step}
 
-    def go_on(self, position: dict[str, Any]) -> None:
+    def restore_position(self, position: dict[str, Any]) -> None:
         """Makes the next epoch the rest of the one at `position`.
 
         Raises:

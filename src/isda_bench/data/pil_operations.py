@@ -2,8 +2,8 @@
 
 The published codes of AutoAugment run Pillow on an image at a time. Here the operations are tensor operations
 on the batch's device, for which the host never waits: a table on the device holds the operations that images
-may have, a batch draws rows of it, and each kind of operation is computed under a mask. On a CPU only the images
-under the mask are computed.
+may have, a batch draws rows of it, and each kind of operation is computed under a mask. On a CPU only the
+images under the mask are computed.
 """
 
 import math

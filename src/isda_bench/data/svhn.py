@@ -62,7 +62,7 @@ class SVHN(DownloadedDataSet):
 
 def _torchvision_class() -> Any:
     """Imported only where the published files are read: torchvision takes a second."""
-    from isda_bench import torchvision_cure  # noqa: F401
+    from isda_bench.runtime import torchvision_import  # noqa: F401
 
     # isort: split
     from torchvision.datasets import SVHN

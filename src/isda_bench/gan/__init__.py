@@ -6,14 +6,14 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from isda_bench.gan.loading import load_generator
+    from isda_bench.gan.generator_file import load_generator
 
 __all__ = ["load_generator"]
 
 
 def __getattr__(name: str) -> Any:
     if name in __all__:
-        from isda_bench.gan import loading
+        from isda_bench.gan import generator_file
 
-        return getattr(loading, name)
+        return getattr(generator_file, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

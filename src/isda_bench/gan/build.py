@@ -1,27 +1,31 @@
-"""Finds what is wrong with the parts of a generator's training, before anything is written."""
+"""Checks the components of a generator's training before anything is written."""
 
 from pathlib import Path
 
 import torch
 
-from isda_bench.build import build_part, choose_device
+from isda_bench.config.components import build_component
+from isda_bench.config.generator_config import GeneratorSettings
+from isda_bench.config.problems import problems_of
 from isda_bench.data.base import DataSet
 from isda_bench.errors import UserError
 from isda_bench.gan.base import Gan
-from isda_bench.gan.settings import GeneratorSettings
-from isda_bench.loading import read_finished
-from isda_bench.settings import problems_of
+from isda_bench.runtime.devices import choose_device
+from isda_bench.runtime.ranks import processes
+from isda_bench.storage.run_directory import read_finished
 
 
-def part_problems(settings: GeneratorSettings) -> list[str]:
-    """What is wrong with the components: each is built, on no device and without its data."""
+def component_problems(settings: GeneratorSettings) -> list[str]:
+    """The problems of the components; each is built on no device and without its data."""
     with torch.device("meta"):
-        dataset = build_part("dataset", DataSet, settings.dataset)
-        logger = build_part("logger", object, settings.logger)
+        dataset = build_component("dataset", DataSet, settings.dataset)
+        logger = build_component("logger", object, settings.logger)
         problems = dataset.problems + logger.problems
         if dataset.built is not None:
             problems += _generator_problems(settings, dataset.built)
     problems += problems_of(lambda: choose_device(settings.device), "")
+    if processes() > 1:
+        problems.append("train_generator: one process; start it without torchrun")
     if settings.classifier is not None:
         problems += _classifier_problems(settings.classifier)
     return problems
@@ -31,7 +35,9 @@ def _generator_problems(settings: GeneratorSettings, dataset: DataSet) -> list[s
     if dataset.image_size is None:
         return ["dataset: its images are not of one size; the generators make square images of one size"]
     sizes = {"num_classes": dataset.num_classes, "in_channels": dataset.in_channels}
-    return build_part("generator", Gan, settings.generator, **sizes, image_size=dataset.image_size).problems
+    return build_component(
+        "generator", Gan, settings.generator, **sizes, image_size=dataset.image_size
+    ).problems
 
 
 def _classifier_problems(classifier: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""DCGAN-shaped generators and critics, with an axis for networks that stand side by side.
+"""DCGAN-shaped generators and critics, with an axis for networks that are trained side by side.
 
 Source of the shape: Radford et al. 2016, "Unsupervised Representation Learning with Deep Convolutional
 Generative Adversarial Networks", section 3.
@@ -30,7 +30,7 @@ def stages_of(image_size: int) -> int:
 
 
 class Generator(nn.Module):
-    """Maps noise, and what a kind adds to it, to images.
+    """Maps noise, and the further inputs of its kind, to images.
 
     Args:
         num_classes: C.
@@ -95,7 +95,7 @@ class Generator(nn.Module):
         images = self.layers(inputs.flatten(1)[:, :, None, None])
         return images.view(len(inputs), self.groups, *self.shape)
 
-    def joined(self, noise: Tensor, labels: Tensor | None, codes: Tensor | None) -> Tensor:
+    def concatenate_inputs(self, noise: Tensor, labels: Tensor | None, codes: Tensor | None) -> Tensor:
         """The inputs (N, 1, `inputs`) of a network that serves all classes."""
         parts = [noise]
         if self.conditional:
@@ -123,7 +123,7 @@ class Generator(nn.Module):
             images = self._by_class(noise, labels)
         else:
             labels = None if labels is None else labels.to(noise.device, non_blocking=True)
-            images = self(self.joined(noise, labels, codes))[:, 0]
+            images = self(self.concatenate_inputs(noise, labels, codes))[:, 0]
         return (images.float() + 1) * 127.5
 
     def _by_class(self, noise: Tensor, labels: Tensor) -> Tensor:
@@ -147,7 +147,7 @@ def fixed_inputs(n: int, codes: int, seed: int) -> tuple[Tensor, Tensor]:
 
 
 class Judgement(NamedTuple):
-    """What a critic says of N images; None where it has no such head."""
+    """A critic's outputs for N images; None where it has no such head."""
 
     score: Tensor
     """(N, G): the critic's value, or the logit of being real."""

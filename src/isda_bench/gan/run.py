@@ -7,27 +7,26 @@ from typing import Any
 import torch
 from hydra.utils import instantiate
 
-from isda_bench.build import choose_device
-from isda_bench.config import RunConfig
+from isda_bench.config.generator_config import GeneratorConfig, GeneratorSettings
+from isda_bench.config.run_config import RunConfig
 from isda_bench.data.base import DataSet, ImageData, ImageSet
-from isda_bench.display import Display
 from isda_bench.errors import ConfigError, UserError
 from isda_bench.gan.base import Gan
-from isda_bench.gan.config import GeneratorConfig
-from isda_bench.gan.loading import save_generator
+from isda_bench.gan.build import component_problems
+from isda_bench.gan.ema import ExponentialMovingAverage
+from isda_bench.gan.generator_file import save_generator
 from isda_bench.gan.quality import Quality, find_classifier
-from isda_bench.gan.running_mean import RunningMean
 from isda_bench.gan.samples import Samples
-from isda_bench.gan.settings import GeneratorSettings
 from isda_bench.gan.train import COLLAPSED, RealBatches, fit
-from isda_bench.precision import set_precision
-from isda_bench.provenance import peak_memory, provenance, reset_peak_memory
-from isda_bench.record import Metrics, RunDirectory, now
-from isda_bench.run import run_once
+from isda_bench.monitoring.progress import Display
+from isda_bench.runtime.devices import choose_device, set_precision
+from isda_bench.storage.provenance import peak_memory, provenance, reset_peak_memory
+from isda_bench.storage.run_directory import Metrics, RunDirectory, now
+from isda_bench.storage.run_once import run_once
 
 
 def run(config: RunConfig) -> dict[str, Any]:
-    """Trains the generator that `config` describes, or goes on with it; a finished run is only told again.
+    """Trains the generator that `config` describes, or resumes it; a finished run is only reported.
 
     Returns:
         The run's record.
@@ -36,7 +35,7 @@ def run(config: RunConfig) -> dict[str, Any]:
         ConfigError: listing all that is wrong with the configuration; nothing is written then.
         UserError: the data cannot be had, something cannot be written, a loss is not finite, ...
     """
-    return run_once(config, _train, summary)
+    return run_once(config, component_problems, _train, summary)
 
 
 def summary(record: dict[str, Any]) -> str:
@@ -68,7 +67,7 @@ def _train(config: RunConfig, directory: RunDirectory) -> dict[str, Any]:
     if not isinstance(data.train, ImageSet):
         raise ConfigError(["dataset: its images stay in their files; generators learn those kept in memory"])
     with directory.locked():
-        record = directory.finished()  # another process may just have ended it
+        record = directory.finished()  # another process may have finished it meanwhile
         if record is not None:
             return record
         if device.type == "cuda":
@@ -78,7 +77,7 @@ def _train(config: RunConfig, directory: RunDirectory) -> dict[str, Any]:
         set_precision(settings.precision)
         gan: Gan = instantiate(settings.generator, **_sizes(dataset)).to(device)
         schedule = settings.schedule
-        mean = RunningMean(gan.generator, schedule.average)
+        mean = ExponentialMovingAverage(gan.generator, schedule.average)
         batches = RealBatches(data.train, schedule.batch_size, gan.generator.groups, device)
         every, per_class = settings.samples.every, settings.samples.per_class
         samples = Samples(data.train, dataset.num_classes, every, per_class, device)

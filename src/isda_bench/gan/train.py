@@ -9,16 +9,16 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from isda_bench import checkpoint
+from isda_bench.config.generator_config import GeneratorSchedule
 from isda_bench.data.base import ImageSet
-from isda_bench.display import Display
 from isda_bench.errors import NonFiniteLoss, UserError
 from isda_bench.gan.base import Gan
-from isda_bench.gan.running_mean import RunningMean
+from isda_bench.gan.ema import ExponentialMovingAverage
 from isda_bench.gan.samples import Samples
-from isda_bench.gan.settings import GeneratorSchedule
-from isda_bench.loggers import Logger
-from isda_bench.record import Metrics, RunDirectory
+from isda_bench.monitoring.loggers import Logger
+from isda_bench.monitoring.progress import Display
+from isda_bench.storage import checkpoint
+from isda_bench.storage.run_directory import Metrics, RunDirectory
 
 COLLAPSED = 0.05
 """A class whose generated images differ from their mean by less than this part of what real ones do."""
@@ -59,7 +59,7 @@ class RealBatches:
 
 def fit(
     gan: Gan,
-    mean: RunningMean,
+    mean: ExponentialMovingAverage,
     schedule: GeneratorSchedule,
     batches: RealBatches,
     samples: Samples,
@@ -72,13 +72,13 @@ def fit(
 
     Args:
         gan: on the device of `batches`.
-        mean: follows its generator; it is what is shown.
+        mean: the moving average of its generator, whose samples are shown.
         schedule: epochs and their steps.
         batches: the training set.
-        samples: measures and shows what the generator makes after an epoch.
+        samples: measures and shows the generator's images after an epoch.
         directory: where metrics, grids and checkpoints go.
         display: shows how far it is.
-        logger: is told each epoch's metrics.
+        logger: receives each epoch's metrics.
         checkpoint_every: epochs from one checkpoint to the next; the last epoch always has one.
 
     Returns:
@@ -86,7 +86,7 @@ def fit(
 
     Raises:
         NonFiniteLoss: naming epoch and step; the checkpoints before it stay.
-        AtWork: another process has taken the run over while this one slept.
+        RunLocked: another process has taken the run over while this one slept.
         UserError: something cannot be written.
     """
     optimizers = gan.optimizers()
@@ -113,7 +113,7 @@ def fit(
 
 def train_epoch(
     gan: Gan,
-    mean: RunningMean,
+    mean: ExponentialMovingAverage,
     optimizers: tuple[Optimizer, Optimizer],
     batches: RealBatches,
     steps: int,
@@ -182,19 +182,19 @@ def _warn_of_collapse(spread: Tensor, metrics: list[Metrics], epoch: int) -> Non
 
 
 def _state(
-    gan: Gan, mean: RunningMean, optimizers: tuple[Optimizer, Optimizer], metrics: list[Metrics]
+    gan: Gan, mean: ExponentialMovingAverage, optimizers: tuple[Optimizer, Optimizer], metrics: list[Metrics]
 ) -> dict[str, Any]:
     return {
         "gan": gan.state_dict(),
         "mean": mean.state_dict(),
         "optimizers": [optimizer.state_dict() for optimizer in optimizers],
-        "generators": checkpoint.random_states(),
+        "rng_states": checkpoint.random_states(),
         "metrics": metrics,
     }
 
 
 def _resume(
-    gan: Gan, mean: RunningMean, optimizers: tuple[Optimizer, Optimizer], directory: RunDirectory
+    gan: Gan, mean: ExponentialMovingAverage, optimizers: tuple[Optimizer, Optimizer], directory: RunDirectory
 ) -> list[Metrics]:
     """Puts everything back as the newest checkpoint has it; returns the metrics up to there."""
     state = directory.newest_state()
@@ -208,7 +208,7 @@ def _resume(
         mean.generator.load_state_dict(gan.generator.state_dict())
     for optimizer, kept in zip(optimizers, state["optimizers"], strict=True):
         optimizer.load_state_dict(kept)
-    checkpoint.restore_random_states(state["generators"])
+    checkpoint.restore_random_states(checkpoint.rng_states(state)[0])
     metrics: list[Metrics] = state["metrics"]
     directory.rewrite(metrics)
     return metrics

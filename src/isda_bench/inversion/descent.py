@@ -89,7 +89,7 @@ class FixedClasses(nn.Module):
     def forward(self, noise: Tensor) -> Tensor:
         """Images (N, channels, H, W) in [-1, 1], of the noise's type."""
         if not self.generator.per_class:
-            return self.generator(self.generator.joined(noise, self.labels, self.codes))[:, 0]
+            return self.generator(self.generator.concatenate_inputs(noise, self.labels, self.codes))[:, 0]
         table = noise.new_zeros(self.rows * self.generator.groups, NOISE).index_copy(0, self.slots, noise)
         return self.generator(table.unflatten(0, (self.rows, -1))).flatten(0, 1)[self.slots]
 

@@ -1,20 +1,78 @@
-"""What an inversion leaves: figures, and a record of what was found."""
+"""The results of an inversion: figures and a record."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import matplotlib as mpl
+import numpy as np
 import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from torch import Tensor
 
-from isda_bench import figures
+from isda_bench.data.image_grid import GAP, ZOOM, picture_of
+from isda_bench.inversion.augmented_features import nearest
 from isda_bench.inversion.descent import TRACED, Search, standardised
-from isda_bench.inversion.features import nearest
-from isda_bench.inversion.figure import curves, grid
 from isda_bench.inversion.setup import Setup, weights_sha256
 from isda_bench.inversion.state import State, search_of
-from isda_bench.provenance import git_state, provenance
-from isda_bench.record import now
-from isda_bench.sealed import write_sealed
+from isda_bench.reporting import figures
+from isda_bench.reporting.figures import COLOURS, PANEL, STYLE
+from isda_bench.storage.checksummed_json import write_checksummed
+from isda_bench.storage.provenance import git_state, provenance
+from isda_bench.storage.run_directory import now
+
+TILE = 0.55  # inches of an image
+DRAWN = 500  # points of a curve
+
+
+@mpl.rc_context(STYLE | {"font.size": 7})
+def grid(images: Tensor, columns: Sequence[str], rows: Sequence[str]) -> Figure:
+    """Figure 2: a row for each original.
+
+    Args:
+        images: (M, n, C, H, W), uint8.
+        columns: n titles.
+        rows: M names.
+    """
+    m, n = images.shape[:2]
+    figure = Figure(figsize=(TILE * (n + 1), TILE * (m + 1)), layout="constrained")
+    axis = figure.subplots()
+    axis.imshow(picture_of(images), interpolation="nearest")
+    height, width = (ZOOM * (side + GAP) for side in images.shape[-2:])
+    axis.set_xticks([width * (i + 0.5) for i in range(n)], columns, rotation=45, ha="left")
+    axis.set_yticks([height * (i + 0.5) for i in range(m)], rows)
+    axis.tick_params(length=0, top=False, labeltop=True, bottom=False, labelbottom=False)
+    axis.spines[:].set_visible(False)
+    return figure
+
+
+@mpl.rc_context(STYLE)
+def curves(traces: Sequence[Tensor]) -> Figure:
+    """Both objectives' parts over the iterations: the median over images, and the range of the middle half.
+
+    Args:
+        traces: of Step I and Step II, (iterations, 4, N) each.
+    """
+    figure = Figure(figsize=(2 * PANEL[0], PANEL[1]), layout="constrained")
+    drawn = (("Step I", TRACED[:2]), ("Step II", TRACED[:1]))  # Step II minimises no pixels
+    for axis, trace, (title, parts) in zip(figure.subplots(1, 2), traces, drawn, strict=True):
+        axis.set(title=title, xlabel="iteration", ylabel="squared distance", yscale="log")
+        for part in parts:
+            _draw(axis, trace[:, TRACED.index(part)].numpy(), part)
+        axis.grid()
+        axis.legend()
+    return figure
+
+
+def _draw(axis: Axes, values: np.ndarray, part: str) -> None:
+    """A line and its band; `values` (iterations, N)."""
+    places = np.unique(np.linspace(0, len(values) - 1, DRAWN).astype(int))
+    low, middle, high = np.quantile(values[places], [0.25, 0.5, 0.75], axis=1)
+    colour = COLOURS[TRACED.index(part)]
+    axis.plot(places, middle, color=colour, label=part)
+    axis.fill_between(places, low, high, color=colour, alpha=0.2, linewidth=0)
+
 
 RECORD, FIGURE, CURVES = "inversion.json", "figure", "curves"
 
@@ -50,7 +108,7 @@ def write_report(directory: Path, setup: Setup, state: State) -> None:
     record = _record(setup, state, searches, found)
     if near is not None and distances is not None:
         record["nearest"] = {"indices": near.tolist(), "distances": distances.tolist()}
-    write_sealed(directory / RECORD, record)
+    write_checksummed(directory / RECORD, record)
 
 
 def pixels_of(search: Search, images: Tensor) -> Tensor:

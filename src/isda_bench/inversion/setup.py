@@ -1,4 +1,4 @@
-"""What an inversion works with: options, networks, images, all checked before anything is written."""
+"""The inputs of an inversion: options, networks, images, all checked before anything is written."""
 
 import hashlib
 from typing import Annotated, Any, NamedTuple
@@ -7,27 +7,27 @@ import torch
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch import nn
 
-from isda_bench.build import build_dataset, choose_device
-from isda_bench.config import settings_of
+from isda_bench.config.components import build_dataset
+from isda_bench.config.options import Options
+from isda_bench.config.problems import problems_of
+from isda_bench.config.run_config import settings_of
 from isda_bench.data.base import DataSet, ImageData
 from isda_bench.data.loader import Loader, evaluation_loader
 from isda_bench.errors import ConfigError
-from isda_bench.gan.loading import generator_file, load_generator, read_kept
+from isda_bench.gan.generator_file import generator_file, load_generator, read_metadata
 from isda_bench.gan.networks import Generator
-from isda_bench.inversion.features import Statistics
+from isda_bench.inversion.augmented_features import Statistics
 from isda_bench.loading import load_loss, load_run
 from isda_bench.losses.isda import ISDA
 from isda_bench.models.base import Classifier
-from isda_bench.options import Options
-from isda_bench.precision import set_precision
-from isda_bench.settings import problems_of
+from isda_bench.runtime.devices import choose_device, set_precision
 
 STRENGTH = 0.5  # lambda for a classifier that was trained without ISDA: the paper's
 IN_IDENTITY = ("iterations", "images", "augmentations", "eta", "seed", "compile")
 
 
 class InversionOptions(Options):
-    """What can be given as key=value.
+    """The options of an inversion.
 
     Attributes:
         run: directory of the classifier's run.
@@ -61,12 +61,12 @@ class InversionOptions(Options):
 
 
 class Setup(NamedTuple):
-    """What an inversion works with."""
+    """The inputs of an inversion."""
 
     options: InversionOptions
     device: torch.device
     classifier: Classifier
-    """Frozen, in evaluation mode, on the device; the generator likewise."""
+    """Frozen, in evaluation mode, on the device; as is the generator."""
     generator: Generator
     statistics: Statistics | None
     """ISDA's; None for a classifier that was trained without."""
@@ -100,7 +100,7 @@ def prepare(options: InversionOptions) -> Setup:
             raise ConfigError([f"root={options.root}: the data set of this run has no root"])
         config["dataset"]["root"] = options.root
     loss, generator = load_loss(options.run), load_generator(options.generator)
-    kept = read_kept(generator_file(options.generator))
+    kept = read_metadata(generator_file(options.generator))
     dataset = build_dataset(settings_of(config))
     if generator.shape != (dataset.in_channels, dataset.image_size, dataset.image_size):
         raise ConfigError(

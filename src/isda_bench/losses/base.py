@@ -7,7 +7,7 @@ from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from isda_bench.arguments import checked
-from isda_bench.distributed import gather_rows
+from isda_bench.runtime.distributed import gather_rows
 
 
 class Outputs(NamedTuple):

@@ -4,7 +4,7 @@ Sources: He et al. 2016, "Deep Residual Learning"; Xie et al. 2017, "Aggregated 
 Huang et al. 2017, "Densely Connected Convolutional Networks".
 """
 
-import isda_bench.torchvision_cure  # noqa: F401  # isort: skip
+import isda_bench.runtime.torchvision_import  # noqa: F401  # isort: skip
 
 from typing import Any, Literal
 

@@ -1,0 +1,1 @@
+"""Command lines: what is typed becomes runs."""

@@ -1,0 +1,1 @@
+"""The configuration: its keys, their check, the names that follow from it."""

@@ -1,0 +1,260 @@
+"""Builds the parts of a run from its configuration."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import torch
+from hydra.errors import InstantiationException
+from hydra.utils import get_class, instantiate
+from torch import nn
+from torch.nn.modules.module import register_module_module_registration_hook
+
+from isda_bench.config.problems import problems_of
+from isda_bench.config.settings import Settings
+from isda_bench.data.base import DataSet
+from isda_bench.data.generated import GeneratedShare
+from isda_bench.errors import UserError
+from isda_bench.losses.base import Loss
+from isda_bench.models.base import Classifier
+from isda_bench.runtime.devices import choose_device
+from isda_bench.runtime.ranks import processes
+
+MOST_LAYERS = 10_000  # of a network and a loss; the deepest of the paper's has some 2,000
+REHEARSED_IMAGES = 64  # enough that a crop that can leave the image does so among them
+
+
+class BuiltComponent(NamedTuple):
+    """A component, None where something is wrong with it, and what that is."""
+
+    built: Any
+    problems: list[str]
+
+
+def component_problems(settings: Settings) -> list[str]:
+    """What is wrong with the components: each is built, on no device and without its data."""
+    with torch.device("meta"), _at_most(MOST_LAYERS):
+        dataset = build_component("dataset", DataSet, settings.dataset)
+        sizes = dataset.built or _dataset_class(settings)
+        given = {"num_classes": _num_classes(sizes)}
+        in_channels = getattr(sizes, "in_channels", 3)
+        model = build_component("model", Classifier, settings.model, **given, in_channels=in_channels)
+        feature_dim = model.built.feature_dim if model.built else 1
+        loss = build_component("loss", Loss, settings.loss, **given, feature_dim=feature_dim)
+        augment = build_component("augment", object, settings.augment)
+        logger = build_component("logger", object, settings.logger)
+        parts = [dataset, model, loss, augment, logger]
+        if settings.generator:
+            parts.append(build_component("generator", GeneratedShare, settings.generator))
+    problems = [line for part in parts for line in part.problems]
+    problems += problems_of(lambda: choose_device(settings.device), "")
+    if settings.compile:
+        problems += _compile_problems(loss.built)
+    if settings.generator and dataset.built is not None and dataset.built.train_images is None:
+        problems.append("generator: needs a dataset of images kept in memory (digits, cifar10, cifar100)")
+    if dataset.built is not None:
+        share = parts[-1].built if settings.generator else None
+        count = dataset.built.train_count
+        wrong_batches = batch_problems(count, settings.schedule.batch_size, share)
+        problems += wrong_batches
+        if model.built is not None and count is not None and not wrong_batches:
+            problems += _single_image_problems(settings, dataset.built, model.built, count, share)
+        problems += _rehearsal_problems(dataset.built, model.built, augment.built)
+    return problems
+
+
+@contextmanager
+def _at_most(layers: int) -> Iterator[None]:
+    """Stops a network of absurd depth, which would be built for hours.
+
+    Raises:
+        ValueError: more layers are made.
+    """
+    made = 0
+
+    def count(*_: Any) -> None:
+        nonlocal made
+        made += 1
+        if made > layers:
+            raise ValueError(f"more than {layers:,} layers; choose a smaller depth")
+
+    hook = register_module_module_registration_hook(count)
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+def build_dataset(settings: Settings) -> DataSet:
+    """The data set, not read yet."""
+    dataset: DataSet = instantiate(settings.dataset)
+    return dataset.with_seed(settings.seed)
+
+
+def batch_problems(
+    train_count: int | None, batch_size: int, share: GeneratedShare | None = None
+) -> list[str]:
+    """What is wrong with the size of the batches of a training set, where that is known."""
+    generated = 0 if share is None else share.images(batch_size)
+    if share is not None and not 0 < generated < batch_size:
+        return [
+            f"generator.fraction={share.fraction}: {generated} generated images "
+            f"in a batch of {batch_size}; should leave one of each kind"
+        ]
+    if share is not None and processes() > 1:
+        return [f"generator: no generated images with {processes()} processes; leave generator=none"]
+    if train_count is None:
+        return []
+    if batch_size - generated > train_count:
+        return [f"schedule.batch_size={batch_size}: larger than the training set of {train_count} images"]
+    smallest = train_count % batch_size or batch_size
+    if smallest < processes():
+        return [
+            f"schedule.batch_size={batch_size}: leaves a last batch of {smallest} images for {processes()} "
+            f"processes; another batch size or dataset.train_size would mend that"
+        ]
+    return []
+
+
+def training_set_problems(
+    settings: Settings, dataset: DataSet, train_count: int, share: GeneratedShare | None = None
+) -> list[str]:
+    """What is wrong with the batches of a training set whose size was unknown before it was read."""
+    problems = batch_problems(train_count, settings.schedule.batch_size, share)
+    if problems or _smallest_part(train_count, settings.schedule.batch_size, share) != 1:
+        return problems
+    given = {"num_classes": dataset.num_classes, "in_channels": dataset.in_channels}
+    with torch.device("meta"):
+        model = build_component("model", Classifier, settings.model, **given)
+    return _single_image_problems(settings, dataset, model.built, train_count, share) if model.built else []
+
+
+def _smallest_part(train_count: int, batch_size: int, share: GeneratedShare | None) -> int:
+    """Images that a rank gets of the smallest batch of an epoch, with the generated ones."""
+    generated = 0 if share is None else share.images(batch_size)
+    real = batch_size - generated
+    rest = train_count % real or real
+    return (rest + round(rest * generated / real)) // processes()
+
+
+def _single_image_problems(
+    settings: Settings,
+    dataset: DataSet,
+    model: Classifier,
+    train_count: int,
+    share: GeneratedShare | None,
+) -> list[str]:
+    """Whether a batch of one image ends the training: BatchNorm needs two values of each channel."""
+    batch_size = settings.schedule.batch_size
+    side = dataset.image_size
+    if side is None or _smallest_part(train_count, batch_size, share) != 1:
+        return []
+    try:
+        model.train()(torch.zeros(1, dataset.in_channels, side, side, device="meta"))
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            return []
+        where = f" for one of the {processes()} processes" if processes() > 1 else ""
+        return [
+            f"schedule.batch_size={batch_size}: the last batch of {train_count} training images has a single "
+            f"one{where}, and this network's BatchNorm cannot be trained on that; another batch size or "
+            f"dataset.train_size would mend that"
+        ]
+    except Exception:
+        return []  # `_rehearsal_problems` reports it
+    return []
+
+
+def build_component(section: str, contract: type, node: dict[str, Any], **given: Any) -> BuiltComponent:
+    """The component of a section of the configuration, or what is wrong with it.
+
+    Args:
+        section: its dotted key.
+        contract: the class that it should be of.
+        node: the section.
+        given: arguments that the run gives.
+    """
+    if "_target_" not in node:
+        return BuiltComponent(None, [f"{section}._target_: not given"])
+    built = []
+    problems = problems_of(lambda: built.append(_instantiate(node, given)), f"{section}.")
+    if built and not isinstance(built[0], contract):
+        problems.append(f"{section}._target_={node['_target_']}: should make a {contract.__name__}")
+    return BuiltComponent(None if problems else built[0], problems)
+
+
+def _instantiate(node: dict[str, Any], given: dict[str, Any]) -> Any:
+    """The component, or the error that it raised itself instead of Hydra's wrapper."""
+    try:
+        return _on_meta_or_cpu(node, given)
+    except InstantiationException as error:
+        cause = error.__cause__
+        if isinstance(cause, RuntimeError | MemoryError):
+            raise ValueError(f"cannot be built: {str(cause).splitlines()[0]}") from error
+        if cause is not None and not isinstance(cause, ImportError):
+            raise cause from error
+        raise ValueError(f"_target_={node['_target_']}: {' '.join(str(cause or error).split())}") from error
+
+
+def _on_meta_or_cpu(node: dict[str, Any], given: dict[str, Any]) -> Any:
+    """The component without memory for its weights; with it where the constructor reads a tensor's value."""
+    try:
+        return instantiate(node, **given)
+    except InstantiationException as error:
+        if not isinstance(error.__cause__, (NotImplementedError, RuntimeError)):
+            raise
+    with torch.device("cpu"), torch.random.fork_rng(devices=[]):
+        built = instantiate(node, **given)
+    return built.to("meta") if isinstance(built, nn.Module) else built
+
+
+def _dataset_class(settings: Settings) -> Any:
+    """The data set's class, which knows its number of classes; None if it cannot be found."""
+    try:
+        return get_class(settings.dataset.get("_target_", ""))
+    except Exception:
+        return None
+
+
+def _num_classes(dataset: Any) -> int:
+    """The data set's number of classes; any number if it cannot be found, or is counted in its files."""
+    try:
+        number = getattr(dataset, "num_classes", 10)
+    except UserError:  # the folder is not there, which `load` reports
+        return 10
+    return number if isinstance(number, int) else 10
+
+
+def _compile_problems(loss: Loss | None) -> list[str]:
+    problems = []
+    if loss is not None and not loss.capturable:
+        problems.append("compile=true: the shapes of this loss depend on its values; leave compile=false")
+    if processes() > 1:
+        problems.append(f"compile=true: not with {processes()} processes; leave compile=false")
+    return problems
+
+
+def _rehearsal_problems(dataset: DataSet, model: Classifier | None, augment: Any) -> list[str]:
+    """What does not fit the data set's images: black ones take the way of a batch."""
+    if dataset.image_size is None:
+        return []
+    shape = (REHEARSED_IMAGES, dataset.in_channels, dataset.image_size, dataset.image_size)
+    problems = []
+    if augment is not None:
+        with torch.random.fork_rng(devices=[]):
+            problems += _fit_problems("augment", lambda: augment(torch.zeros(shape, dtype=torch.uint8)))
+    if model is not None:
+        problems += _fit_problems("model", lambda: model(torch.zeros(shape, device="meta")))
+    return problems
+
+
+def _fit_problems(section: str, use: Callable[[], Any]) -> list[str]:
+    try:
+        use()
+    except UserError as error:
+        return [str(error)]
+    except NotImplementedError:
+        return []  # an operation that cannot be tried without values
+    except (RuntimeError, IndexError, ValueError) as error:
+        return [f"{section}: does not fit the images of the data set: {str(error).splitlines()[0]}"]
+    return []

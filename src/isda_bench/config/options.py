@@ -1,0 +1,78 @@
+"""key=value options of the scripts."""
+
+import sys
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import BaseModel, ConfigDict
+from yaml import YAMLError  # type: ignore[import-untyped]
+
+from isda_bench.config.problems import did_you_mean, problems_of
+from isda_bench.errors import ConfigError, UserError
+
+
+class Options(BaseModel):
+    """Options of a script: a subclass lists them with types and defaults."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+Kind = TypeVar("Kind", bound=Options)
+
+
+def main(kind: type[Kind], command: Callable[[Kind], None], usage: str | None) -> None:
+    """Runs `command` with the options on sys.argv; a user's mistake ends with a message, exit code 1 or 2."""
+    arguments = sys.argv[1:]
+    if {"-h", "--help"} & set(arguments):
+        print(usage)
+        return
+    try:
+        command(parse(kind, arguments))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2 if isinstance(error, ConfigError) else 1)
+    except OSError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def parse(kind: type[Kind], arguments: list[str]) -> Kind:
+    """The options in `arguments`.
+
+    Raises:
+        ConfigError: listing every argument that cannot be read, is unknown, missing or of a wrong type.
+    """
+    values: dict[str, Any] = {}
+    problems: list[str] = []
+    for argument in arguments:
+        try:
+            key, value = _read(argument)
+        except ValueError as error:
+            problems.append(f"{argument}: {error}")
+            continue
+        if key not in kind.model_fields:
+            problems.append(f"{key}: no such option{did_you_mean(key, list(kind.model_fields))}")
+        elif key in values:
+            problems.append(f"{key}: given twice")
+        else:
+            values[key] = value
+    problems += problems_of(lambda: kind.model_validate(values), "")
+    if problems:
+        raise ConfigError(problems)
+    return kind.model_validate(values)
+
+
+def _read(argument: str) -> tuple[str, Any]:
+    key, equals, _ = argument.partition("=")
+    if not key or not equals:
+        raise ValueError("should be key=value")
+    try:
+        given = OmegaConf.to_container(OmegaConf.from_dotlist([argument]))
+    except (OmegaConfBaseException, YAMLError) as error:
+        raise ValueError("cannot be read; quote special characters") from error
+    assert isinstance(given, dict)
+    return key, given.get(key)

@@ -1,0 +1,58 @@
+"""How a wrong value of the configuration is reported."""
+
+import re
+from collections.abc import Callable
+from difflib import get_close_matches
+from typing import Any
+
+from pydantic import ValidationError
+
+
+def problems_of(build: Callable[[], Any], prefix: str) -> list[str]:
+    """What `build` finds wrong with its arguments, a line for each, beginning with the dotted key.
+
+    Args:
+        build: raises ValueError (pydantic's ValidationError lists several) or TypeError for wrong arguments.
+        prefix: dotted key of the arguments' section, with the dot.
+    """
+    try:
+        build()
+    except ValidationError as error:
+        return [_problem_line(entry, prefix) for entry in error.errors()]
+    except (ValueError, TypeError) as error:
+        names_a_key = re.match(r"\w+=", str(error))
+        return [f"{prefix}{error}" if names_a_key else f"{prefix.rstrip('.')}: {error}"]
+    return []
+
+
+def _problem_line(entry: Any, prefix: str) -> str:
+    key = prefix + ".".join(str(part) for part in entry["loc"])
+    kind, given = entry["type"], entry["input"]
+    if kind in ("extra_forbidden", "unexpected_keyword_argument"):
+        return f"{key}: no such key"
+    if kind in ("missing", "missing_argument", "missing_keyword_only_argument"):
+        return f"{key}: not given"
+    if kind in ("model_type", "dict_type"):
+        return f"{key}={_shown(given)}: should be a section; its keys are set one by one"
+    message = re.sub(r"^Value error, ", "", entry["msg"])
+    if kind == "value_error":
+        return f"{key}.{message}" if key else message
+    return f"{key}={_shown(given)}: {re.sub('^(Input|String) should', 'should', message)}"
+
+
+def _shown(value: Any) -> str:
+    """The value as a configuration spells it."""
+    return {"None": "null", "True": "true", "False": "false"}.get(repr(value), repr(value))
+
+
+def did_you_mean(name: str, choices: list[str], listed: list[str] | None = None) -> str:
+    """'; did you mean X?' if one of `choices` is close to `name`, else the choices themselves.
+
+    Args:
+        name: what was given.
+        choices: what could have been meant.
+        listed: what is told where nothing is close; null: `choices`.
+    """
+    close = get_close_matches(name.lower(), choices, n=1, cutoff=0.6)
+    listed = choices if listed is None else listed
+    return f"; did you mean {close[0]}?" if close else f"; there are: {', '.join(listed)}"

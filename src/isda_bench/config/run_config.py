@@ -1,0 +1,176 @@
+"""Checks a composed configuration as a whole, and names the run that it describes."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+from isda_bench.config.problems import problems_of
+from isda_bench.config.settings import COMPONENTS, Settings
+from isda_bench.errors import ConfigError
+
+CONF = Path(__file__).resolve().parents[3] / "conf"
+
+NOT_IN_IDENTITY = (
+    *("device", "capture", "runs_dir", "logger", "checkpoint", "dataset.root", "dataset.download", "plan"),
+    *("dataset.workers", "dataset.unreadable_limit", "dataset.in_memory"),
+    *("samples", "classifier"),  # of a generator's run
+)
+"""Keys that do not change a run's result."""
+
+PATHS_TO_RUNS = ("generator.run",)
+"""Keys that name another run by its directory: the last part of the path is the run."""
+
+ADDED_LATER: dict[str, Any] = {
+    "loss.rank": None,
+    "plan": False,
+    "checkpoint.every_minutes": None,
+    "compile": False,
+    "capture": True,
+    "dataset.resample": False,
+    "dataset.imbalance": None,
+    "dataset.decoding": "pillow",
+    "augment.operations": "torchvision",
+}
+"""Dotted key -> default of every key (a whole section, if that is new) that the configuration did not have at
+first: append only.
+
+Where a key has this value it is left out of the identity, so that older runs keep theirs.
+"""
+
+ADDED_LATER_TO_GENERATORS: dict[str, Any] = {"schedule.average": 0.0}
+"""The same for the configuration of a generator's training."""
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """A checked configuration and the names under which its parts were chosen.
+
+    Attributes:
+        config: the resolved configuration, plain values.
+        names: chosen name of each group (dataset, model, loss, ...).
+    """
+
+    config: dict[str, Any]
+    names: dict[str, str]
+
+    conf: ClassVar[Path] = CONF
+    titled_by: ClassVar[tuple[str, ...]] = ("dataset", "model", "loss")
+    result: ClassVar[str] = "error"  # what every record of such a run has
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The configuration with its types."""
+        return settings_of(self.config)
+
+    @property
+    def directory(self) -> Path:
+        """The run's directory."""
+        return Path(self.settings.runs_dir).expanduser() / self.run_id
+
+    def setting_problems(self) -> list[str]:
+        """What is wrong with the keys outside the components, which check themselves."""
+        return problems_of(lambda: Settings.model_validate(self.config), "")
+
+    def check(self, component_problems: Callable[[Any], list[str]]) -> None:
+        """Checks every key, and the components where the other keys are right.
+
+        Args:
+            component_problems: settings -> what is wrong with the components.
+
+        Raises:
+            ConfigError: listing all problems.
+        """
+        problems = self.setting_problems() or component_problems(self.settings)
+        if problems:
+            raise ConfigError(problems)
+
+    @property
+    def cell(self) -> str:
+        """The run's id without the seed: runs of one cell differ in nothing else."""
+        parts = {key: value for key, value in identity(self.config).items() if key != "seed"}
+        return f"{self._title}-{_hash(parts)}"
+
+    @property
+    def run_id(self) -> str:
+        """<dataset>-<model>-<loss>-s<seed>-<hash8>."""
+        return f"{self._title}-s{self.config['seed']}-{_hash(identity(self.config))}"
+
+    @property
+    def _title(self) -> str:
+        return "-".join(self.names[group] for group in self.titled_by)
+
+    def as_dict(self) -> dict[str, Any]:
+        """What is kept of it in files."""
+        return {
+            "run_id": self.run_id,
+            "cell": self.cell,
+            "names": self.names,
+            "identity": identity(self.config),
+            "config": self.config,
+        }
+
+
+def settings_of(config: dict[str, Any]) -> Settings:
+    """The types of a configuration that an older version may have written: later keys have their defaults.
+
+    Those of components are in the constructors.
+    """
+    return Settings.model_validate(completed(config, ADDED_LATER))
+
+
+def completed(config: dict[str, Any], later: dict[str, Any]) -> dict[str, Any]:
+    """The configuration with what it lacks of the keys in `later`."""
+    complete = deepcopy(config)
+    for key, default in later.items():
+        *sections, name = key.split(".")
+        if sections and sections[0] in COMPONENTS:
+            continue
+        node = complete
+        for section in sections:
+            node = node.setdefault(section, {})
+        node.setdefault(name, default)
+    return complete
+
+
+def identity(config: dict[str, Any]) -> dict[str, Any]:
+    """What decides a run's result: the configuration less `NOT_IN_IDENTITY` and later keys at their default.
+
+    Whole floats become integers, so that 1 and 1.0 are one value.
+    """
+    return _identity(config, "")
+
+
+def flat(node: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Dotted key -> value."""
+    found: dict[str, Any] = {}
+    for name, value in node.items():
+        found |= flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+    return found
+
+
+def _identity(node: dict[str, Any], prefix: str) -> dict[str, Any]:
+    kept: dict[str, Any] = {}
+    later = ADDED_LATER | ADDED_LATER_TO_GENERATORS
+    for name, value in node.items():
+        key = prefix + name
+        if key in NOT_IN_IDENTITY or (key in later and later[key] == value):
+            continue
+        if key in PATHS_TO_RUNS and isinstance(value, str):
+            value = Path(value).name
+        kept[name] = _identity(value, f"{key}.") if isinstance(value, dict) else _canonical(value)
+    return kept
+
+
+def _canonical(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_canonical(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _hash(parts: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:8]

@@ -1,0 +1,1 @@
+"""The experiments' cells: planned, selected, published."""

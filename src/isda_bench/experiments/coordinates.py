@@ -1,0 +1,94 @@
+"""Where a run belongs in a table: what it trained on what, in the words of the configuration's files."""
+
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from omegaconf import OmegaConf
+
+from isda_bench.config.run_config import CONF, NOT_IN_IDENTITY, PATHS_TO_RUNS
+
+NO_VARIANT = ("_target_", "defaults", "train_size", "val_size", "split_seed", "dropout")
+"""Settings of a component that have a coordinate of their own, or none."""
+
+
+class Coordinates(NamedTuple):
+    """A cell's place in a table; a component's settings are told where they differ from its file's.
+
+    Attributes:
+        dataset: 'cifar10'.
+        model: 'resnet110'.
+        augment: 'standard'.
+        train_size: images to train on; None: all that are not held out.
+        method: what the comparison calls a method: 'focal', 'isda (strength=0.25)', 'wgan', 'isda + dropout'
+            (where the network has none by itself).
+        split: what the error is measured on, 'test' or 'validation'.
+    """
+
+    dataset: str
+    model: str
+    augment: str
+    train_size: int | None
+    method: str
+    split: str
+
+
+def coordinates(names: dict[str, str], config: dict[str, Any]) -> Coordinates:
+    """Of a run with these chosen names and this configuration."""
+    dataset = config["dataset"]
+    return Coordinates(
+        dataset=_label("dataset", names["dataset"], dataset),
+        model=_label("model", names["model"], config["model"]),
+        augment=_label("augment", names.get("augment", "standard"), config.get("augment", {})),
+        train_size=dataset.get("train_size"),
+        method=_method(names, config),
+        split="validation" if dataset.get("val_size") else "test",
+    )
+
+
+def _method(names: dict[str, str], config: dict[str, Any]) -> str:
+    parts = [_label("loss", names["loss"], config["loss"])]
+    generator = names.get("generator", "none")
+    if generator != "none":
+        mixed = _label("generator", generator, config["generator"])
+        parts = [mixed] if parts == ["cross_entropy"] else [*parts, mixed]
+    dropout = config["model"].get("dropout", 0)
+    if dropout != own_dropout(names["model"]):
+        parts.append("dropout" if dropout == 0.3 else f"dropout={dropout:g}")
+    return " + ".join(parts)
+
+
+def own_dropout(model: str) -> float:
+    """The dropout rate that is part of the basic network."""
+    return float(_settings("model", model).get("dropout", 0))
+
+
+def _label(group: str, name: str, node: dict[str, Any]) -> str:
+    default = _settings(group, name)
+    chosen = {
+        key: node[key]
+        for key, value in default.items()
+        if key not in NO_VARIANT and f"{group}.{key}" not in NOT_IN_IDENTITY
+        if key in node and node[key] != value and not _is_interpolation(value)
+    }
+    chosen |= {key: Path(chosen[key]).name for key in chosen if f"{group}.{key}" in PATHS_TO_RUNS}
+    if not chosen:
+        return name
+    told = ", ".join(f"{key}={_shown(value)}" for key, value in chosen.items())
+    return f"{name} ({told})"
+
+
+@cache
+def _settings(group: str, name: str) -> dict[str, Any]:
+    """What the component's file sets; empty where there is no such file any more."""
+    path = CONF / group / f"{name}.yaml"
+    content = OmegaConf.to_container(OmegaConf.load(path)) if path.exists() else {}
+    return {str(key): value for key, value in content.items()} if isinstance(content, dict) else {}
+
+
+def _is_interpolation(value: Any) -> bool:
+    return isinstance(value, str) and (value.startswith("${") or value == "???")
+
+
+def _shown(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)

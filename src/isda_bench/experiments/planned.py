@@ -1,0 +1,72 @@
+"""The experiments' files as tables: which belong together, and the cells that they plan.
+
+`<table>_<part>.yaml` is a part of the table whose experiment is `<table>.yaml`: what is no rectangle lies
+beside it.
+"""
+
+from dataclasses import dataclass
+from functools import cache, cached_property
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from isda_bench.config.compose import compose_overrides, grid, hydra_context, parse, sweep_of, without_hydra
+from isda_bench.config.run_config import RunConfig, flat, identity
+from isda_bench.experiments.coordinates import Coordinates, coordinates
+
+
+@dataclass(frozen=True)
+class PlannedCell:
+    """A cell that an experiment plans.
+
+    Attributes:
+        config: of its run with the first seed.
+        seeds: that it asks for.
+        job: the command line that runs it, without the seed.
+        note: why it is there, where that is not the experiment's file.
+    """
+
+    config: RunConfig
+    seeds: tuple[int, ...]
+    job: tuple[str, ...]
+    note: str = ""
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """Dotted key -> value of all that decides its results."""
+        return flat(identity(self.config.config))
+
+    @cached_property
+    def at(self) -> Coordinates:
+        """Its place."""
+        return coordinates(self.config.names, self.config.config)
+
+
+@cache
+def planned(experiment: str) -> tuple[PlannedCell, ...]:
+    """The cells of one experiment's file, in the order of its grid.
+
+    Raises:
+        ConfigError: one of them does not compose.
+    """
+    with hydra_context():
+        composed = compose_overrides([f"experiment={experiment}"])
+        values = str(sweep_of(composed).get("seed", composed.seed))
+        seeds = tuple(int(seed) for seed in _choices(f"seed={values}"))
+        given = [f"experiment={experiment}", f"seed={seeds[0]}"]
+        # Where the data lies is no part of a cell; a configuration without it would not be whole.
+        if "dataset.root" in OmegaConf.missing_keys(without_hydra(composed)):
+            given.append("dataset.root=data")
+        jobs = grid(given)
+    return tuple(PlannedCell(config, seeds, _without_seed(job)) for job, config in jobs)
+
+
+def _choices(line: str) -> list[str]:
+    (override,), _ = parse([line])
+    if not override.is_sweep_override():
+        return [str(override.value())]
+    return [str(value) for value in override.sweep_string_iterator()]
+
+
+def _without_seed(job: list[str]) -> tuple[str, ...]:
+    return tuple(line for line in job if not line.startswith("seed="))

@@ -1,0 +1,114 @@
+"""Selection: which settings the held-out images chose. The test set has no say in it.
+
+The experiments whose cells are evaluated on held-out images (`strength_selection`, `baseline_selection`) try
+settings of a loss or a generator for a data set and a network. The choice is the lowest mean error; there is
+none before every candidate has all the runs that its experiment asks for.
+"""
+
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from functools import cache
+from statistics import fmean
+from typing import Any
+
+from isda_bench.config.experiment_files import parts
+from isda_bench.config.run_config import RunConfig, flat
+from isda_bench.experiments.coordinates import Coordinates
+from isda_bench.experiments.planned import PlannedCell, planned
+
+EXPERIMENTS = ("strength_selection", "baseline_selection")
+CHOSEN = "chosen on validation"
+
+
+@dataclass(frozen=True)
+class HyperparameterSelection:
+    """Candidates that differ in some settings of one component alone.
+
+    Attributes:
+        experiment: where they are tried.
+        component: section and name, ('loss', 'isda').
+        keys: the dotted keys that differ.
+        cells: the candidates.
+        winner: the chosen one; None while a run of any is missing.
+    """
+
+    experiment: str
+    component: tuple[str, str]
+    keys: tuple[str, ...]
+    cells: tuple[PlannedCell, ...]
+    winner: PlannedCell | None = None
+
+    @property
+    def chosen(self) -> dict[str, Any]:
+        """Dotted key -> chosen value; nothing while it is open."""
+        return self.values(self.winner.config) if self.winner else {}
+
+    def values(self, config: RunConfig) -> dict[str, Any]:
+        """Dotted key -> the value that a configuration has."""
+        settings = flat(config.config)
+        return {key: settings[key] for key in self.keys}
+
+    def is_about(self, cell: PlannedCell) -> bool:
+        """Whether this chooses for `cell`: it differs in the keys and the held-out images alone."""
+        mine, its = self.cells[0].settings, cell.settings
+        ignored = {*self.keys, "dataset.val_size", "seed"}
+        return all(mine.get(key) == its.get(key) for key in (mine.keys() | its.keys()) - ignored)
+
+    def is_tried_by(self, plan: list[PlannedCell]) -> bool:
+        """Whether its candidates are cells of `plan`."""
+        return self.cells[0].config.cell in {cell.config.cell for cell in plan}
+
+
+def hyperparameter_selections(errors: dict[str, dict[int, float]]) -> list[HyperparameterSelection]:
+    """What is selected, with the winners as far as there are.
+
+    Args:
+        errors: cell id -> seed -> error of the finished runs.
+    """
+    return [_decided(contest, errors) for contest in _open_contests()]
+
+
+def with_settings(cell: PlannedCell, chosen: dict[str, Any], note: str) -> PlannedCell:
+    """The cell with other values of some dotted keys."""
+    config = deepcopy(cell.config.config)
+    for key, value in chosen.items():
+        section, _, name = key.partition(".")
+        config[section][name] = value
+    job = (*cell.job, *(f"{key}={value}" for key, value in chosen.items()))
+    return PlannedCell(RunConfig(config, cell.config.names), cell.seeds, job, note)
+
+
+def _decided(
+    contest: HyperparameterSelection, errors: dict[str, dict[int, float]]
+) -> HyperparameterSelection:
+    means = []
+    for cell in contest.cells:
+        found = errors.get(cell.config.cell, {})
+        if not set(cell.seeds) <= set(found):
+            return contest
+        means.append(fmean(found[seed] for seed in cell.seeds))
+    return replace(contest, winner=contest.cells[means.index(min(means))])  # of equals the first
+
+
+@cache
+def _open_contests() -> tuple[HyperparameterSelection, ...]:
+    groups: dict[tuple[str, Coordinates, tuple[str, str]], list[PlannedCell]] = {}
+    for experiment in EXPERIMENTS:
+        for cell in (cell for part in parts(experiment) for cell in planned(part)):
+            place = cell.at._replace(method="")
+            groups.setdefault((experiment, place, _component(cell)), []).append(cell)
+    return tuple(
+        HyperparameterSelection(experiment, component, _differing_keys(cells), tuple(cells))
+        for (experiment, _, component), cells in groups.items()
+    )
+
+
+def _component(cell: PlannedCell) -> tuple[str, str]:
+    names = cell.config.names
+    generator = names.get("generator", "none")
+    return ("loss", names["loss"]) if generator == "none" else ("generator", generator)
+
+
+def _differing_keys(cells: list[PlannedCell]) -> tuple[str, ...]:
+    settings = [cell.settings for cell in cells]
+    return tuple(key for key in settings[0] if any(s.get(key) != settings[0][key] for s in settings))

@@ -1,0 +1,167 @@
+"""Finds the trained generator that a classifier's run asks for, and refuses one that does not fit."""
+
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from hydra.utils import instantiate
+
+from isda_bench.config.generator_config import FOLDER
+from isda_bench.config.problems import did_you_mean
+from isda_bench.config.run_config import RunConfig
+from isda_bench.config.settings import Settings
+from isda_bench.data.base import DataSet, ImageData
+from isda_bench.data.generated import GeneratedShare
+from isda_bench.data.loader import Normalise
+from isda_bench.errors import ConfigError, UserError
+from isda_bench.gan.generated_images import Generated
+from isda_bench.gan.generator_file import FILE, GeneratorMetadata, checksum_of, load_generator, read_metadata
+from isda_bench.storage.run_directory import RunDirectory, read_record
+
+
+class FoundGenerator(NamedTuple):
+    """A trained generator that fits a run."""
+
+    directory: Path
+    kept: GeneratorMetadata
+    share: GeneratedShare
+
+    def provenance_of_generator(self, data: ImageData) -> dict[str, Any]:
+        """The entry of the generator in a run's run.json and record.
+
+        Raises:
+            UserError: it was trained on other images than `data`.
+        """
+        if self.kept.data_sha256 != data.checksum:
+            raise UserError(f"generator.run: {self.directory} was trained on other images than these")
+        return {"generator": {"run": self.directory.name, "sha256": checksum_of(self.directory / FILE)}}
+
+    def mix(self, settings: Settings, dataset: DataSet, device: torch.device) -> Generated:
+        """The generated images that complete a run's batches, on the device."""
+        generator = load_generator(self.directory).to(device)
+        batch_size = settings.schedule.batch_size
+        normalise = Normalise(dataset.mean, dataset.std, device)
+        count = self.share.images(batch_size)
+        bf16 = settings.precision == "bf16"
+        return Generated(generator, dataset.num_classes, batch_size, count, normalise, bf16)
+
+
+def find_generator(config: RunConfig, dataset: DataSet, directory: RunDirectory) -> FoundGenerator | None:
+    """The generator that the run started with, else the one asked for, else the newest that fits.
+
+    The choice is reported on stderr.
+
+    Returns:
+        None for a run without generated images.
+
+    Raises:
+        ConfigError: there is none, or the one asked for does not fit.
+        UserError: the generator that the run started with no longer exists.
+    """
+    section = config.settings.generator
+    if not section:
+        return None
+    share: GeneratedShare = instantiate(section)
+    folder = Path(config.settings.runs_dir).expanduser() / FOLDER
+    begun_with = directory.begun().get("generator")
+    if begun_with is not None:
+        found, why = _begun_with(folder, begun_with, share), "the run started with it"
+    elif share.run is not None:
+        found, why = _asked_for(folder, share.run), "as asked for"
+        problems = _misfits(found, config, dataset, share.kind)
+        if problems:
+            raise ConfigError([f"generator.run={share.run}: {problem}" for problem in problems])
+    else:
+        fitting = [path for path in _newest_first(folder) if not _misfits(path, config, dataset, share.kind)]
+        if not fitting:
+            raise ConfigError([_none_found(folder, config, share.kind)])
+        found, why = fitting[0], "the only one" if len(fitting) == 1 else f"the newest of {len(fitting)}"
+    kept = read_metadata(found / FILE)
+    if _saw_held_out_images(kept.run["config"]["dataset"], dataset):
+        why += "; it was trained on images that this run leaves out"
+    print(f"{config.run_id}: generated images come from {found} ({why})", file=sys.stderr)
+    return FoundGenerator(found, kept, share)
+
+
+def _newest_first(folder: Path) -> list[Path]:
+    """Directories of the finished runs."""
+    records = [path for path in folder.glob("*/record.json") if (path.parent / FILE).is_file()]
+    ended = {path.parent: read_record(path, "quality").get("ended") for path in records}
+    times = {path.parent: (ended[path.parent], path.stat().st_mtime_ns) for path in records}
+    return sorted(times, key=lambda path: times[path], reverse=True)
+
+
+def _asked_for(folder: Path, run: str) -> Path:
+    """The directory `run`, or the one of this name in `folder`."""
+    for path in (Path(run).expanduser(), folder / run):
+        if (path / FILE).is_file() and (path / "record.json").is_file():
+            return path
+        if (path / "run.json").is_file():
+            raise ConfigError([f"generator.run={run}: its training is not finished"])
+    names = sorted(path.name for path in _newest_first(folder))
+    hint = did_you_mean(run, names) if names else f"; there is none in {folder}"
+    raise ConfigError([f"generator.run={run}: no generator's run{hint}"])
+
+
+def _begun_with(folder: Path, begun_with: dict[str, Any], share: GeneratedShare) -> Path:
+    """The directory of the generator that the run has used so far."""
+    name = begun_with["run"]
+    for path in (folder / name, Path(share.run or "").expanduser()):
+        if path.name == name and (path / FILE).is_file():
+            if checksum_of(path / FILE) == begun_with["sha256"]:
+                return path
+            raise UserError(
+                f"{path}: is not the generator that this run started with, though it has its name"
+            )
+    raise UserError(f"generator {name} of this run's start is no longer in {folder}")
+
+
+def _misfits(found: Path, config: RunConfig, dataset: DataSet, kind: str) -> list[str]:
+    """Why the generator in `found` cannot serve the run."""
+    kept = read_metadata(found / FILE)
+    made, trained_on = kept.run["names"]["generator"], kept.run["config"]["dataset"]
+    problems = []
+    if made != kind:
+        problems.append(f"is a generator of another kind, {made}, not {kind}")
+    if trained_on["_target_"] != config.settings.dataset["_target_"]:
+        problems.append(f"was trained on another data set, {kept.run['names']['dataset']}")
+    if kept.arguments["num_classes"] != dataset.num_classes:
+        problems.append(f"has {kept.arguments['num_classes']} classes, the data set {dataset.num_classes}")
+    shape = (kept.arguments["in_channels"], kept.arguments["image_size"])
+    if shape != (dataset.in_channels, dataset.image_size):
+        problems.append(f"makes images of {shape[0]}x{shape[1]}x{shape[1]}")
+    if not (kept.arguments["conditional"] or kept.arguments["per_class"]):
+        problems.append("was trained with generator.per_class=false: its images have no class")
+    if not problems and dataset.val_size and _saw_held_out_images(trained_on, dataset):
+        problems.append("was trained on images that this run holds out for its evaluation (dataset.val_size)")
+    return problems
+
+
+def _saw_held_out_images(trained_on: dict[str, Any], dataset: DataSet) -> bool:
+    """Whether the generator saw images that the run does not train on.
+
+    Of two subsets of one split the smaller lies in the larger.
+    """
+    if dataset.train_count == dataset.train_images:
+        return False
+    images = trained_on.get("train_size") or dataset.train_images - trained_on.get("val_size", 0)
+    return images > dataset.train_count or trained_on.get("split_seed") != dataset.split_seed
+
+
+def _none_found(folder: Path, config: RunConfig, kind: str) -> str:
+    return (
+        f"generator={kind}: no generator in {folder} is trained on these images; "
+        f"make one: {_command(config, kind)}"
+    )
+
+
+def _command(config: RunConfig, kind: str) -> str:
+    """The command that trains the generator that the run lacks."""
+    words = ["python scripts/train_generator.py", f"generator={kind}", f"dataset={config.names['dataset']}"]
+    usual = {"train_size": None, "val_size": 0, "split_seed": 0, "root": "data"}
+    chosen = config.settings.dataset
+    words += [f"dataset.{key}={chosen[key]}" for key in usual if key in chosen and chosen[key] != usual[key]]
+    if config.settings.runs_dir != "runs":
+        words.append(f"runs_dir={config.settings.runs_dir}")
+    return " ".join(words)

@@ -1,0 +1,1 @@
+"""Monitoring of a running training: progress, loggers, dashboards."""

@@ -1,0 +1,234 @@
+"""Records into an experiment's table."""
+
+import json
+import statistics
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+from scipy.stats import ttest_ind
+
+from isda_bench.config.experiment_files import parts, table_of, title
+from isda_bench.config.run_config import identity
+from isda_bench.experiments.coordinates import coordinates
+from isda_bench.experiments.deviations import Matcher
+from isda_bench.experiments.planned import PlannedCell, planned
+from isda_bench.experiments.published import has_fixed_networks, published, source
+from isda_bench.experiments.selection import (
+    CHOSEN,
+    HyperparameterSelection,
+    hyperparameter_selections,
+    with_settings,
+)
+from isda_bench.reporting.table import Paired, Table, TableRow
+from isda_bench.storage.records import UnfinishedRun
+
+BASELINE = "cross_entropy"
+RANKS = {BASELINE: 0, "isda": 2}
+"""Of the losses in a table; any other is 1."""
+
+
+@dataclass
+class Group:
+    """The finished runs of one cell.
+
+    Attributes:
+        record: one of them.
+        errors: seed -> error in percent.
+        runs: seed -> directory.
+        generators: SHA-256 -> run of those whose images the runs used.
+    """
+
+    record: dict[str, Any]
+    errors: dict[int, float] = field(default_factory=dict)
+    runs: dict[int, Path] = field(default_factory=dict)
+    generators: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def mixed(self) -> tuple[str, ...]:
+        """The generators' runs where there are several: generator.run=null takes the newest of its day."""
+        return tuple(sorted(self.generators.values())) if len(self.generators) > 1 else ()
+
+
+class _Entry(NamedTuple):
+    """A line, and what tells its baseline."""
+
+    line: TableRow
+    loss: str
+    all_but_loss: str
+
+
+def experiment_table(
+    experiment: str,
+    records: pd.DataFrame,
+    unfinished: Iterable[UnfinishedRun] = (),
+    protocol: str = "last_10",
+) -> Table:
+    """What the records say of an experiment; its parts belong to it.
+
+    Args:
+        experiment: its name.
+        records: as results.read_records gives them; those of other experiments do no harm.
+        unfinished: as results.unfinished_runs gives them.
+        protocol: which error of a run counts.
+
+    Raises:
+        ConfigError: there is no such experiment, or it does not compose.
+    """
+    groups = grouped(records, protocol)
+    begun: dict[str, set[int]] = defaultdict(set)
+    for run in unfinished:
+        begun[run.cell].add(run.seed)
+    own = _distinct([cell for part in parts(experiment) for cell in planned(part)])
+    selections = hyperparameter_selections({cell: group.errors for cell, group in groups.items()})
+    plan = _with_choices(own, selections)
+    name = table_of(experiment)
+    entries = [_planned_entry(name, cell, groups, begun) for cell in plan]
+    entries = _in_reading_order(entries) + _deviating_entries(name, plan, groups)
+    baselines = {entry.all_but_loss: entry.line for entry in entries if entry.loss == BASELINE}
+    lines = [_with_baseline(entry, baselines.get(entry.all_but_loss)) for entry in entries]
+    notes = _notes(own, selections)
+    return Table(experiment, title(experiment), protocol, source(name), tuple(lines), notes)
+
+
+def grouped(records: pd.DataFrame, protocol: str) -> dict[str, Group]:
+    """The runs of each cell, by its id."""
+    groups: dict[str, Group] = {}
+    columns = (records[name] for name in ("cell", "seed", protocol, "path", "record"))
+    for cell, seed, error, path, record in zip(*columns, strict=True):
+        group = groups.setdefault(cell, Group(record))
+        group.errors[seed] = error
+        group.runs[seed] = path
+        generator = record.get("generator")
+        if generator:
+            group.generators[generator["sha256"]] = generator["run"]
+    return groups
+
+
+def _distinct(cells: list[PlannedCell]) -> list[PlannedCell]:
+    return list({cell.config.cell: cell for cell in reversed(cells)}.values())[::-1]
+
+
+def _with_choices(plan: list[PlannedCell], selections: list[HyperparameterSelection]) -> list[PlannedCell]:
+    """The plan; behind a cell for which the held-out images chose other settings, the cell with those."""
+    cells = []
+    for cell in plan:
+        decided = [contest for contest in selections if contest.winner and contest.is_about(cell)]
+        cells.append(cell)
+        for contest in decided:
+            if contest.values(cell.config) == contest.chosen:
+                cells[-1] = replace(cell, note=CHOSEN)
+            else:
+                cells[-1] = replace(cell, note="fixed; validation chose other settings")
+                cells.append(with_settings(cell, contest.chosen, CHOSEN))
+    return _distinct(cells)
+
+
+def _planned_entry(
+    table: str, cell: PlannedCell, groups: dict[str, Group], begun: dict[str, set[int]]
+) -> _Entry:
+    group = groups.get(cell.config.cell) or Group({})
+    line = TableRow(
+        cell=cell.config.cell,
+        at=cell.at,
+        planned=True,
+        seeds=cell.seeds,
+        errors=dict(sorted(group.errors.items())),
+        unfinished=tuple(sorted(begun[cell.config.cell] - set(group.errors))),
+        published=published(table, cell.at),
+        note=cell.note,
+        runs=group.runs,
+        generators=group.mixed,
+    )
+    return _Entry(line, cell.config.names["loss"], _all_but_loss(identity(cell.config.config)))
+
+
+def _deviating_entries(table: str, plan: list[PlannedCell], groups: dict[str, Group]) -> list[_Entry]:
+    """Records beside the plan: those of one network and subset together, methods in the plan's order."""
+    matcher = Matcher(plan, has_fixed_networks(table))
+    own = {cell.config.cell for cell in plan}
+    found = []
+    for cell, group in groups.items():
+        if cell in own:
+            continue
+        at = coordinates(group.record["names"], group.record["config"])
+        match = matcher.match(at, group.record)
+        if match is None:
+            continue
+        comparable = plan[match.place].at == at
+        line = TableRow(
+            cell=cell,
+            at=at,
+            planned=False,
+            errors=dict(sorted(group.errors.items())),
+            deviations=match.deviations,
+            published=published(table, at) if comparable else None,
+            runs=group.runs,
+            generators=group.mixed,
+        )
+        entry = _Entry(line, group.record["names"]["loss"], _all_but_loss(group.record["identity"]))
+        found.append((match.deviations, match.place, entry))
+    return _in_reading_order([entry for _, _, entry in sorted(found, key=lambda item: item[:2])])
+
+
+def _in_reading_order(entries: list[_Entry]) -> list[_Entry]:
+    """Networks, data sets, ... as they first come; of each the baseline first and ISDA last."""
+    firsts: tuple[dict[Any, int], ...] = ({}, {}, {}, {})
+    keys = []
+    for entry in entries:
+        at = entry.line.at
+        place = (at.model, at.dataset, at.augment, at.train_size)
+        ranks = [first.setdefault(name, len(first)) for first, name in zip(firsts, place, strict=True)]
+        keys.append((*ranks, entry.line.footnote, RANKS.get(entry.loss, 1)))
+    order = sorted(range(len(entries)), key=lambda i: keys[i])
+    return [entries[i] for i in order]
+
+
+def _with_baseline(entry: _Entry, baseline: TableRow | None) -> TableRow:
+    if entry.loss != "isda" or baseline is None:
+        return entry.line
+    ours, theirs = entry.line.errors, baseline.errors
+    differences = {seed: ours[seed] - theirs[seed] for seed in ours if seed in theirs}
+    if not differences:
+        return entry.line
+    return replace(entry.line, paired=Paired(differences, welch(list(ours.values()), list(theirs.values()))))
+
+
+def welch(ours: list[float], theirs: list[float]) -> float | None:
+    """Two-sided p-value of Welch's t-test; None below two values each or where neither has any spread."""
+    if min(len(ours), len(theirs)) < 2 or statistics.pstdev(ours) == statistics.pstdev(theirs) == 0:
+        return None
+    return float(ttest_ind(ours, theirs, equal_var=False).pvalue)
+
+
+def _all_but_loss(settings: dict[str, Any]) -> str:
+    rest = {key: value for key, value in settings.items() if key not in ("loss", "seed")}
+    return json.dumps(rest, sort_keys=True)
+
+
+def _notes(plan: list[PlannedCell], selections: list[HyperparameterSelection]) -> tuple[str, ...]:
+    """Which settings were chosen on held-out images, and which are fixed."""
+    if any(cell.at.split == "validation" for cell in plan):
+        return tuple(_outcome(contest) for contest in selections if contest.is_tried_by(plan))
+    fixed: dict[str, None] = {}
+    for cell in plan:
+        names = set(cell.config.names.values())
+        about = [contest for contest in selections if contest.component[1] in names]
+        if not about or any(contest.winner and contest.is_about(cell) for contest in about):
+            continue
+        values = about[0].values(cell.config)
+        told = ", ".join(f"{key.partition('.')[2]} {value:g}" for key, value in values.items())
+        fixed[f"{about[0].component[1]} {told}"] = None
+    return (f"Fixed, not chosen on validation: {'; '.join(fixed)}.",) if fixed else ()
+
+
+def _outcome(contest: HyperparameterSelection) -> str:
+    at = contest.cells[0].at
+    what = f"{contest.component[1]}, {at.model}, {at.dataset}"
+    if contest.winner is None:
+        return f"{what}: not all candidates have their runs; nothing is chosen yet."
+    told = ", ".join(f"{key.partition('.')[2]} {value:g}" for key, value in contest.chosen.items())
+    return f"{what}: chosen {told}."

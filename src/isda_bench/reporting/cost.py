@@ -1,0 +1,114 @@
+"""Images a second that a GPU trains on: measured where a record or a benchmark has it, else from FLOPs."""
+
+import json
+import statistics
+from collections import defaultdict
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from hydra.utils import instantiate
+from torch.utils.flop_counter import FlopCounterMode
+
+from isda_bench.models.base import Classifier
+from isda_bench.storage.checksummed_json import read_checksummed
+
+ASSUMED_FLOPS = 10e12
+"""A second on one GPU, where nothing was measured: what convolutions of this size sustain in single precision
+on a GPU of a data centre."""
+
+
+class Rate(NamedTuple):
+    """Images a second, where the number comes from, and for which device it is."""
+
+    images_per_second: float
+    source: str
+    device: str
+
+
+class Rates:
+    """Rates of GPUs.
+
+    Args:
+        records: records of finished runs.
+        benchmarks: contents of benchmark files.
+    """
+
+    def __init__(self, records: list[dict[str, Any]], benchmarks: list[dict[str, Any]]) -> None:
+        self.by_run: dict[tuple[str, str, str], list[tuple[float, str]]] = defaultdict(list)
+        self.by_network: dict[tuple[str, str], list[tuple[float, str]]] = defaultdict(list)
+        self.by_bare_step: dict[tuple[str, str], list[tuple[float, str]]] = defaultdict(list)
+        for record in records:
+            if _on_gpu(record) and record.get("images_per_second"):
+                names = record["names"]
+                key = (names["model"], names["dataset"], record["config"].get("precision", "fp32"))
+                a_gpu = record["images_per_second"] / record.get("processes", 1)
+                self.by_run[key].append((a_gpu, record["device"]["name"]))
+        for benchmark in filter(_on_gpu, benchmarks):
+            parts, name = benchmark.get("rows", {}), benchmark["device"]["name"]
+            for row in parts.get("step", []) + parts.get("throughput", []):
+                if row.get("step", "captured") == "captured":  # as a run has it
+                    key_of = row["network"], row.get("precision", "fp32")
+                    self.by_network[key_of].append((row["images_per_second"], name))
+            for row in parts.get("steps", []):
+                rate = 1000 * row["batch_size"] / row["step_ms"]
+                self.by_bare_step[row["network"], row.get("precision", "fp32")].append((rate, name))
+
+    def of(self, model: str, dataset: str, precision: str, flops: int) -> Rate:
+        """The rate of a network.
+
+        Args:
+            model: its name.
+            dataset: the data set's name.
+            precision: of the training.
+            flops: of one image's forward and backward pass.
+        """
+        if found := self.by_run.get((model, dataset, precision)):
+            return _median(found, "records")
+        if found := self.by_network.get((model, precision)):
+            return _median(found, "benchmark")
+        if found := self.by_bare_step.get((model, precision)):
+            return _median(found, "bare step")
+        assumed = f"assumed: a GPU that sustains {ASSUMED_FLOPS / 1e12:g} TFLOP/s"
+        return Rate(ASSUMED_FLOPS / flops, "FLOPs", assumed)
+
+
+def read_benchmarks(folder: Path) -> list[dict[str, Any]]:
+    """The benchmark files in `folder`.
+
+    Raises:
+        UserError: one is damaged.
+    """
+    return [read_checksummed(path) for path in sorted(folder.glob("*.json"))]
+
+
+def training_flops(model: dict[str, Any], num_classes: int, in_channels: int, side: int) -> int:
+    """FLOPs of one image's forward and backward pass, the latter counted as two forward ones.
+
+    Args:
+        model: the configuration of the network.
+        num_classes: C.
+        in_channels: channels of the images.
+        side: their height and width.
+    """
+    return _training_flops(json.dumps(model, sort_keys=True), num_classes, in_channels, side)
+
+
+@cache
+def _training_flops(model: str, num_classes: int, in_channels: int, side: int) -> int:
+    with torch.device("meta"):
+        network: Classifier = instantiate(json.loads(model), num_classes=num_classes, in_channels=in_channels)
+        batch = torch.empty(1, in_channels, side, side)
+    with FlopCounterMode(display=False) as counter:
+        network(batch)
+    return 3 * int(counter.get_total_flops())
+
+
+def _median(found: list[tuple[float, str]], source: str) -> Rate:
+    devices = ", ".join(sorted({device for _, device in found}))
+    return Rate(statistics.median(rate for rate, _ in found), source, devices)
+
+
+def _on_gpu(content: dict[str, Any]) -> bool:
+    return (content.get("device") or {}).get("type") == "cuda"

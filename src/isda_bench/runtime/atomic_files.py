@@ -1,0 +1,62 @@
+"""Files that are there whole or not at all, whatever happens while they are written."""
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from isda_bench.errors import UserError
+
+ASIDE = ".writing-"  # how the name of a file that is being written begins
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Writes a temporary file, flushes it to the disk and renames it; until then `path` keeps its content.
+
+    The temporary file of a killed process is removed.
+
+    Raises:
+        UserError: the file cannot be written (disk full, no permission, ...); no partial file remains.
+    """
+    aside = path.parent / f"{ASIDE}{os.getpid()}-{path.name}"
+    try:
+        with aside.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+        _remove_abandoned(path)
+        _flush_directory(path.parent)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written: {error.strerror or error}") from error
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def remove_leftovers(directory: Path) -> None:
+    """Removes the temporary files of killed processes in `directory`."""
+    for leftover in directory.glob(f"{ASIDE}*"):
+        leftover.unlink(missing_ok=True)
+
+
+def _remove_abandoned(path: Path) -> None:
+    for leftover in path.parent.glob(f"{ASIDE}*"):
+        process, _, name = leftover.name.removeprefix(ASIDE).partition("-")
+        if name == path.name and process.isdigit() and not _runs(int(process)):
+            leftover.unlink(missing_ok=True)
+
+
+def _runs(process: int) -> bool:
+    try:
+        with suppress(PermissionError):  # another user's
+            os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _flush_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

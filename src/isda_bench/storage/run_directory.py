@@ -1,0 +1,243 @@
+"""A run's directory: its lock, its configuration, its metrics, and its record, which is written last."""
+
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from isda_bench.config.run_config import RunConfig
+from isda_bench.errors import UserError
+from isda_bench.runtime.atomic_files import remove_leftovers, write_atomically
+from isda_bench.storage import checkpoint
+from isda_bench.storage.checksummed_json import (
+    read_beside,
+    read_checksummed,
+    read_unchecked,
+    verify_checksum,
+    write_checksummed,
+)
+from isda_bench.storage.provenance import git_state
+from isda_bench.storage.run_lock import RunLock
+
+Metrics = dict[str, Any]
+METRICS, RECORD = "metrics.jsonl", "record.json"
+LAST_EPOCHS = 10  # over which the paper averages the test error
+
+
+class RunDirectory:
+    """The directory of one run: `runs_dir`/<run id>.
+
+        run.json       the configuration, written first
+        metrics.jsonl  a line an epoch
+        checkpoint-*   see checkpoint.py
+        record.json    the completion mark, written last
+
+    Args:
+        config: what is run; its id names the directory.
+
+    Attributes:
+        path: the directory.
+    """
+
+    def __init__(self, config: RunConfig) -> None:
+        self.config = config
+        self.path = config.directory
+        self.lock = RunLock(self.path)
+
+    @contextmanager
+    def locked(self, used: dict[str, Any] | None = None) -> Iterator[None]:
+        """Makes the directory and holds its lock, which goes with the process that holds it.
+
+        Args:
+            used: what else decides the result (the generator, with its checksum): kept in run.json, and to
+                be the same when the run goes on.
+
+        Raises:
+            RunLocked: another process trains this run.
+            UserError: the directory holds another configuration or used something else, or it cannot be
+                written.
+        """
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(self.lock)
+            except OSError as error:
+                raise UserError(
+                    f"runs_dir: {self.path} cannot be written: {error.strerror or error}"
+                ) from error
+            remove_leftovers(self.path)
+            checkpoint.remove_older(self.path)  # a process may have been killed before it did
+            self._claim(used or {})
+            yield
+
+    def _claim(self, used: dict[str, Any]) -> None:
+        """Writes the configuration, or checks that it is the one that is there."""
+        path = self.path / "run.json"
+        if not path.exists():
+            content = self.config.as_dict() | used | {"started": now(), "git": git_state()}
+            write_checksummed(path, content)
+            return
+        held = read_unchecked(path)
+        if held.get("identity") != self.config.as_dict()["identity"]:
+            raise UserError(
+                f"{self.path}: holds a run of another configuration; move it away or change runs_dir"
+            )
+        verify_checksum(path, held)
+        for key, value in used.items():
+            if held.get(key) != value:
+                raise UserError(f"{self.path}: began with {key} {held.get(key)}, not {value}; nothing done")
+
+    def begun(self) -> dict[str, Any]:
+        """What run.json holds; empty where the run was not begun.
+
+        Raises:
+            UserError: it is damaged.
+        """
+        path = self.path / "run.json"
+        return read_checksummed(path) if path.exists() else {}
+
+    def beginning(self) -> dict[str, Any]:
+        """When the run was first started (UTC), and the state of the code then."""
+        held = self.begun()
+        return {key: held.get(key) for key in ("started", "git")}
+
+    def finished(self) -> dict[str, Any] | None:
+        """The record, if the run is finished.
+
+        Raises:
+            UserError: it is damaged.
+        """
+        path = self.path / RECORD
+        return read_record(path, self.config.result) if path.exists() else None
+
+    def append(self, row: Metrics) -> None:
+        """Adds an epoch's metrics.
+
+        Raises:
+            RunLocked: another process has taken the run over while this one slept.
+            UserError: the line cannot be written.
+        """
+        self.lock.check()
+        path = self.path / METRICS
+        try:
+            with path.open("ab") as file:
+                file.write(_lines([row]))
+        except OSError as error:
+            raise UserError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+    def rewrite(self, metrics: list[Metrics]) -> None:
+        """Makes the file of metrics hold these epochs and no other."""
+        write_atomically(self.path / METRICS, _lines(metrics))
+
+    def save(self, state: dict[str, Any], epoch: int, step: int | None = None) -> None:
+        """Writes a checkpoint of the end of `epoch`, or of `step` steps after it.
+
+        Raises:
+            RunLocked: as `append`.
+            UserError: it cannot be written.
+        """
+        self.lock.check()
+        checkpoint.save(self.path, epoch, state, step)
+
+    def newest_state(self) -> dict[str, Any] | None:
+        """The state of the newest whole checkpoint, if there is one."""
+        return checkpoint.load_newest(self.path)
+
+    def finish(self, record: dict[str, Any], metrics: list[Metrics]) -> None:
+        """Writes the record, which vouches for the metrics: from here on the run is finished.
+
+        Raises:
+            RunLocked: as `append`.
+            UserError: it cannot be written.
+        """
+        self.lock.check()
+        self.rewrite(metrics)
+        write_checksummed(self.path / RECORD, record, {METRICS: _lines(metrics)})
+
+
+class NullRunDirectory(RunDirectory):
+    """The directory as the other ranks have it: writing, and going on, is up to the first one."""
+
+    @contextmanager
+    def locked(self, used: dict[str, Any] | None = None) -> Iterator[None]:
+        """Does nothing."""
+        yield
+
+    def beginning(self) -> dict[str, Any]:
+        """Nothing is known of it."""
+        return {}
+
+    def append(self, row: Metrics) -> None:
+        """Does nothing."""
+
+    def rewrite(self, metrics: list[Metrics]) -> None:
+        """Does nothing."""
+
+    def save(self, state: dict[str, Any], epoch: int, step: int | None = None) -> None:
+        """Does nothing."""
+
+    def newest_state(self) -> dict[str, Any] | None:
+        """None: the first rank's counts."""
+
+    def finish(self, record: dict[str, Any], metrics: list[Metrics]) -> None:
+        """Does nothing."""
+
+
+def errors_of(metrics: list[Metrics], split: str) -> dict[str, float]:
+    """The run's errors in percent: mean over the last ten epochs (the paper's), of the last one, the best."""
+    values = {row["epoch"]: row[f"{split}_error"] for row in metrics if f"{split}_error" in row}
+    last = [value for epoch, value in values.items() if epoch > len(metrics) - LAST_EPOCHS]
+    return {"last_10": sum(last) / len(last), "final": last[-1], "best": min(values.values())}
+
+
+def now() -> str:
+    """The time, UTC, ISO 8601, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def read_record(path: Path, result: str = "error") -> dict[str, Any]:
+    """The record in `path`, a finished run's record.json.
+
+    Args:
+        path: the file.
+        result: the key of what came out of such a run.
+
+    Raises:
+        UserError: it cannot be read, is damaged, or lacks what every record has.
+    """
+    record = read_checksummed(path)
+    lacking = [
+        key
+        for key in ("run_id", "cell", "names", "config", "identity", result, "epochs")
+        if key not in record
+    ]
+    if lacking:
+        raise UserError(f"{path}: damaged: lacks {', '.join(lacking)}")
+    return record
+
+
+def metrics_content(directory: Path) -> bytes:
+    """The lines of the finished run's metrics.jsonl, as written.
+
+    Raises:
+        UserError: they cannot be read, or are not those that the record vouches for.
+    """
+    return read_beside(directory / RECORD, METRICS)
+
+
+def _lines(metrics: list[Metrics]) -> bytes:
+    return "".join(json.dumps(row) + "\n" for row in metrics).encode()
+
+
+def read_finished(directory: Path) -> dict[str, Any]:
+    """The record of a finished run's directory.
+
+    Raises:
+        UserError: there is none.
+    """
+    path = directory / "record.json"
+    if not path.exists():
+        state = "is not finished" if (directory / "run.json").exists() else "is no run's directory"
+        raise UserError(f"{directory}: {state} (no record.json)")
+    return read_record(path)

@@ -1,0 +1,189 @@
+"""One process a run directory, also where several machines share the file system.
+
+Native locks (flock) do not hold between the clients of every shared file system, and a stale lock file that
+is removed or renamed can be another's by then. So whoever works on the run holds the newest of the claims
+`claims/000001.json`, `claims/000002.json`, ..., which is never removed. The next one may be made when the
+newest is released or its process is gone; exclusive creation, atomic on NFS and Lustre too, lets one win.
+"""
+
+import json
+import os
+import platform
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from isda_bench.errors import UserError
+
+HEARTBEAT = 10.0  # seconds from one sign of life to the next
+SILENCE = 120.0  # seconds without one after which a process that cannot be probed counts as gone
+BEATS_MISSED = 3  # after which the process of a claim that cannot be read counts as gone
+
+
+class RunLocked(UserError):
+    """Another process is at work on the run."""
+
+
+class RunLock:
+    """Used as a context manager around the work on a run.
+
+    Args:
+        directory: the run's; made if it is not there.
+        heartbeat: seconds from one sign of life to the next.
+        silence: seconds without a sign of life after which a process on another machine counts as gone. They
+            are waited out, so that no clocks are compared.
+
+    Attributes:
+        claim: the file that stands for this process's claim; None while it holds none.
+    """
+
+    def __init__(self, directory: Path, heartbeat: float = HEARTBEAT, silence: float = SILENCE) -> None:
+        self.directory = directory
+        self.claims = directory / "claims"
+        self.heartbeat = heartbeat
+        self.silence = silence
+        self.claim: Path | None = None
+        self.ended = threading.Event()
+
+    def __enter__(self) -> Self:
+        """Takes the lock.
+
+        Raises:
+            RunLocked: another process holds it.
+            OSError: nothing can be written there.
+        """
+        self.claims.mkdir(parents=True, exist_ok=True)
+        while self.claim is None:
+            newest = self._newest()
+            if newest is not None and self._held(newest):
+                raise RunLocked(f"{self.directory}: another process is at work on this run; nothing done")
+            self.claim = self._make_claim(self._after(newest))
+        for old in sorted(self._claims())[:-2]:
+            old.unlink(missing_ok=True)
+        self.ended = threading.Event()
+        threading.Thread(target=self._live, args=(self.claim, self.ended), daemon=True).start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Releases the lock."""
+        assert self.claim is not None
+        self.ended.set()
+        with suppress(OSError):  # a full disk: the lock goes with the process
+            self.claim.write_text(json.dumps(_this_process() | {"released": True}))
+        self.claim = None
+
+    def check(self) -> None:
+        """Makes sure that the lock is still this process's, which may have slept too long.
+
+        Raises:
+            RunLocked: another process has taken the run over.
+        """
+        if self.claim is not None and self._after(self.claim).exists():
+            raise RunLocked(f"{self.directory}: another process has taken this run over; stopped here")
+
+    def _make_claim(self, claim: Path) -> Path | None:
+        """The claim, if no other process was faster."""
+        try:
+            with claim.open("x") as file:
+                json.dump(_this_process() | {"released": False}, file)
+        except FileExistsError:
+            return None
+        return claim if self._newest() == claim else None  # an old number, removed since the last look
+
+    def seems_held(self) -> bool:
+        """Whether a process seems to be at work, at a glance: by this machine's clock if it is on another."""
+        newest = self._newest()
+        if newest is None:
+            return False
+        content, sign = _read(newest)
+        if content.get("released"):
+            return False
+        if content.get("host") == _host():
+            return _lives(content)
+        return time.time() - sign / 1e9 < self.silence
+
+    def _newest(self) -> Path | None:
+        return max(self._claims(), default=None)
+
+    def _claims(self) -> Iterator[Path]:
+        return self.claims.glob("[0-9]" * 6 + ".json")
+
+    def _after(self, claim: Path | None) -> Path:
+        number = 0 if claim is None else int(claim.stem)
+        return self.claims / f"{number + 1:06d}.json"
+
+    def _held(self, claim: Path) -> bool:
+        """Whether the process that made the claim still works on the run; found out by waiting if need be."""
+        content, sign = _read(claim)
+        if content.get("released"):
+            return False
+        host = content.get("host", "the process that claimed it")
+        if host == _host():
+            return _lives(content)
+        print(f"{self.directory}: waiting for a sign of life from {host}", file=sys.stderr, flush=True)
+        return self._shows_life(claim, sign, self.silence if content else BEATS_MISSED * self.heartbeat)
+
+    def _shows_life(self, claim: Path, sign: int, patience: float) -> bool:
+        end = time.monotonic() + patience
+        while True:
+            over = time.monotonic() > end  # asked before the last look: this process may have slept too
+            content, latest = _read(claim)
+            if latest != sign:
+                return not content.get("released")
+            if over:
+                return False
+            time.sleep(self.heartbeat / 4)
+
+    def _live(self, claim: Path, ended: threading.Event) -> None:
+        while not ended.wait(self.heartbeat):
+            try:
+                os.utime(claim)
+            except OSError:  # a file system that is away for a moment; `check` finds out if it was too long
+                continue
+
+
+def _read(claim: Path) -> tuple[dict[str, Any], int]:
+    """The claim and its last sign of life; opened anew, so that a client of NFS asks its server."""
+    with claim.open() as file:
+        sign = os.fstat(file.fileno()).st_mtime_ns
+        try:
+            content = json.load(file)
+        except ValueError:  # its process is writing it or was killed then, or it is damaged
+            content = {}
+    return content if isinstance(content, dict) else {}, sign
+
+
+def _this_process() -> dict[str, Any]:
+    """Names this process among all of all machines."""
+    return {"host": _host(), "pid": os.getpid(), "start": _start_of(os.getpid())}
+
+
+def _lives(process: dict[str, Any]) -> bool:
+    """Whether the process, of this machine, is still there."""
+    start = _start_of(process.get("pid"))
+    return start is not None and start == process.get("start")
+
+
+def _host() -> str:
+    """Machine, boot and container: within one, a process number tells whether a process lives."""
+    boot, namespace = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
+    try:
+        return f"{platform.node()} {boot.read_text().strip()} {namespace.stat().st_ino}"
+    except OSError:
+        return f"{platform.node()} {os.getpid()}"  # cannot be probed: signs of life must do
+
+
+def _start_of(pid: Any) -> int | None:
+    """When a process began, in ticks of the kernel's clock: numbers are used again. None: there is none."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] in "ZX" else int(fields[19])

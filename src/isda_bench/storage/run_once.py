@@ -1,0 +1,49 @@
+"""Trains what has no record yet."""
+
+import gc
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from isda_bench.config.run_config import RunConfig
+from isda_bench.runtime.ranks import rank
+from isda_bench.storage.run_directory import NullRunDirectory, RunDirectory
+
+
+def run_once(
+    config: RunConfig,
+    component_problems: Callable[[Any], list[str]],
+    train: Callable[[RunConfig, RunDirectory], dict[str, Any]],
+    format_summary: Callable[[dict[str, Any]], str],
+) -> dict[str, Any]:
+    """Checks `config` and trains it, if its directory has no record yet.
+
+    Args:
+        config: what is run.
+        component_problems: settings -> what is wrong with the components.
+        train: makes the record.
+        format_summary: record -> its line on the terminal.
+    """
+    config.check(component_problems)
+    directory = RunDirectory(config) if rank() == 0 else NullRunDirectory(config)
+    record = directory.finished()
+    if record is not None:
+        print(f"{format_summary(record)} (finished already)")
+        return record
+    try:
+        record = train(config, directory)
+    finally:
+        _free_memory()
+    print(format_summary(record))
+    return record
+
+
+def _free_memory() -> None:
+    """Jobs of a grid share a process."""
+    gc.collect()
+    if "torch._dynamo" in sys.modules:
+        torch._dynamo.reset()
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()

@@ -1,0 +1,86 @@
+"""The error of a classifier on a set of images."""
+
+import math
+from pathlib import Path
+
+import torch
+from torch.nn import functional as F
+
+from isda_bench.config.components import build_dataset
+from isda_bench.config.run_config import settings_of
+from isda_bench.data.loader import Loader, evaluation_loader
+from isda_bench.errors import ConfigError, NonFiniteLoss
+from isda_bench.loading import load_run
+from isda_bench.models.base import Classifier
+from isda_bench.runtime.devices import choose_device, set_precision
+from isda_bench.runtime.distributed import broadcast_tensors_, sum_over_ranks
+
+TOP_5_ABOVE = 10
+"""Classes above which the top-5 error tells something."""
+
+
+@torch.no_grad()
+def evaluate(model: Classifier, batches: Loader, bf16: bool = False) -> dict[str, float]:
+    """Mean cross-entropy and error (percent) of the plain logits; draws no random number.
+
+    With more than ten classes also the top-5 error: the part of the images whose class is not among the five
+    likeliest ones.
+
+    Raises:
+        NonFiniteLoss: the error of such logits would mean nothing.
+    """
+    training = model.training
+    model.eval()
+    broadcast_tensors_(*model.buffers())
+    sums = torch.zeros(4, dtype=torch.float64, device=batches.device)
+    for images, targets in batches:
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=bf16):
+            logits = model(images)
+        loss = F.cross_entropy(logits.float(), targets, reduction="sum")
+        ranked = logits.topk(min(5, logits.shape[1])).indices
+        errors = (logits.argmax(1) != targets).sum()
+        top5_errors = (ranked != targets[:, None]).all(1).sum()
+        sums += torch.stack([loss, errors, top5_errors, torch.full_like(errors, len(targets))])
+    model.train(training)
+    loss_sum, errors, top5_errors, samples = sum_over_ranks(sums).tolist()
+    if not math.isfinite(loss_sum):
+        raise NonFiniteLoss(
+            f"the loss of the evaluation is {loss_sum}: stopped there; the checkpoints of before are kept"
+        )
+    measured = {"loss": loss_sum / samples, "error": 100 * errors / samples}
+    if model.head.out_features > TOP_5_ABOVE:
+        measured["top5_error"] = 100 * top5_errors / samples
+    return measured
+
+
+def evaluate_run(path: str | Path, root: str | None = None, device: str = "auto") -> dict[str, float]:
+    """Measures a finished run's loss and error again, on the images on which it was evaluated.
+
+    The process then computes in the run's precision (`set_precision`).
+
+    Args:
+        path: the run's directory.
+        root: where the data set is, if not where it was then.
+        device: as the configuration's.
+
+    Raises:
+        UserError: as `load_run`, or the data set cannot be had.
+    """
+    config, model, _ = load_run(path)
+    if root is not None:
+        if "root" not in config["dataset"]:
+            raise ConfigError([f"root={root}: the data set of this run has no root"])
+        config["dataset"]["root"] = root
+    settings = settings_of(config)
+    where = _device(device)
+    dataset = build_dataset(settings)
+    batches = evaluation_loader(dataset.load().evaluation, dataset, where)
+    set_precision(settings.precision)
+    return evaluate(model.to(where), batches, bf16=settings.precision == "bf16")
+
+
+def _device(name: str) -> torch.device:
+    try:
+        return choose_device(name)
+    except ValueError as error:
+        raise ConfigError([str(error)]) from error

@@ -1,0 +1,177 @@
+"""One run: builds the parts in order and calls fit."""
+
+import sys
+from functools import partial
+from typing import Any
+
+import torch
+from hydra.utils import instantiate
+
+from isda_bench.config.components import build_dataset, component_problems, training_set_problems
+from isda_bench.config.run_config import RunConfig
+from isda_bench.data.base import DataSet, ImageData
+from isda_bench.data.image_grid import sample_grid
+from isda_bench.data.loader import Loader, Mix, Normalise, evaluation_loader
+from isda_bench.errors import ConfigError
+from isda_bench.gan.generator_choice import find_generator
+from isda_bench.monitoring.loggers import Logger
+from isda_bench.monitoring.progress import Display
+from isda_bench.runtime.devices import choose_device, set_precision
+from isda_bench.runtime.distributed import (
+    all_gather_objects,
+    broadcast_object,
+    process_group,
+    seed_of_rank,
+    wrap,
+)
+from isda_bench.runtime.ranks import processes, rank
+from isda_bench.storage.checkpoint import checkpoints
+from isda_bench.storage.provenance import peak_memory, provenance, reset_peak_memory
+from isda_bench.storage.run_directory import Metrics, RunDirectory, errors_of, now
+from isda_bench.storage.run_once import run_once
+from isda_bench.training.loop import fit
+from isda_bench.training.schedules import unreached_milestones
+from isda_bench.training.step import TrainingModule, can_be_captured, compile_step
+
+
+def run(config: RunConfig) -> dict[str, Any]:
+    """Trains what `config` describes, or goes on with it; a finished run is only told again.
+
+    Returns:
+        The run's record.
+
+    Raises:
+        ConfigError: listing all that is wrong with the configuration; nothing is written then.
+        UserError: the data cannot be had, something cannot be written, the loss is not finite, ...
+    """
+    return run_once(config, component_problems, _train, summary)
+
+
+def summary(record: dict[str, Any]) -> str:
+    """The result of a run in a line."""
+    error = record["error"]
+    images = f"; images of {record['generator']['run']}" if record.get("generator") else ""
+    return (
+        f"{record['run_id']}: {record['split']} error {error['last_10']:.2f}% "
+        f"(mean of the last epochs; final {error['final']:.2f}%, best {error['best']:.2f}%){images}"
+    )
+
+
+def _warn(config: RunConfig) -> None:
+    """Says what is legal and perhaps not meant."""
+    schedule = config.settings.schedule
+    unreached = unreached_milestones(schedule)
+    if unreached:
+        print(
+            f"{config.run_id}: schedule.milestones={unreached} lie after the last epoch, {schedule.epochs}: "
+            f"the learning rate does not drop there",
+            file=sys.stderr,
+        )
+
+
+def _train(config: RunConfig, directory: RunDirectory) -> dict[str, Any]:
+    _warn(config)
+    settings = config.settings
+    device = choose_device(settings.device)
+    dataset = build_dataset(settings)
+    found = find_generator(config, dataset, directory)
+    data = dataset.load()
+    problems = training_set_problems(
+        settings, dataset, len(data.train.targets), found.share if found else None
+    )
+    if problems:
+        raise ConfigError(problems)
+    used = {} if found is None else found.provenance_of_generator(data)
+    with process_group(device), directory.locked(used):
+        record = broadcast_object(directory.finished())  # another process may just have ended it
+        if record is not None:
+            return record
+        if device.type == "cuda":
+            torch.cuda.set_device(device)  # whose random state the checkpoints keep
+        reset_peak_memory(device)
+        torch.manual_seed(seed_of_rank(settings.seed))
+        set_precision(settings.precision)
+        module = _build_module(config, dataset, device)
+        mix = None if found is None else found.mix(settings, dataset, device)
+        batches, evaluation = _loaders(config, dataset, data, device, mix)
+        logger = instantiate(settings.logger) if rank() == 0 else Logger()
+        display = Display(config.run_id, settings.schedule.epochs, len(batches))
+        with logger.open(config), display:
+            if processes() == 1 and not checkpoints(directory.path):  # a run that goes on has shown it
+                logger.show(partial(sample_grid, batches, dataset.mean, dataset.std, device))
+            metrics = fit(
+                module,
+                settings.schedule,
+                batches,
+                evaluation,
+                data.split,
+                directory,
+                display,
+                logger,
+                evaluate_every=settings.evaluate.every,
+                checkpoint_every=settings.checkpoint.every,
+                checkpoint_minutes=settings.checkpoint.every_minutes,
+            )
+            record = _record(config, directory, module, data, metrics, batches.samples, device) | used
+            logger.finish(record)
+        directory.finish(record, metrics)
+    return record
+
+
+def _build_module(config: RunConfig, dataset: DataSet, device: torch.device) -> TrainingModule:
+    settings = config.settings
+    model = instantiate(settings.model, num_classes=dataset.num_classes, in_channels=dataset.in_channels)
+    loss = instantiate(settings.loss, num_classes=dataset.num_classes, feature_dim=model.feature_dim)
+    module = TrainingModule(model, loss, bf16=settings.precision == "bf16").to(device)
+    module.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # the faster layout
+    module.captured = settings.capture and can_be_captured(module)
+    if settings.compile:
+        compile_step(module)
+    return wrap(module, device)
+
+
+def _loaders(
+    config: RunConfig, dataset: DataSet, data: ImageData, device: torch.device, mix: Mix | None
+) -> tuple[Loader, Loader]:
+    settings = config.settings
+    transforms = [instantiate(settings.augment), Normalise(dataset.mean, dataset.std, device)]
+    training = Loader(data.train, settings.schedule.batch_size, device, transforms, shuffle=True, mix=mix)
+    return training, evaluation_loader(data.evaluation, dataset, device)
+
+
+def _record(
+    config: RunConfig,
+    directory: RunDirectory,
+    module: TrainingModule,
+    data: ImageData,
+    metrics: list[Metrics],
+    samples: int,
+    device: torch.device,
+) -> dict[str, Any]:
+    seconds = sum(row["seconds"] for row in metrics)
+    return config.as_dict() | {
+        "split": data.split,
+        "error": errors_of(metrics, data.split),
+        **_more(metrics, data),
+        "epochs": len(metrics),
+        "parameters": sum(parameter.numel() for parameter in module.model.parameters()),
+        "train_images": len(data.train.targets),
+        "data_sha256": data.checksum,
+        **directory.beginning(),
+        "ended": now(),
+        "seconds": round(seconds, 3),
+        "images_per_second": round(samples * len(metrics) / seconds, 1),
+        "peak_memory_bytes": peak_memory(device),
+        **provenance(device),
+    }
+
+
+def _more(metrics: list[Metrics], data: ImageData) -> dict[str, Any]:
+    """Keys of some records: top-5 errors, unreadable training images, processes that trained together."""
+    more: dict[str, Any] = {}
+    if f"{data.split}_top5_error" in metrics[-1]:
+        more["top5_error"] = errors_of(metrics, f"{data.split}_top5")
+    unreadable = {name for names in all_gather_objects(list(data.train.unreadable)) for name in names}
+    if unreadable:
+        more["unreadable_images"] = len(unreadable)
+    return more | ({"processes": processes()} if processes() > 1 else {})

@@ -243,3 +243,14 @@ def test_a_generator_of_another_data_set_is_refused(runs):
 def test_without_a_generator_ids_and_batches_are_as_they_were():
     config = compose_run([*TINY])
     assert config.as_dict()["identity"]["generator"] == {}
+
+
+def test_a_generator_of_another_draw_of_the_images_is_refused(tmp_path):
+    given = [*SMALL, "generator=cgan", f"runs_dir={tmp_path}", "dataset.resample=true"]
+    train_generator(compose_run([*given, "seed=3"], GeneratorConfig))
+    (generator,) = (tmp_path / "generators").iterdir()
+    wanted = [f"generator.run={generator}", "dataset.train_size=null"]
+    assert run(classifier(tmp_path, *wanted, "dataset.resample=true", "seed=3"))["generator"]
+    for other in (["dataset.resample=true", "seed=4"], ["seed=3"], ["dataset.imbalance=5"]):
+        with pytest.raises(ConfigError, match="another draw of the training images"):
+            run(classifier(tmp_path, *wanted, *other))

@@ -3,12 +3,12 @@
 import pytest
 import torch
 
+from helpers.tiny import TINY
 from isda_bench.config.components import component_problems
 from isda_bench.config.compose import compose_run
 from isda_bench.errors import ConfigError
 from isda_bench.losses import CrossEntropy
 from isda_bench.training.run import run
-from tiny import TINY
 
 
 class ReadsValues(CrossEntropy):

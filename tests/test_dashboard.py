@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
+from helpers.tiny import REPOSITORY
 from isda_bench.monitoring.dashboard import outline, workspace
-from tiny import REPOSITORY
 
 pytest.importorskip("wandb_workspaces")
 

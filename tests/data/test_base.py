@@ -7,13 +7,13 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from helpers.tiny import TINY
 from isda_bench.config.components import build_dataset
 from isda_bench.config.compose import compose_run
 from isda_bench.data.base import DataSet, ImageSet, checksum_of
 from isda_bench.data.digits import Digits
 from isda_bench.data.splits import checksum_of_indices, long_tail, split_indices, stratified_order
 from isda_bench.errors import UserError
-from tiny import TINY
 
 UNEVEN = np.random.default_rng(0).permutation(np.repeat(np.arange(5), [7, 50, 100, 3, 141]))  # 301 images
 

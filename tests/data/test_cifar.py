@@ -8,9 +8,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from helpers.published_cifar import Published
 from isda_bench.data.cifar import CIFAR10, CIFAR100
 from isda_bench.errors import UserError
-from published_cifar import Published
 
 
 @pytest.fixture(params=[CIFAR10, CIFAR100], ids=lambda ours: ours.__name__)
@@ -48,9 +48,7 @@ def test_the_kept_arrays_serve_the_second_time_without_the_files(published, monk
     first = dataset.load()
     for path in published.folder.iterdir():
         path.unlink()
-    monkeypatch.setattr(
-        "isda_bench.data.cifar._torchvision_datasets", lambda: pytest.fail("torchvision asked")
-    )
+    monkeypatch.setattr(published.source, "__init__", lambda *_, **__: pytest.fail("torchvision asked"))
     second = dataset.load()
     assert first.checksum == second.checksum
     for a, b in zip((*first.train, *first.evaluation), (*second.train, *second.evaluation), strict=True):

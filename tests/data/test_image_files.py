@@ -2,18 +2,19 @@
 
 import isda_bench.runtime.torchvision_import  # isort: skip
 
-import json
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from image_folder import SIZES, make_image_folder
 from PIL import Image
 from torchvision import transforms
 
 import isda_bench
+from helpers.image_folder import SIZES, make_image_folder
+from helpers.interruption import Killed, dying_after_batches
+from helpers.run_files import metrics_of, same_weights
 from isda_bench.config.compose import compose_run
 from isda_bench.config.run_config import identity
 from isda_bench.data.base import ImageSet
@@ -366,31 +367,12 @@ def overrides(root: Path, runs: Path, model: str = "resnet8") -> list[str]:
     ]
 
 
-class Killed(BaseException):
-    """Stands for the process's death."""
-
-
-def metrics(directory: Path) -> list[dict]:
-    rows = [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in row.items() if k not in ("seconds", "images_per_second")} for row in rows]
-
-
 def test_a_run_that_dies_within_an_epoch_is_the_one_that_did_not(folder, tmp_path):
     unbroken = compose_run([*overrides(folder, tmp_path / "a"), "dataset.workers=1"])
     broken = compose_run([*overrides(folder, tmp_path / "b"), "checkpoint.every_minutes=0.000001"])
     assert broken.run_id == unbroken.run_id
-    iterate = Loader.__iter__
-
-    def dying(self):
-        for batch in iterate(self):
-            if self.shuffle and self.step == 3 and self.epochs_given == 1:
-                raise Killed
-            yield batch
-        self.epochs_given += self.shuffle
-
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(Loader, "epochs_given", 0, raising=False)
-        patch.setattr(Loader, "__iter__", dying)
+        patch.setattr(Loader, "__iter__", dying_after_batches(4 + 3))  # in epoch 2, of four steps
         run(broken)
     directory = tmp_path / "b" / broken.run_id
     assert checkpoint.checkpoints(directory)[0].name.startswith("checkpoint-00001_000002-")
@@ -398,11 +380,9 @@ def test_a_run_that_dies_within_an_epoch_is_the_one_that_did_not(folder, tmp_pat
     record = run(broken)
     run(unbroken)
     other = tmp_path / "a" / unbroken.run_id
-    assert metrics(directory) == metrics(other)
-    ours, theirs = (checkpoint.load_newest(path) for path in (directory, other))
-    for part in ("model", "loss"):
-        assert all(torch.equal(ours[part][key], theirs[part][key]) for key in theirs[part])
-    last = metrics(directory)[-1]
+    assert metrics_of(directory) == metrics_of(other)
+    assert same_weights(directory, other)
+    last = metrics_of(directory)[-1]
     assert record["top5_error"]["final"] == last["test_top5_error"] <= last["test_error"]
     measured = evaluate_run(directory, device="cpu")
     assert (measured["error"], measured["top5_error"]) == (last["test_error"], last["test_top5_error"])

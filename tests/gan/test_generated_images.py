@@ -6,6 +6,9 @@ import shutil
 import pytest
 import torch
 
+from helpers.interruption import Killed, dying_at_call
+from helpers.run_files import metrics_of
+from helpers.tiny import TINY
 from isda_bench.config.compose import compose_run
 from isda_bench.config.generator_config import GeneratorConfig
 from isda_bench.data.base import ImageSet
@@ -16,7 +19,6 @@ from isda_bench.errors import ConfigError, UserError
 from isda_bench.gan.generated_images import Generated
 from isda_bench.gan.run import run as train_generator
 from isda_bench.training.run import run
-from tiny import TINY
 
 CPU = torch.device("cpu")
 SMALL = [
@@ -113,34 +115,15 @@ def test_a_run_goes_on_with_its_generator_to_the_bit(tmp_path, runs, monkeypatch
         shutil.copytree(runs / "generators", tmp_path / name / "generators")
     whole, broken = (classifier(tmp_path / name, "schedule.epochs=2") for name in ("whole", "broken"))
     run(whole)
-    calls, call = 0, Generated.__call__
-
-    class Killed(BaseException):
-        pass
-
-    def dies(self, *batch):
-        nonlocal calls
-        calls += 1
-        if calls == 6:
-            raise Killed
-        return call(self, *batch)
-
     with monkeypatch.context() as patch:
-        patch.setattr(Generated, "__call__", dies)
+        patch.setattr(Generated, "__call__", dying_at_call(Generated.__call__, 6))
         with pytest.raises(Killed):
             run(broken)
     newer = second(tmp_path / "broken")  # is not what the run began with
     torch.manual_seed(99)
     record = run(broken)
     assert record["generator"]["run"] != newer["run_id"]
-    lines = [
-        [
-            {k: v for k, v in json.loads(line).items() if k not in ("seconds", "images_per_second")}
-            for line in (config.directory / "metrics.jsonl").read_text().splitlines()
-        ]
-        for config in (whole, broken)
-    ]
-    assert lines[0] == lines[1]
+    assert metrics_of(whole.directory) == metrics_of(broken.directory)
 
 
 def test_a_run_does_not_go_on_with_another_generator(tmp_path, runs, monkeypatch):

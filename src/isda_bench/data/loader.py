@@ -102,6 +102,12 @@ class Loader:
         full, rest = divmod(real, self.batch_size)
         return real + full * self.mix.added(self.batch_size) + self.mix.added(rest)
 
+    @property
+    def sizes(self) -> set[int]:
+        """Images in a full batch and in the last one, with those that are added."""
+        real = (self.batch_size, len(self.images.targets) % self.batch_size)
+        return {n if self.mix is None else n + self.mix.added(n) for n in real if n}
+
     def __len__(self) -> int:
         """Batches in an epoch."""
         return -(-len(self.images.targets) // self.batch_size)

@@ -124,7 +124,7 @@ def _build_module(config: RunConfig, dataset: DataSet, device: torch.device) -> 
     loss = instantiate(settings.loss, num_classes=dataset.num_classes, feature_dim=model.feature_dim)
     module = TrainingModule(model, loss, bf16=settings.precision == "bf16").to(device)
     module.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # the faster layout
-    module.captured = settings.capture and can_be_captured(module)
+    module.capture = can_be_captured(module) and settings.capture
     if settings.compile:
         compile_step(module)
     return wrap(module, device)

@@ -63,7 +63,8 @@ def _train(config: RunConfig, directory: RunDirectory) -> dict[str, Any]:
     assert isinstance(config, GeneratorConfig)
     settings = config.settings
     device = choose_device(settings.device)
-    dataset: DataSet = instantiate(settings.dataset)
+    unseeded: DataSet = instantiate(settings.dataset)
+    dataset = unseeded.with_seed(settings.seed)
     data = dataset.load()
     if not isinstance(data.train, ImageSet):
         raise ConfigError(["dataset: its images stay in their files; generators learn those kept in memory"])

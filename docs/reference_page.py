@@ -55,14 +55,26 @@ def reference() -> str:
 
 
 def _group(name: str, default: str | None) -> str:
-    choices = [_choice(path) for path in sorted((CONF / name).glob("*.yaml"))]
-    rows = [[_code(c.name) + (" *default*" if c.name == default else ""), c.comment] for c in choices]
-    if name in TITLES_ONLY:
-        rows = [row for row, c in zip(rows, choices, strict=True) if not _is_part(c.name, choices)]
+    choices = [_choice(path) for path in sorted((CONF / name).glob("*.yaml"), key=_natural)]
+    listed = [c for c in choices if name != "experiment" or not _is_part(c.name, choices)]
+    rows = [
+        [
+            ", ".join(
+                _code(c.name) + " *default*" * (c.name == default) for c in listed if c.comment == text
+            ),
+            text,
+        ]
+        for text in dict.fromkeys(c.comment for c in listed)
+    ]
     parts = [f"## {name}", GROUPS.get(name, ""), _table(["choice", "what it is"], rows)]
     if name not in TITLES_ONLY:
         parts += _keys_of_classes(name, choices)
     return "\n\n".join(part for part in parts if part)
+
+
+def _natural(path: Path) -> list[Any]:
+    """Sorts resnet8 before resnet20."""
+    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", path.stem)]
 
 
 def _is_part(name: str, choices: list[Choice]) -> bool:
@@ -73,7 +85,7 @@ def _is_part(name: str, choices: list[Choice]) -> bool:
 def _keys_of_classes(group: str, choices: list[Choice]) -> Iterator[str]:
     for target in dict.fromkeys(choice.target for choice in choices):
         members = [choice for choice in choices if choice.target == target]
-        keys = [key for key in dict.fromkeys(key for c in members for key in c.values)]
+        keys = list(dict.fromkeys(key for c in members for key in c.values))
         if keys:
             names = ", ".join(_code(choice.name) for choice in members)
             yield f"### {group}: {names}"

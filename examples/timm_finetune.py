@@ -2,8 +2,8 @@
 
 python examples/timm_finetune.py <folder> <weights.safetensors> [network]
 
-The weights come from a file of the whole pretrained network; its last layer is not used. With a network connection and
-without `pretrained_cfg_overlay`, timm downloads them.
+The file has the whole pretrained network; its last layer is not used. Without `pretrained_cfg_overlay` timm
+downloads the weights.
 """
 
 import sys

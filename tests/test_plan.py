@@ -89,10 +89,11 @@ def test_how_it_is_launched_changes_nothing():
 
 
 @pytest.mark.slow
-def test_the_hours_in_the_readme_are_those_of_the_plans(monkeypatch, tmp_path):
+def test_the_hours_on_the_page_are_those_of_the_plans(monkeypatch, tmp_path):
     """As long as no rate was measured on a GPU."""
     monkeypatch.setattr(plan, "RESULTS", REPOSITORY / "results")
-    rows = re.findall(r"^\| `(\w+)` \| (\d+) \| ([\d,]+) \|$", (REPOSITORY / "README.md").read_text(), re.M)
+    page = (REPOSITORY / "docs/results.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| (\d+) \| ([\d,]+) \|$", page, re.M)
     assert len(rows) == 8
     for experiment, runs, hours in rows:
         text = plan.plan(grid_runs([f"experiment={experiment}", f"runs_dir={tmp_path}"]))

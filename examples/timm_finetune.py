@@ -8,6 +8,7 @@ downloads the weights.
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import timm
 import torch
@@ -26,9 +27,8 @@ def main(folder: str | Path, weights: str | Path, name: str = "resnet18", epochs
     torch.manual_seed(0)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     source = {"file": str(weights)}
-    backbone = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=source, num_classes=0).to(
-        device
-    )
+    backbone: Any = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=source, num_classes=0)
+    backbone.to(device)
     data = resolve_model_data_config(backbone)
     images = ImageFolder(str(folder), create_transform(**data, is_training=True))
     plain = ImageFolder(str(folder), create_transform(**data, is_training=False))
@@ -62,4 +62,5 @@ def main(folder: str | Path, weights: str | Path, name: str = "resnet18", epochs
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    images_folder, weights_file, *network = sys.argv[1:]
+    main(images_folder, weights_file, *network[:1])  # type: ignore[arg-type]

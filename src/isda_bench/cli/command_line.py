@@ -145,7 +145,7 @@ def _plans(overrides: list[str]) -> bool:
     """Prints the plan if that is what the command line asks for."""
     if not any(override.startswith("plan=") for override in overrides):
         return False
-    from isda_bench.config.compose import grid_runs
+    from isda_bench.config.grids import grid_runs
 
     jobs = grid_runs(overrides)
     problems = dict.fromkeys(line for job in jobs for line in job.setting_problems())

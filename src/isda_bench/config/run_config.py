@@ -14,6 +14,7 @@ from isda_bench.config.settings import COMPONENTS, Settings
 from isda_bench.errors import ConfigError
 
 CONF = Path(__file__).resolve().parents[3] / "conf"
+GENERATOR_CONF = CONF.with_name("conf_generator")
 
 NOT_IN_IDENTITY = (
     *("device", "capture", "runs_dir", "logger", "checkpoint", "dataset.root", "dataset.download", "plan"),

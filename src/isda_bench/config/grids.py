@@ -1,0 +1,163 @@
+"""Composes grids: many configurations that have much in common."""
+
+import itertools
+from copy import deepcopy
+from typing import Any
+
+from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from isda_bench.config.compose import (
+    choices_of,
+    compose_overrides,
+    hydra_context,
+    is_group,
+    lines_of,
+    parse,
+    run_config,
+    run_config_of,
+    sweep_of,
+    without_hydra,
+)
+from isda_bench.config.composition_cache import remembered
+from isda_bench.config.run_config import RunConfig
+from isda_bench.config.search_path import config_folders
+from isda_bench.errors import ConfigError
+
+HYDRAS_OWN = tuple(f"~hydra/{group}" for group in ("help", "hydra_help", "output", "env"))
+"""Leaves out groups of Hydra's own that decide nothing in a run's configuration: a third of the time."""
+Job = tuple[list[str], RunConfig]
+"""A run's command line and its configuration."""
+
+
+def grid_runs(overrides: list[str]) -> list[RunConfig]:
+    """The configurations of all runs of a grid, as `python train.py -m overrides` would run them.
+
+    Raises:
+        ConfigError: one of them does not compose.
+    """
+    return [config for _, config in grid(overrides)]
+
+
+def grid(overrides: list[str], first: str = "") -> list[Job]:
+    """The runs of a grid of train.py.
+
+    Args:
+        overrides: `key=value`; an experiment varies keys of its own.
+        first: a key of which the first value alone is taken.
+
+    Raises:
+        ConfigError: one of them does not compose.
+    """
+    lines = grid_lines(overrides)
+    chosen = [values[:1] if key == first else values for key, values in lines.items()]
+
+    def composed() -> list[Any]:
+        composer = Composer(lean=True)
+        with hydra_context():
+            runs = ((list(job), composer.run(list(job))) for job in itertools.product(*chosen))
+            return [[job, run.config, run.names] for job, run in runs]
+
+    found = remembered(["grid", *overrides, first], RunConfig.conf, composed)
+    return [(job, RunConfig(config, names)) for job, config, names in found]
+
+
+def grid_lines(overrides: list[str]) -> dict[str, list[str]]:
+    """Key -> the override with each of its values: those that an experiment varies, and those given.
+
+    Raises:
+        ConfigError: an override cannot be read, or they do not compose.
+    """
+
+    def composed() -> dict[str, list[str]]:
+        with hydra_context():
+            parsed, problems = parse(overrides)
+            if problems:
+                raise ConfigError(problems)
+            parsed = [override for override in parsed if not override.is_hydra_override()]  # how, not what
+            fixed = [str(o.input_line) for o in parsed if not o.is_sweep_override()]
+            sweep = sweep_of(compose_overrides([*fixed, *HYDRAS_OWN]))
+            varied, _ = parse([f"{key}={value}" for key, value in sweep.items()])
+            return {override.key_or_group: lines_of(override) for override in [*varied, *parsed]}
+
+    found: dict[str, list[str]] = remembered(["lines", *overrides], RunConfig.conf, composed)
+    return found
+
+
+class Composer:
+    """Composes jobs; what several of them choose alike is composed once. Within `hydra_context`.
+
+    Hydra takes some 50 ms for each, and sets plain values last of all: jobs that differ in these alone are
+    composed once.
+
+    Args:
+        kind: what the jobs configure.
+        lean: without what decides nothing in a run's configuration.
+    """
+
+    def __init__(self, kind: type[RunConfig] = RunConfig, lean: bool = False) -> None:
+        self.kind = kind
+        self.always = HYDRAS_OWN if lean else ()
+        self.layered = lean and config_folders(kind.conf) == [RunConfig.conf]
+        self.composed: dict[tuple[str, ...], DictConfig] = {}
+
+    def compose(self, lines: list[str]) -> DictConfig:
+        """As `compose_overrides`, once for the same lines: not to be changed.
+
+        Raises:
+            ConfigError: it does not compose.
+        """
+        key = (*lines, *self.always)
+        if key not in self.composed:
+            self.composed[key] = compose_overrides(list(key))
+        return self.composed[key]
+
+    def run(self, job: list[str]) -> RunConfig:
+        """The configuration of a job, given as its command line.
+
+        Raises:
+            ConfigError: it does not compose.
+        """
+        parsed, _ = parse(job)
+        config, choices = self._chosen([override for override in parsed if not _is_value(override)])
+        OmegaConf.set_struct(config, True)
+        try:
+            for override in filter(_is_value, parsed):
+                OmegaConf.update(config, override.key_or_group, override.value(), merge=True)
+        except OmegaConfBaseException:  # Hydra's error is the one that a user knows
+            return run_config_of(compose_overrides(job), self.kind)
+        return run_config(config, choices, self.kind)
+
+    def _chosen(self, overrides: list[Override]) -> tuple[DictConfig, dict[str, Any]]:
+        """The configuration under these choices, a copy, and the chosen names.
+
+        A file that has no defaults list is the lowest layer of its section: what experiment, method and command
+        line set there comes later. Where `layered`, such files are laid below what the others compose to.
+        """
+        names = {o.key_or_group: str(o.value()) for o in overrides}
+        files = {group: _section(group, name) for group, name in names.items() if self.layered}
+        plain = {group: content for group, content in files.items() if content is not None}
+        composed = self.compose(
+            [f"{o.key_or_group}=[]" if o.key_or_group in plain else str(o.input_line) for o in overrides]
+        )
+        config = deepcopy(without_hydra(composed))
+        for group, content in plain.items():
+            config[group] = OmegaConf.merge(content, config.get(group) or {})
+        return config, choices_of(composed) | {group: names[group] for group in plain}
+
+
+def _is_value(override: Override) -> bool:
+    """Whether it sets a key that the configuration has, and chooses or adds nothing."""
+    changes = override.is_add() or override.is_force_add() or override.is_delete()
+    chooses = is_group(override.key_or_group) or override.is_hydra_override()
+    return not (changes or chooses or override.package is not None)
+
+
+def _section(group: str, name: str) -> DictConfig | None:
+    """What the chosen file holds; None where that is more, or something else, than its section."""
+    path = RunConfig.conf / group / f"{name}.yaml"
+    if not path.is_file() or "@package" in path.read_text(encoding="utf-8"):
+        return None
+    content = OmegaConf.load(path)
+    return content if isinstance(content, DictConfig) and "defaults" not in content else None

@@ -7,7 +7,8 @@ import sys
 import pytest
 
 from isda_bench.cli import command_line
-from isda_bench.config.compose import compose_run, grid_runs
+from isda_bench.config.compose import compose_run
+from isda_bench.config.grids import grid_runs
 from isda_bench.config.run_config import identity
 from isda_bench.errors import ConfigError
 from isda_bench.reporting import plan

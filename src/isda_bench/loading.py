@@ -11,7 +11,7 @@ from isda_bench.errors import UserError
 from isda_bench.losses.base import Loss
 from isda_bench.models.base import Classifier
 from isda_bench.storage import checkpoint
-from isda_bench.storage.run_directory import read_finished
+from isda_bench.storage.record_files import read_finished
 
 
 class LoadedRun(NamedTuple):

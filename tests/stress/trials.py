@@ -10,7 +10,7 @@ import attacks
 from forked import Done, run_forked
 from isda_bench.data.cifar import CIFAR10
 from isda_bench.storage import checkpoint
-from isda_bench.storage.run_directory import read_record
+from isda_bench.storage.record_files import read_record
 from published_cifar import Published
 
 IMAGES = 20  # in a batch file

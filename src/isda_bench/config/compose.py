@@ -1,5 +1,6 @@
 """Composes configurations outside hydra.main."""
 
+import shlex
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +10,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, Quote, QuotedString
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -66,8 +67,21 @@ def parse(overrides: list[str]) -> tuple[list[Override], list[str]]:
             found = []
         parsed += found
         if not found:
-            problems.append(f"{text}: cannot be read; should be key=value, special characters in quotes")
+            line = quoted(text)
+            how = f"; type {shlex.quote(line)}" if line else ""
+            problems.append(f"{text}: cannot be read; should be key=value, special characters in quotes{how}")
     return parsed, problems
+
+
+def quoted(text: str) -> str | None:
+    """`key='value'` for a `key=value` whose value cannot be read; None where no quotes help."""
+    key, equals, value = text.partition("=")
+    line = f"{key}={QuotedString(value, Quote.single).with_quotes()}"
+    try:
+        (override,) = OverridesParser.create().parse_overrides([line])
+    except (HydraException, ValueError):
+        return None
+    return line if equals and override.value() == value else None
 
 
 def lines_of(override: Override) -> list[str]:
@@ -129,6 +143,15 @@ def is_group(key: str) -> bool:
     """Whether the search path has a group of this name, other than Hydra's own. Within `hydra_context`."""
     sources = GlobalHydra.instance().config_loader().get_sources()
     return any(source.provider != "hydra" and source.is_group(key) for source in sources)
+
+
+def content_of(group: str, name: str | None) -> DictConfig:
+    """What the file of a choice holds, empty where there is none. Within `hydra_context`."""
+    for source in GlobalHydra.instance().config_loader().get_sources():
+        if name and source.is_config(f"{group}/{name}"):
+            content = source.load_config(f"{group}/{name}").config
+            return content if isinstance(content, DictConfig) else OmegaConf.create()
+    return OmegaConf.create()
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import itertools
 from copy import deepcopy
+from functools import cache
 from typing import Any
 
 from hydra.core.override_parser.types import Override
@@ -22,7 +23,7 @@ from isda_bench.config.compose import (
 )
 from isda_bench.config.composition_cache import remembered
 from isda_bench.config.run_config import RunConfig
-from isda_bench.config.search_path import config_folders
+from isda_bench.config.search_path import config_folders, parsed
 from isda_bench.errors import ConfigError
 
 HYDRAS_OWN = tuple(f"~hydra/{group}" for group in ("help", "hydra_help", "output", "env"))
@@ -85,6 +86,24 @@ def grid_lines(overrides: list[str]) -> dict[str, list[str]]:
     return found
 
 
+def chosen_names(experiment: str, group: str) -> list[str]:
+    """The choices of a group that an experiment makes: one, or those that it varies.
+
+    Raises:
+        ConfigError: the experiment does not compose.
+    """
+
+    def composed() -> list[str]:
+        with hydra_context():
+            composed = compose_overrides([f"experiment={experiment}", *HYDRAS_OWN])
+            varied, _ = parse([f"{key}={value}" for key, value in sweep_of(composed).items() if key == group])
+            lines = [line for override in varied for line in lines_of(override)]
+            return [line.partition("=")[2] for line in lines] or [str(choices_of(composed)[group])]
+
+    found: list[str] = remembered(["names", experiment, group], RunConfig.conf, composed)
+    return found
+
+
 class Composer:
     """Composes jobs; what several of them choose alike is composed once. Within `hydra_context`.
 
@@ -100,18 +119,21 @@ class Composer:
         self.kind = kind
         self.always = HYDRAS_OWN if lean else ()
         self.layered = lean and config_folders(kind.conf) == [RunConfig.conf]
-        self.composed: dict[tuple[str, ...], DictConfig] = {}
+        self.parse = cache(lambda line: parse([line])[0])
+        self.compose = cache(self._compose)
+        self._with_names = cache(self._composed)
 
-    def compose(self, lines: list[str]) -> DictConfig:
+    def _compose(self, *lines: str) -> DictConfig:
         """As `compose_overrides`, once for the same lines: not to be changed.
 
         Raises:
             ConfigError: it does not compose.
         """
-        key = (*lines, *self.always)
-        if key not in self.composed:
-            self.composed[key] = compose_overrides(list(key))
-        return self.composed[key]
+        return compose_overrides([*lines, *self.always])
+
+    def _composed(self, *lines: str) -> tuple[DictConfig, dict[str, Any]]:
+        composed = self.compose(*lines)
+        return without_hydra(composed), choices_of(composed)
 
     def run(self, job: list[str]) -> RunConfig:
         """The configuration of a job, given as its command line.
@@ -119,7 +141,7 @@ class Composer:
         Raises:
             ConfigError: it does not compose.
         """
-        parsed, _ = parse(job)
+        parsed = [override for line in job for override in self.parse(line)]
         config, choices = self._chosen([override for override in parsed if not _is_value(override)])
         OmegaConf.set_struct(config, True)
         try:
@@ -132,19 +154,18 @@ class Composer:
     def _chosen(self, overrides: list[Override]) -> tuple[DictConfig, dict[str, Any]]:
         """The configuration under these choices, a copy, and the chosen names.
 
-        A file that has no defaults list is the lowest layer of its section: what experiment, method and command
-        line set there comes later. Where `layered`, such files are laid below what the others compose to.
+        A file that has no defaults list is the lowest layer of its section: experiment, method and command line
+        come later. Where `layered`, such files are laid below what the others compose to.
         """
         names = {o.key_or_group: str(o.value()) for o in overrides}
         files = {group: _section(group, name) for group, name in names.items() if self.layered}
         plain = {group: content for group, content in files.items() if content is not None}
-        composed = self.compose(
-            [f"{o.key_or_group}=[]" if o.key_or_group in plain else str(o.input_line) for o in overrides]
-        )
-        config = deepcopy(without_hydra(composed))
+        key = (f"{o.key_or_group}=[]" if o.key_or_group in plain else str(o.input_line) for o in overrides)
+        composed, choices = self._with_names(*key)
+        config = deepcopy(composed)
         for group, content in plain.items():
             config[group] = OmegaConf.merge(content, config.get(group) or {})
-        return config, choices_of(composed) | {group: names[group] for group in plain}
+        return config, choices | {group: names[group] for group in plain}
 
 
 def _is_value(override: Override) -> bool:
@@ -157,7 +178,7 @@ def _is_value(override: Override) -> bool:
 def _section(group: str, name: str) -> DictConfig | None:
     """What the chosen file holds; None where that is more, or something else, than its section."""
     path = RunConfig.conf / group / f"{name}.yaml"
-    if not path.is_file() or "@package" in path.read_text(encoding="utf-8"):
+    header, content = parsed(path) if path.is_file() else ("", None)
+    if not isinstance(content, DictConfig) or "defaults" in content or "@package" in header:
         return None
-    content = OmegaConf.load(path)
-    return content if isinstance(content, DictConfig) and "defaults" not in content else None
+    return content

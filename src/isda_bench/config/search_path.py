@@ -1,10 +1,9 @@
-"""Where Hydra finds the YAML files: conf/, the groups that the generators' configuration shares, a user's folder.
+"""Where Hydra finds the YAML files: conf/, the groups that generators share with classifiers, a user's folder.
 
-Hydra parses a file anew for each configuration that it composes, with a parser in pure Python. Here each file is
-parsed once.
+Hydra parses a file anew for each configuration that it composes, in pure Python. Here each is parsed once.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from functools import cache
@@ -58,12 +57,12 @@ class YamlFiles(ConfigSource):
         path = self._file(config_path)
         if not self.is_config(config_path):
             raise ConfigLoadError(f"Config not found : {path}")
-        text, content = _parsed(path, path.stat().st_mtime_ns)
+        header, content = parsed(path)
         return ConfigResult(
             provider=self.provider,
             path=self.full_path(),
             config=deepcopy(content),
-            header=self._get_header_dict(text[:512]),
+            header=self._get_header_dict(header),
         )
 
     def available(self) -> bool:
@@ -72,11 +71,11 @@ class YamlFiles(ConfigSource):
 
     def is_group(self, config_path: str) -> bool:
         """Whether it is a folder of choices."""
-        return Path(self.path, config_path).is_dir()
+        return _is_there(Path.is_dir, Path(self.path, config_path))
 
     def is_config(self, config_path: str) -> bool:
         """Whether it is a file, with or without its `.yaml`."""
-        return self._file(config_path).is_file()
+        return _is_there(Path.is_file, self._file(config_path))
 
     def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
         """Names of groups and choices below `config_path`."""
@@ -122,19 +121,26 @@ class OwnFolders(SearchPathPlugin):
                 return
 
 
+def _is_there(kind: Callable[[Path], bool], path: Path) -> bool:
+    try:
+        return kind(path)
+    except OSError:  # what is typed can be too long for a path
+        return False
+
+
 def _is_shared(config_path: str) -> bool:
     return not config_path or config_path.partition("/")[0] in SHARED_GROUPS
 
 
+def parsed(path: Path) -> tuple[str, Container]:
+    """The beginning of a file, where its package is named, and its content: not to be changed."""
+    return _parsed(path, path.stat().st_mtime_ns)
+
+
 @cache
 def _parsed(path: Path, changed: int) -> tuple[str, Container]:
-    """The file's text and content.
-
-    Args:
-        path: the file.
-        changed: when it was, so that it is parsed again if it changes.
-    """
-    return path.read_text(encoding="utf-8"), OmegaConf.load(path)
+    """As `parsed`, once for each time `changed` of a file."""
+    return path.read_text(encoding="utf-8")[:512], OmegaConf.load(path)
 
 
 for plugin in (YamlFiles, SharedGroups, OwnFolders):

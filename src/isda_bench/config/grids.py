@@ -1,8 +1,10 @@
 """Composes grids: many configurations that have much in common."""
 
 import itertools
+import json
 from copy import deepcopy
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.types import Override
@@ -26,8 +28,8 @@ from isda_bench.config.run_config import RunConfig
 from isda_bench.config.search_path import config_folders, parsed
 from isda_bench.errors import ConfigError
 
-HYDRAS_OWN = tuple(f"~hydra/{group}" for group in ("help", "hydra_help", "output", "env"))
-"""Leaves out groups of Hydra's own that decide nothing in a run's configuration: a third of the time."""
+HYDRAS_OWN = ("help", "hydra_help", "output", "env", "launcher", "sweeper", "job_logging", "hydra_logging")
+"""Groups of Hydra's own that decide nothing in a run's configuration and take a third of the time."""
 Job = tuple[list[str], RunConfig]
 """A run's command line and its configuration."""
 
@@ -54,14 +56,23 @@ def grid(overrides: list[str], first: str = "") -> list[Job]:
     lines = grid_lines(overrides)
     chosen = [values[:1] if key == first else values for key, values in lines.items()]
 
-    def composed() -> list[Any]:
-        composer = Composer(lean=True)
-        with hydra_context():
-            runs = ((list(job), composer.run(list(job))) for job in itertools.product(*chosen))
-            return [[job, run.config, run.names] for job, run in runs]
+    return composed_jobs([list(job) for job in itertools.product(*chosen)])
 
-    found = remembered(["grid", *overrides, first], RunConfig.conf, composed)
-    return [(job, RunConfig(config, names)) for job, config, names in found]
+
+def composed_jobs(jobs: list[list[str]]) -> list[Job]:
+    """Jobs of train.py with their configurations.
+
+    Raises:
+        ConfigError: one of them does not compose.
+    """
+
+    def composed() -> list[Any]:
+        composer = _shared_composer()
+        with hydra_context():
+            return [[run.config, run.names] for run in map(composer.run, jobs)]
+
+    found = remembered(["jobs", *(json.dumps(job) for job in jobs)], RunConfig.conf, composed)
+    return [(job, RunConfig(config, names)) for job, (config, names) in zip(jobs, found, strict=True)]
 
 
 def grid_lines(overrides: list[str]) -> dict[str, list[str]]:
@@ -78,7 +89,7 @@ def grid_lines(overrides: list[str]) -> dict[str, list[str]]:
                 raise ConfigError(problems)
             parsed = [override for override in parsed if not override.is_hydra_override()]  # how, not what
             fixed = [str(o.input_line) for o in parsed if not o.is_sweep_override()]
-            sweep = sweep_of(compose_overrides([*fixed, *HYDRAS_OWN]))
+            sweep = sweep_of(_shared_composer().compose(*fixed))
             varied, _ = parse([f"{key}={value}" for key, value in sweep.items()])
             return {override.key_or_group: lines_of(override) for override in [*varied, *parsed]}
 
@@ -95,7 +106,7 @@ def chosen_names(experiment: str, group: str) -> list[str]:
 
     def composed() -> list[str]:
         with hydra_context():
-            composed = compose_overrides([f"experiment={experiment}", *HYDRAS_OWN])
+            composed = _shared_composer().compose(f"experiment={experiment}")
             varied, _ = parse([f"{key}={value}" for key, value in sweep_of(composed).items() if key == group])
             lines = [line for override in varied for line in lines_of(override)]
             return [line.partition("=")[2] for line in lines] or [str(choices_of(composed)[group])]
@@ -117,7 +128,7 @@ class Composer:
 
     def __init__(self, kind: type[RunConfig] = RunConfig, lean: bool = False) -> None:
         self.kind = kind
-        self.always = HYDRAS_OWN if lean else ()
+        self.always = [f"~hydra/{group}" for group in HYDRAS_OWN] if lean else []
         self.layered = lean and config_folders(kind.conf) == [RunConfig.conf]
         self.parse = cache(lambda line: parse([line])[0])
         self.compose = cache(self._compose)
@@ -166,6 +177,16 @@ class Composer:
         for group, content in plain.items():
             config[group] = OmegaConf.merge(content, config.get(group) or {})
         return config, choices | {group: names[group] for group in plain}
+
+
+def _shared_composer() -> Composer:
+    """The composer of all grids over the present folders."""
+    return _composer_of(*config_folders(RunConfig.conf))
+
+
+@cache
+def _composer_of(*folders: Path) -> Composer:
+    return Composer(lean=True)
 
 
 def _is_value(override: Override) -> bool:

@@ -125,7 +125,7 @@ def _choice_problems(override: Override) -> list[str]:
 
 
 def _conflicts(overrides: list[Override], composed: DictConfig) -> list[str]:
-    """Keys given beside a method that sets them: loss and generator where the method is given, values always."""
+    """Keys given beside a method that sets them: values; loss and generator if the method is given too."""
     chosen = {override.key_or_group for override in overrides} | set(sweep_of(composed))
     sets = content_of("method", composed.hydra.runtime.choices.get("method"))
     both = sorted({"loss", "generator"} & chosen) if "method" in chosen else []

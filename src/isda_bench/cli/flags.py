@@ -1,4 +1,4 @@
-"""The flags of a command line (`-m`, `--cfg`, ...), which are Hydra's: the only use of its private modules."""
+"""Flags of a command line (`-m`, `--cfg`, ...), which are Hydra's: the only use of a private module of it."""
 
 import argparse
 import re

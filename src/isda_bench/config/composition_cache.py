@@ -1,7 +1,7 @@
 """What was composed is kept on disk, under a hash of all that decides it: a table's grid takes a second.
 
-The folder is `$XDG_CACHE_HOME/isda_bench` (`~/.cache/isda_bench`). It holds data only and can be deleted at any
-time. Where it cannot be used, or a file in it is damaged, configurations are composed anew.
+The folder is `$XDG_CACHE_HOME/isda_bench` (`~/.cache/isda_bench`). It holds data only and can be deleted at
+any time. Where it cannot be used, or a file in it is damaged, configurations are composed anew.
 """
 
 import hashlib

@@ -28,7 +28,7 @@ from isda_bench.config.run_config import RunConfig
 from isda_bench.config.search_path import config_folders, parsed
 from isda_bench.errors import ConfigError
 
-HYDRAS_OWN = ("help", "hydra_help", "output", "env", "launcher", "sweeper", "job_logging", "hydra_logging")
+HYDRAS_OWN = ("help", "hydra_help", "output", "env", "launcher", "job_logging", "hydra_logging")
 """Groups of Hydra's own that decide nothing in a run's configuration and take a third of the time."""
 Job = tuple[list[str], RunConfig]
 """A run's command line and its configuration."""
@@ -132,7 +132,7 @@ class Composer:
         self.layered = lean and config_folders(kind.conf) == [RunConfig.conf]
         self.parse = cache(lambda line: parse([line])[0])
         self.compose = cache(self._compose)
-        self._with_names = cache(self._composed)
+        self._chosen = cache(self._compose_chosen)
 
     def _compose(self, *lines: str) -> DictConfig:
         """As `compose_overrides`, once for the same lines: not to be changed.
@@ -142,10 +142,6 @@ class Composer:
         """
         return compose_overrides([*lines, *self.always])
 
-    def _composed(self, *lines: str) -> tuple[DictConfig, dict[str, Any]]:
-        composed = self.compose(*lines)
-        return without_hydra(composed), choices_of(composed)
-
     def run(self, job: list[str]) -> RunConfig:
         """The configuration of a job, given as its command line.
 
@@ -153,8 +149,8 @@ class Composer:
             ConfigError: it does not compose.
         """
         parsed = [override for line in job for override in self.parse(line)]
-        config, choices = self._chosen([override for override in parsed if not _is_value(override)])
-        OmegaConf.set_struct(config, True)
+        chosen, choices = self._chosen(*(str(o.input_line) for o in parsed if not _is_value(o)))
+        config = deepcopy(chosen)
         try:
             for override in filter(_is_value, parsed):
                 OmegaConf.update(config, override.key_or_group, override.value(), merge=True)
@@ -162,21 +158,23 @@ class Composer:
             return run_config_of(compose_overrides(job), self.kind)
         return run_config(config, choices, self.kind)
 
-    def _chosen(self, overrides: list[Override]) -> tuple[DictConfig, dict[str, Any]]:
-        """The configuration under these choices, a copy, and the chosen names.
+    def _compose_chosen(self, *lines: str) -> tuple[DictConfig, dict[str, Any]]:
+        """The configuration under these choices, and the chosen names: not to be changed.
 
-        A file that has no defaults list is the lowest layer of its section: experiment, method and command line
-        come later. Where `layered`, such files are laid below what the others compose to.
+        A file that has no defaults list is the lowest layer of its section: experiment, method and command
+        line come later. Where `layered`, such files are laid below what the others compose to.
         """
-        names = {o.key_or_group: str(o.value()) for o in overrides}
+        parsed = [override for line in lines for override in self.parse(line)]
+        names = {o.key_or_group: str(o.value()) for o in parsed}
         files = {group: _section(group, name) for group, name in names.items() if self.layered}
         plain = {group: content for group, content in files.items() if content is not None}
-        key = (f"{o.key_or_group}=[]" if o.key_or_group in plain else str(o.input_line) for o in overrides)
-        composed, choices = self._with_names(*key)
-        config = deepcopy(composed)
+        empty = {group: f"{group}=[]" for group in plain}
+        composed = self.compose(*(empty.get(o.key_or_group, str(o.input_line)) for o in parsed))
+        config = without_hydra(composed)
         for group, content in plain.items():
             config[group] = OmegaConf.merge(content, config.get(group) or {})
-        return config, choices | {group: names[group] for group in plain}
+        OmegaConf.set_struct(config, True)
+        return config, choices_of(composed) | {group: names[group] for group in plain}
 
 
 def _shared_composer() -> Composer:

@@ -1,4 +1,4 @@
-"""Where Hydra finds the YAML files: conf/, the groups that generators share with classifiers, a user's folder.
+"""Where Hydra finds the YAML files: conf/, groups that generators share with classifiers, a user's folder.
 
 Hydra parses a file anew for each configuration that it composes, in pure Python. Here each is parsed once.
 """

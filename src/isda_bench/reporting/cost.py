@@ -103,7 +103,7 @@ def _training_flops(model: str, num_classes: int, in_channels: int, side: int) -
         batch = torch.empty(1, in_channels, side, side)
     for module in network.modules():
         if isinstance(module, _BatchNorm):  # not counted, and on no device slower than all the rest
-            module.forward = _unchanged
+            module.forward = _unchanged  # type: ignore[method-assign, assignment]
     with FlopCounterMode(display=False) as counter:
         network(batch)
     return 3 * int(counter.get_total_flops())

@@ -1,4 +1,4 @@
-"""What the losses cost: ISDA beside its naive tensor form, every loss beside the cross-entropy."""
+"""The cost of the losses: ISDA beside its naive tensor form, every loss beside the cross-entropy."""
 
 import json
 import tempfile
@@ -21,7 +21,7 @@ from isda_bench.losses.class_statistics import ClassStatistics
 from isda_bench.losses.isda import Covariance
 from isda_bench.losses.low_rank_covariance import LowRankCovariance
 from isda_bench.models.resnet import ResNet
-from isda_bench.training.step import capture
+from isda_bench.training.capture import capture
 
 SIZES = ((100, 640, 128), (10, 640, 128), (100, 342, 64), (10, 64, 128))
 """C, A, N: Wide-ResNet-28-10 on CIFAR-100 and -10, DenseNet-BC-100-12 on CIFAR-100, a ResNet on CIFAR-10."""
@@ -181,7 +181,7 @@ def _losses(num_classes: int, feature_dim: int) -> dict[str, Loss]:
 
 
 def as_captured(call: Call, device: torch.device) -> Call:
-    """On CUDA `call` as a captured step has it: what the GPU does, not how quickly it is told."""
+    """On CUDA `call` as a captured step has it: the GPU's own time, without the launches of its kernels."""
     if device.type != "cuda":
         return call
     replay, _ = capture(call)

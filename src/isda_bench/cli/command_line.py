@@ -155,7 +155,7 @@ def _readable_path(argument: str) -> str:
 def _end(error: BaseException) -> tuple[int, str]:
     """Exit code and message of a process that a signal ends."""
     code, word = (TERMINATED, "terminated") if isinstance(error, Terminated) else (INTERRUPTED, "interrupted")
-    return code, f"{word}; the same command goes on from the last checkpoint"
+    return code, f"{word}; the same command resumes from the last checkpoint"
 
 
 def _signal_behind(error: BaseException | None) -> tuple[int, str] | None:

@@ -34,7 +34,8 @@ def run_config(composed: DictConfig, choices: dict[str, Any], kind: type[RunConf
     Raises:
         ConfigError: a value is missing, or an interpolation does not resolve.
     """
-    names = {group: str(name) for group, name in choices.items() if name and not group.startswith("hydra")}
+    # "/": neither Hydra's own groups nor method/settings, which follows from others
+    names = {group: str(name) for group, name in choices.items() if name and "/" not in group}
     try:
         missing = sorted(OmegaConf.missing_keys(composed))
         config: Any = OmegaConf.to_container(composed, resolve=True)

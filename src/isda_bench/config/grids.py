@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 from copy import deepcopy
 from functools import cache
 from pathlib import Path
@@ -164,17 +165,20 @@ class Composer:
         A file that has no defaults list is the lowest layer of its section: experiment, method and command
         line come later. Where `layered`, such files are laid below what the others compose to.
         """
-        parsed = [override for line in lines for override in self.parse(line)]
-        names = {o.key_or_group: str(o.value()) for o in parsed}
+        overrides = [override for line in lines for override in self.parse(line)]
+        names = {o.key_or_group: str(o.value()) for o in overrides}
         files = {group: _section(group, name) for group, name in names.items() if self.layered}
         plain = {group: content for group, content in files.items() if content is not None}
         empty = {group: f"{group}=[]" for group in plain}
-        composed = self.compose(*(empty.get(o.key_or_group, str(o.input_line)) for o in parsed))
+        composed = self.compose(*(empty.get(o.key_or_group, str(o.input_line)) for o in overrides))
+        names = choices_of(composed) | {group: names[group] for group in plain}
+        if plain and _chosen_together(names):
+            composed, plain = self.compose(*lines), {}
         config = without_hydra(composed)
         for group, content in plain.items():
             config[group] = OmegaConf.merge(content, config.get(group) or {})
         OmegaConf.set_struct(config, True)
-        return config, choices_of(composed) | {group: names[group] for group in plain}
+        return config, names
 
 
 def _shared_composer() -> Composer:
@@ -192,6 +196,17 @@ def _is_value(override: Override) -> bool:
     changes = override.is_add() or override.is_force_add() or override.is_delete()
     chooses = is_group(override.key_or_group) or override.is_hydra_override()
     return not (changes or chooses or override.package is not None)
+
+
+def _chosen_together(names: dict[str, Any]) -> bool:
+    """Whether the names of several groups choose a file, as in `method/settings: ${method}-${dataset}`."""
+    entries: Any = OmegaConf.to_container(parsed(RunConfig.conf / "config.yaml")[1])
+    for entry in entries["defaults"]:
+        for group, value in entry.items() if isinstance(entry, dict) else ():
+            name = re.sub(r"\$\{([\w/]+)\}", lambda match: str(names.get(match[1])), str(value))
+            if name != value and (RunConfig.conf / group.split()[-1] / f"{name}.yaml").is_file():
+                return True
+    return False
 
 
 def _section(group: str, name: str) -> DictConfig | None:

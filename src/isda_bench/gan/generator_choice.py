@@ -1,4 +1,4 @@
-"""Finds the trained generator that a classifier's run asks for, and refuses what does not fit."""
+"""Finds the trained generator that a classifier's run asks for, and refuses one that does not fit."""
 
 import sys
 from pathlib import Path
@@ -12,9 +12,10 @@ from isda_bench.config.problems import did_you_mean
 from isda_bench.config.run_config import RunConfig
 from isda_bench.config.settings import Settings
 from isda_bench.data.base import DataSet, ImageData
-from isda_bench.data.generated import Generated, GeneratedShare
+from isda_bench.data.generated import GeneratedShare
 from isda_bench.data.loader import Normalise
 from isda_bench.errors import ConfigError, UserError
+from isda_bench.gan.generated_images import Generated
 from isda_bench.gan.generator_file import FILE, GeneratorMetadata, checksum_of, load_generator, read_metadata
 from isda_bench.storage.record_files import read_record
 from isda_bench.storage.run_directory import RunDirectory
@@ -28,7 +29,7 @@ class FoundGenerator(NamedTuple):
     share: GeneratedShare
 
     def provenance_of_generator(self, data: ImageData) -> dict[str, Any]:
-        """What a run keeps of it, in its run.json and its record.
+        """The entry of the generator in a run's run.json and record.
 
         Raises:
             UserError: it was trained on other images than `data`.
@@ -38,7 +39,7 @@ class FoundGenerator(NamedTuple):
         return {"generator": {"run": self.directory.name, "sha256": checksum_of(self.directory / FILE)}}
 
     def mix(self, settings: Settings, dataset: DataSet, device: torch.device) -> Generated:
-        """What fills up a run's batches, on the device."""
+        """The generated images that complete a run's batches, on the device."""
         generator = load_generator(self.directory).to(device)
         batch_size = settings.schedule.batch_size
         normalise = Normalise(dataset.mean, dataset.std, device)
@@ -48,16 +49,16 @@ class FoundGenerator(NamedTuple):
 
 
 def find_generator(config: RunConfig, dataset: DataSet, directory: RunDirectory) -> FoundGenerator | None:
-    """The generator with which the run began, else the one asked for, else the newest that fits.
+    """The generator that the run started with, else the one asked for, else the newest that fits.
 
-    Which one it is, is told on stderr.
+    The choice is reported on stderr.
 
     Returns:
         None for a run without generated images.
 
     Raises:
         ConfigError: there is none, or the one asked for does not fit.
-        UserError: the one with which the run began is no longer there.
+        UserError: the generator that the run started with no longer exists.
     """
     section = config.settings.generator
     if not section:
@@ -66,7 +67,7 @@ def find_generator(config: RunConfig, dataset: DataSet, directory: RunDirectory)
     folder = Path(config.settings.runs_dir).expanduser() / FOLDER
     begun_with = directory.begun().get("generator")
     if begun_with is not None:
-        found, why = _begun_with(folder, begun_with, share), "the run began with it"
+        found, why = _begun_with(folder, begun_with, share), "the run started with it"
     elif share.run is not None:
         found, why = _asked_for(folder, share.run), "as asked for"
         problems = _misfits(found, config, dataset, share.kind)
@@ -111,8 +112,10 @@ def _begun_with(folder: Path, begun_with: dict[str, Any], share: GeneratedShare)
         if path.name == name and (path / FILE).is_file():
             if checksum_of(path / FILE) == begun_with["sha256"]:
                 return path
-            raise UserError(f"{path}: is not the generator with which this run began, though of its name")
-    raise UserError(f"generator {name}, with which this run began, is no longer in {folder}")
+            raise UserError(
+                f"{path}: is not the generator that this run started with, though it has its name"
+            )
+    raise UserError(f"generator {name} of this run's start is no longer in {folder}")
 
 
 def _misfits(found: Path, config: RunConfig, dataset: DataSet, kind: str) -> list[str]:
@@ -131,9 +134,31 @@ def _misfits(found: Path, config: RunConfig, dataset: DataSet, kind: str) -> lis
         problems.append(f"makes images of {shape[0]}x{shape[1]}x{shape[1]}")
     if not (kept.arguments["conditional"] or kept.arguments["per_class"]):
         problems.append("was trained with generator.per_class=false: its images have no class")
+    if not problems and _drawn_otherwise(kept.run["config"], dataset):
+        problems.append(
+            "was trained on another draw of the training images (dataset.resample with split_seed and seed, "
+            "dataset.imbalance)"
+        )
     if not problems and dataset.val_size and _saw_held_out_images(trained_on, dataset):
         problems.append("was trained on images that this run holds out for its evaluation (dataset.val_size)")
     return problems
+
+
+def _drawn_otherwise(generators: dict[str, Any], dataset: DataSet) -> bool:
+    """Whether the generator's training images come from another long tail, or from another seed's draw.
+
+    Args:
+        generators: configuration of the generator's run.
+        dataset: of the classifier's run.
+    """
+    trained_on = generators["dataset"]
+    if (trained_on.get("imbalance"), trained_on.get("resample", False)) != (
+        dataset.imbalance,
+        dataset.resample,
+    ):
+        return True
+    drawn = trained_on.get("split_seed"), generators["seed"]
+    return dataset.resample and drawn != (dataset.split_seed, dataset.seed)
 
 
 def _saw_held_out_images(trained_on: dict[str, Any], dataset: DataSet) -> bool:
@@ -141,10 +166,12 @@ def _saw_held_out_images(trained_on: dict[str, Any], dataset: DataSet) -> bool:
 
     Of two subsets of one split the smaller lies in the larger.
     """
-    if dataset.train_count == dataset.train_images:
+    whole = dataset.train_images or 0
+    size = whole - dataset.val_size if dataset.train_size is None else dataset.train_size
+    if size == whole:
         return False
-    images = trained_on.get("train_size") or dataset.train_images - trained_on.get("val_size", 0)
-    return images > dataset.train_count or trained_on.get("split_seed") != dataset.split_seed
+    images = trained_on.get("train_size") or whole - trained_on.get("val_size", 0)
+    return images > size or trained_on.get("split_seed") != dataset.split_seed
 
 
 def _none_found(folder: Path, config: RunConfig, kind: str) -> str:
@@ -156,10 +183,13 @@ def _none_found(folder: Path, config: RunConfig, kind: str) -> str:
 
 def _command(config: RunConfig, kind: str) -> str:
     """The command that trains the generator that the run lacks."""
-    words = ["python scripts/train_generator.py", f"generator={kind}", f"dataset={config.names['dataset']}"]
+    words = ["isda-bench generator", f"generator={kind}", f"dataset={config.names['dataset']}"]
     usual = {"train_size": None, "val_size": 0, "split_seed": 0, "root": "data"}
+    usual |= {"resample": False, "imbalance": None}
     chosen = config.settings.dataset
     words += [f"dataset.{key}={chosen[key]}" for key in usual if key in chosen and chosen[key] != usual[key]]
+    if chosen.get("resample"):
+        words.append(f"seed={config.settings.seed}")
     if config.settings.runs_dir != "runs":
         words.append(f"runs_dir={config.settings.runs_dir}")
     return " ".join(words)

@@ -1,4 +1,4 @@
-"""Keeps a trained generator in a file, and gives it back."""
+"""Saves a trained generator to a file and loads it."""
 
 import hashlib
 import json
@@ -18,7 +18,7 @@ DIGEST = "sha256"
 
 
 class GeneratorMetadata(NamedTuple):
-    """What is written beside a generator's weights."""
+    """The metadata stored beside a generator's weights."""
 
     arguments: dict[str, Any]
     """The network's constructor's."""
@@ -65,7 +65,7 @@ def load_generator(path: str | Path) -> Generator:
 
 
 def read_metadata(file: Path) -> GeneratorMetadata:
-    """What stands beside the weights in `file`.
+    """The metadata in `file`.
 
     Raises:
         UserError: it is no generator's file, or damaged.

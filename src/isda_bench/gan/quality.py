@@ -13,6 +13,7 @@ from isda_bench.gan.networks import Generator, fixed_inputs
 from isda_bench.loading import load_run
 from isda_bench.models.base import Classifier
 from isda_bench.runtime.devices import set_precision
+from isda_bench.runtime.library_faults import on_device
 from isda_bench.storage.record_files import read_record
 
 IMAGES = 5000  # of each kind at most: distances between all of them are taken
@@ -23,7 +24,7 @@ NEAREST = 3
 
 
 class Quality(NamedTuple):
-    """What is measured of a generator; what needs classes is None where it has none."""
+    """The quality measures of a generator; those that need classes are None where it has none."""
 
     classifier: str
     """The run in whose features."""
@@ -31,11 +32,11 @@ class Quality(NamedTuple):
     """Generated ones."""
     frechet_distance: float
     precision: float
-    """BuiltComponent of the generated images that lie among real ones."""
+    """Share of the generated images that lie among real ones."""
     recall: float
-    """BuiltComponent of the real images that lie among generated ones."""
+    """Share of the real images that lie among generated ones."""
     recognition: float | None
-    """BuiltComponent of the generated images that the classifier takes for the wanted class."""
+    """Share of the generated images that the classifier takes for the wanted class."""
     worst_recognition: float | None
     """The same, of the class where it is least."""
     variety: float | None
@@ -46,7 +47,7 @@ class Quality(NamedTuple):
     """The run's error after its last epoch, in percent."""
 
     def line(self) -> str:
-        """What was measured, in a line."""
+        """The measures in a line."""
         parts = [
             f"Frechet distance {self.frechet_distance:.2f}",
             f"precision {self.precision:.2f}",
@@ -86,7 +87,7 @@ def measure_quality(
     """
     _, classify, record = load_run(classifier)
     set_precision("fp32")
-    model = classify.to(device)
+    model = on_device(classify, device)
     normalise = Normalise(dataset.mean, dataset.std, device)
     real = data.train
     assert isinstance(real, ImageSet)
@@ -153,7 +154,7 @@ def frechet_distance(real: Tensor, made: Tensor) -> float:
 
 
 def precision_and_recall(real: Tensor, made: Tensor, nearest: int = NEAREST) -> tuple[float, float]:
-    """BuiltComponent of `made` (M, A) within the manifold of `real` (N, A), and the reverse.
+    """Share of `made` (M, A) within the manifold of `real` (N, A), and the reverse.
 
     A manifold is a union of balls around its points, each as wide as the distance to the k-th nearest other.
     Source: Kynkäänniemi et al. 2019, "Improved Precision and Recall Metric for Assessing Generative Models",

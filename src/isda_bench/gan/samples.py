@@ -1,12 +1,12 @@
-"""What a generator makes, looked at now and then: how much it varies, and pictures."""
+"""Samples of a generator during its training: their spread, and pictures."""
 
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from isda_bench.data.augment_grid import picture_of, write_grid
 from isda_bench.data.base import ImageSet
+from isda_bench.data.image_grid import picture_of, write_grid
 from isda_bench.gan.networks import Generator, fixed_inputs
 
 SPREAD_IMAGES = 16  # of each class, to see whether they differ

@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from isda_bench.data.augment_grid import picture_of, write_grid
+from isda_bench.data.image_grid import picture_of, write_grid
 from isda_bench.gan.networks import Generator, fixed_inputs
 
 STEPS = 9
@@ -43,7 +43,7 @@ def steadiness(images: Tensor) -> dict[str, float]:
 
 
 def attributes(images: Tensor) -> dict[str, Tensor]:
-    """Attributes of images (..., channels, H, W): brightness; place, size and slant of what is bright.
+    """Attributes of images (..., channels, H, W): brightness; position, size and slant of the bright part.
 
     Place is the centre of mass of the brightness, size and slant come from its second moments.
     """

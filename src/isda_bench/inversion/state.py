@@ -1,21 +1,21 @@
-"""How far an inversion is, and what it looks for."""
+"""The progress of an inversion, and its wanted features."""
 
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from isda_bench.data.base import stratified_order
 from isda_bench.data.loader import Normalise
+from isda_bench.data.splits import stratified_order
 from isda_bench.gan.networks import NOISE
-from isda_bench.inversion.augmented_features import augmented, covariance_of, estimated
+from isda_bench.inversion.augmented_features import augmented, estimated
 from isda_bench.inversion.descent import FixedClasses, Point, Search, start_at
 from isda_bench.inversion.fuse_batchnorm import fused
 from isda_bench.inversion.setup import Setup
 
 
 class State(NamedTuple):
-    """How far an inversion is. What is drawn or measured once is kept, so that going on repeats nothing."""
+    """The progress of an inversion, with all its draws and measurements: a resumed one repeats none."""
 
     indices: Tensor
     """Of the images in the training set, (N,)."""
@@ -29,7 +29,7 @@ class State(NamedTuple):
     augmented: Tensor
     """atilde (N * augmentations, A)."""
     points: list[Point]
-    """Of the steps that have begun."""
+    """Of the steps that have started."""
     seconds: list[float]
     """That each of them took."""
 
@@ -50,7 +50,7 @@ def begin(setup: Setup) -> State:
     statistics = setup.statistics
     if statistics is None:
         statistics = estimated(setup.classifier, setup.dataset.num_classes, setup.training_images())
-    covariances = [covariance_of(statistics, y, features.shape[1]) for y in labels.tolist()]
+    covariances = [statistics.covariance_of(y) for y in labels.tolist()]
     wanted = augmented(features, covariances, setup.strength, options.augmentations, own)
     return State(indices, labels, images, codes, features, wanted, [start_at(z)], [0.0])
 

@@ -26,7 +26,7 @@ from isda_bench.config.compose import (
 )
 from isda_bench.config.composition_cache import remembered
 from isda_bench.config.run_config import RunConfig
-from isda_bench.config.search_path import config_folders, parsed
+from isda_bench.config.search_path import EMPTY, config_folders, parsed
 from isda_bench.errors import ConfigError
 
 HYDRAS_OWN = ("help", "hydra_help", "output", "env", "launcher", "job_logging", "hydra_logging")
@@ -169,7 +169,7 @@ class Composer:
         names = {o.key_or_group: str(o.value()) for o in overrides}
         files = {group: _section(group, name) for group, name in names.items() if self.layered}
         plain = {group: content for group, content in files.items() if content is not None}
-        empty = {group: f"{group}=[]" for group in plain}
+        empty = {group: f"{group}={EMPTY}" for group in plain}
         composed = self.compose(*(empty.get(o.key_or_group, str(o.input_line)) for o in overrides))
         names = choices_of(composed) | {group: names[group] for group in plain}
         if plain and _chosen_together(names):

@@ -21,6 +21,9 @@ from isda_bench.config.run_config import CONF, GENERATOR_CONF
 SHARED_GROUPS = ("dataset", "logger", "hydra")
 """Groups of conf/ that the configuration of a generator's training has too."""
 
+EMPTY = "_empty_"
+"""A choice that every group of ours has, listed nowhere: what is composed with it shows what the others set."""
+
 _users_folders: list[Path] = []
 
 
@@ -57,7 +60,7 @@ class YamlFiles(ConfigSource):
         path = self._file(config_path)
         if not self.is_config(config_path):
             raise ConfigLoadError(f"Config not found : {path}")
-        header, content = parsed(path)
+        header, content = ("", OmegaConf.create()) if path.stem == EMPTY else parsed(path)
         return ConfigResult(
             provider=self.provider,
             path=self.full_path(),
@@ -75,7 +78,8 @@ class YamlFiles(ConfigSource):
 
     def is_config(self, config_path: str) -> bool:
         """Whether it is a file, with or without its `.yaml`."""
-        return _is_there(Path.is_file, self._file(config_path))
+        path = self._file(config_path)
+        return _is_there(Path.is_file, path) or (path.stem == EMPTY and _is_there(Path.is_dir, path.parent))
 
     def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
         """Names of groups and choices below `config_path`."""

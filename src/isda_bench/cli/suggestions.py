@@ -4,7 +4,7 @@ from difflib import get_close_matches
 
 from omegaconf import DictConfig
 
-from isda_bench.config.compose import choices, content_of
+from isda_bench.config.compose import choices, content_of, is_group
 from isda_bench.config.problems import did_you_mean
 
 SYNONYMS = {
@@ -71,6 +71,8 @@ def key_suggestion(key: str, keys: set[str], composed: DictConfig) -> str:
         composed: with Hydra's own node.
     """
     section, _, name = key.rpartition(".")
+    if section and section not in keys and is_group(section):
+        return f"; no {section} is chosen; there are: {', '.join(choices(section))}"
     choice = composed.hydra.runtime.choices.get(section)
     with_choice = f" with {section}={choice}" if choice else ""
     having = [other for other in choices(section) if name in content_of(section, other)] if choice else []

@@ -178,8 +178,8 @@ def test_the_newest_is_taken_unless_one_is_asked_for(tmp_path, runs, capsys):
     [
         (
             "generator=acgan",
-            "generator=acgan: no generator in .* is trained on these images; make one: python "
-            "scripts/train_generator.py generator=acgan dataset=digits dataset.train_size=200 runs_dir=",
+            "generator=acgan: no generator in .* is trained on these images; make one: "
+            "isda-bench generator generator=acgan dataset=digits dataset.train_size=200 runs_dir=",
         ),
         ("generator.run=digits-cgn", r"generator.run=digits-cgn: no generator's run.* digits-cgan-s0-"),
         ("generator.fraction=0", "generator.fraction=0: should be greater than 0"),

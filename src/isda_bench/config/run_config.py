@@ -9,11 +9,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
+from isda_bench.config.places import configuration
 from isda_bench.config.problems import problems_of
 from isda_bench.config.settings import COMPONENTS, Settings
 from isda_bench.errors import ConfigError
 
-CONF = Path(__file__).resolve().parents[3] / "conf"
+CONF = configuration()
 
 NOT_IN_IDENTITY = (
     *("device", "capture", "runs_dir", "logger", "checkpoint", "dataset.root", "dataset.download", "plan"),

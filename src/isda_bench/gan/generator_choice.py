@@ -157,7 +157,7 @@ def _none_found(folder: Path, config: RunConfig, kind: str) -> str:
 
 def _command(config: RunConfig, kind: str) -> str:
     """The command that trains the generator that the run lacks."""
-    words = ["python scripts/train_generator.py", f"generator={kind}", f"dataset={config.names['dataset']}"]
+    words = ["isda-bench generator", f"generator={kind}", f"dataset={config.names['dataset']}"]
     usual = {"train_size": None, "val_size": 0, "split_seed": 0, "root": "data"}
     chosen = config.settings.dataset
     words += [f"dataset.{key}={chosen[key]}" for key in usual if key in chosen and chosen[key] != usual[key]]

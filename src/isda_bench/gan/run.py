@@ -139,9 +139,7 @@ def _quality(
     try:
         classifier = find_classifier(settings.classifier, Path(settings.runs_dir), dataset, settings.dataset)
     except UserError as error:
-        print(
-            f"quality is not measured: {error}; scripts/measure_generator.py can do it later", file=sys.stderr
-        )
+        print(f"quality is not measured: {error}; `isda-bench measure` can do it later", file=sys.stderr)
         return None
     print(f"quality is measured in the features of {classifier}", file=sys.stderr)
     return measure_quality(gan.generator, classifier, dataset, data, device)._asdict()

@@ -66,7 +66,8 @@ class Step:
 
     Args:
         module: model and loss.
-        optimizer: over their parameters; on CUDA its kernels are fused: they read `found_inf`.
+        optimizer: over their parameters. On CUDA, where the host does not wait to look at the loss, fused
+            kernels read the flag as `found_inf`; updates of others are undone (`update_unless`).
     """
 
     mode = "eager"
@@ -76,7 +77,8 @@ class Step:
         self.module = module
         self.optimizer = optimizer
         self.stopped = torch.zeros((), device=next(module.parameters()).device)
-        if self.stopped.is_cuda:
+        self.fused = all(group.get("fused") for group in optimizer.param_groups)
+        if self.stopped.is_cuda and self.fused:
             optimizer.found_inf = self.stopped  # type: ignore[attr-defined]
 
     def __call__(self, images: Tensor, targets: Tensor, progress: Tensor) -> Results:
@@ -92,9 +94,36 @@ class Step:
         """
         loss, logits = self.module(images, targets, progress)
         torch.maximum(self.stopped, (~loss.detach().isfinite()).float(), out=self.stopped)
-        # On CUDA the optimizer's kernels read the flag: the host does not wait for the device.
-        if self.stopped.is_cuda or not self.stopped:
-            self.optimizer.zero_grad()
-            loss.backward()
+        if self.stopped.is_cuda:
+            self._backward(loss)
+            if self.fused:
+                self.optimizer.step()
+            else:
+                update_unless(self.stopped, self.optimizer)
+        elif not self.stopped:
+            self._backward(loss)
             self.optimizer.step()
         return loss.detach(), logits.detach()
+
+    def _backward(self, loss: Tensor) -> None:
+        self.optimizer.zero_grad()
+        loss.backward()
+
+
+@torch.no_grad()
+def update_unless(stopped: Tensor, optimizer: Optimizer) -> None:
+    """A step of any optimizer, undone on the device where `stopped` is not 0; the host does not wait.
+
+    Weight decay and momentum would move parameters with gradients of 0 too, so parameters and states are copied
+    before. States that the optimizer creates in this very step, and counts on the host, are not undone.
+
+    Args:
+        stopped: 0-d, on the device of the parameters.
+        optimizer: its gradients are computed.
+    """
+    changing = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+    changing += [v for state in optimizer.state.values() for v in state.values() if isinstance(v, Tensor)]
+    before = [(tensor, tensor.clone()) for tensor in changing if tensor.device == stopped.device]
+    optimizer.step()
+    for tensor, value in before:
+        tensor.copy_(torch.where(stopped > 0, value, tensor))

@@ -244,7 +244,11 @@ class ReplacesItsBuffer(CrossEntropy):
 @pytest.mark.parametrize(
     ("loss", "make", "reason"),
     [
-        (CrossEntropy, CountsOnTheHost, "the optimizer's weight_decay of group 0 changes in a step on the host"),
+        (
+            CrossEntropy,
+            CountsOnTheHost,
+            "weight_decay of group 0 changes in a step on the host",
+        ),
         (ReplacesItsBuffer, torch.optim.SGD, "loss.batches is replaced in a step"),
     ],
 )

@@ -6,8 +6,8 @@ from batches import make_batch, outputs_of
 from settings import A, C, build, each_covariance, each_setting
 from torch import distributed
 
-from isda_bench.runtime.distributed import gather_rows
 from isda_bench.losses import ISDA, isda
+from isda_bench.runtime.distributed import gather_rows
 
 
 def seasoned(loss):

@@ -160,7 +160,7 @@ def make_step(module: TrainingModule, optimizer: Optimizer, sizes: Collection[in
 
 
 def _keep_on_the_device(optimizer: Optimizer) -> None:
-    """Counts of steps (Adam's, for one) become tensors on the device, where the optimizer can keep them there.
+    """Moves counts of steps (Adam's, for one) to the device, where the optimizer can keep them there.
 
     A state that an eager run or a CPU saved has them on the host.
     """

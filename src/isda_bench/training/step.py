@@ -23,6 +23,7 @@ class TrainingModule(nn.Module):
 
     Attributes:
         capture: whether its training steps are captured as CUDA graphs: 'auto' falls back to eager steps.
+        compiled: whether torch.compile compiles them.
     """
 
     def __init__(self, model: Classifier, loss: Loss, bf16: bool = False) -> None:
@@ -31,6 +32,7 @@ class TrainingModule(nn.Module):
         self.loss = loss
         self.bf16 = bf16
         self.capture: Literal["auto"] | bool = False
+        self.compiled = False
 
     def forward(self, images: Tensor, targets: Tensor, progress: float | Tensor) -> tuple[Tensor, Tensor]:
         """The loss, a scalar, and the logits (N, C) of `images` (N, C, H, W) with classes `targets` (N,)."""
@@ -50,6 +52,20 @@ def compile_step(module: TrainingModule) -> None:
     settings: dict[str, Any] = {"fullgraph": True, "dynamic": False, "backend": BACKEND}
     module.model.compile(**settings, mode="reduce-overhead" if on_cuda else None)
     module.compile(**settings)
+    module.compiled = True
+
+
+def planned_execution(device: torch.device, loss: Loss, capture: bool | str, compiled: bool) -> str:
+    """How steps will be executed if no capture fails: eager, captured, compiled, compiled and captured."""
+    captured = bool(capture) and device.type == "cuda" and processes() == 1 and loss.capturable
+    return execution_of("captured" if captured else "eager", compiled)
+
+
+def execution_of(mode: str, compiled: bool) -> str:
+    """The mode of a step, with its compilation."""
+    if not compiled:
+        return mode
+    return "compiled and captured" if mode == "captured" else "compiled"
 
 
 def can_be_captured(module: TrainingModule) -> bool:
@@ -71,7 +87,7 @@ class Step:
     """
 
     mode = "eager"
-    """How steps are executed; records name it."""
+    """Whether steps are captured or eager."""
 
     def __init__(self, module: TrainingModule, optimizer: Optimizer) -> None:
         self.module = module
@@ -105,6 +121,11 @@ class Step:
             self.optimizer.step()
         return loss.detach(), logits.detach()
 
+    @property
+    def execution(self) -> str:
+        """How steps are executed; records name it."""
+        return execution_of(self.mode, self.module.compiled)
+
     def _backward(self, loss: Tensor) -> None:
         self.optimizer.zero_grad()
         loss.backward()
@@ -114,8 +135,8 @@ class Step:
 def update_unless(stopped: Tensor, optimizer: Optimizer) -> None:
     """A step of any optimizer, undone on the device where `stopped` is not 0; the host does not wait.
 
-    Weight decay and momentum would move parameters with gradients of 0 too, so parameters and states are copied
-    before. States that the optimizer creates in this very step, and counts on the host, are not undone.
+    Weight decay and momentum would move parameters with gradients of 0 too, so parameters and states are
+    copied before. States that the optimizer creates in this very step, and counts on the host, stay.
 
     Args:
         stopped: 0-d, on the device of the parameters.

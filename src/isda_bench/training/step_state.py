@@ -44,7 +44,7 @@ class StepState:
 
         A graph keeps the values that they had at the capture.
         """
-        found = {
+        found: dict[str, Any] = {
             f"{prefix}.{name}".lstrip("."): value
             for prefix, module in self.module.named_modules()
             for name, value in vars(module).items()

@@ -183,6 +183,18 @@ def test_a_capture_that_fails_falls_back_to_eager_steps_with_one_warning(failing
     assert "and more" not in warning
 
 
+def test_eager_steps_after_a_failed_capture_have_rates_on_the_host(failing_captures):
+    """An optimizer may wait for a rate that is a tensor."""
+    module, batches = parts(CrossEntropy)
+    optimizer = make_optimizer(module, SCHEDULE)
+    one = capture.CapturedStep(module, optimizer, batches.sizes, required=False)
+    images, targets = next(iter(batches))
+    for _ in range(2):
+        one(images, targets, torch.tensor(0.5))
+    assert one.mode == one.execution == "eager"
+    assert [type(group["lr"]) for group in optimizer.param_groups] == [float]
+
+
 def test_a_capture_that_is_required_and_fails_is_an_error(failing_captures):
     module, batches = parts(ISDA)
     module.capture = True

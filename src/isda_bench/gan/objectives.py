@@ -19,7 +19,6 @@ from isda_bench.gan.base import Gan
 from isda_bench.gan.networks import Critic, Generator
 from isda_bench.models.base import Rate
 
-
 LEAST_VARIANCE = 1e-6
 """Of the posterior of a code; a smaller one counts as this."""
 
@@ -263,10 +262,10 @@ class InfoGAN(_Labelled):
     def _codes_loss(self, posterior: Tensor, codes: Tensor) -> Tensor:
         """code_weight mean -log q(c), the sum over the codes; less its constant."""
         mean, log_variance = posterior.unbind(1)
-        return self.code_weight * _gaussian_nll(mean, codes, log_variance.exp()) * codes.shape[1]
+        return self.code_weight * gaussian_nll(mean, codes, log_variance.exp()) * codes.shape[1]
 
 
-def _gaussian_nll(mean: Tensor, values: Tensor, variance: Tensor) -> Tensor:
+def gaussian_nll(mean: Tensor, values: Tensor, variance: Tensor) -> Tensor:
     """The mean -log density of `values` under normal densities, less its constant; all of one shape.
 
     These are the numbers of `F.gaussian_nll_loss`, which looks at every variance: on CUDA it waits for them.

@@ -80,6 +80,8 @@ class CapturedStep(Step):
         except CaptureFailed as error:
             self.graphs.clear()
             self.mode = "eager"
+            for group in self.optimizer.param_groups:
+                group["lr"] = float(group["lr"])  # an eager optimizer may wait for a tensor in every step
             if self.required:
                 raise UserError(f"capture=true: {error}; capture=auto or false trains without") from error
             print(

@@ -34,6 +34,10 @@ def no_wait(device: torch.device) -> Iterator[None]:
         torch.cuda.set_sync_debug_mode("default")
 
 
+def _without_wait(device: torch.device) -> str:
+    return ", and the host does not wait" if device.type == "cuda" else ""
+
+
 def generator_steps(device: torch.device, name: str) -> str:
     """Two steps of critic and generator, the second without a wait."""
     torch.manual_seed(0)
@@ -49,7 +53,7 @@ def generator_steps(device: torch.device, name: str) -> str:
         raise CheckFailed(f"{name}: {error}") from error
     if not losses.isfinite().all():
         raise CheckFailed(f"{name}: the losses of a step are {losses.tolist()}")
-    return f"{name}: a step of critic and generator has finite losses, and the host does not wait"
+    return f"{name}: a step of critic and generator has finite losses{_without_wait(device)}"
 
 
 def _generator_step(
@@ -108,7 +112,7 @@ def augments(device: torch.device, name: str) -> str:
         raise CheckFailed(f"augment={name}: {error}") from error
     if (made.shape, made.dtype, made.device) != (images.shape, images.dtype, images.device):
         raise CheckFailed(f"augment={name}: makes {made.dtype} images of shape {tuple(made.shape)}")
-    return f"augment={name} keeps images on the device, and the host does not wait"
+    return f"augment={name} makes images of the same shape on the device{_without_wait(device)}"
 
 
 def driver(device: torch.device) -> str:

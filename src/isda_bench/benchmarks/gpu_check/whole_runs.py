@@ -35,15 +35,19 @@ def _trained(device: torch.device, folder: Path, *overrides: str) -> RunConfig:
 
 
 def trains(device: torch.device, precision: str) -> str:
-    """The loss falls in eager, captured and compiled runs."""
-    modes = ["capture=false", "capture=auto", "compile=true"] if device.type == "cuda" else ["capture=false"]
+    """The loss falls in eager, captured and compiled runs, and with statistics that cannot be captured."""
+    modes = [["capture=false"], ["capture=auto", "loss.covariance=lowrank"]]
+    if device.type == "cuda":
+        modes += [["capture=true"], ["compile=true"]]
     for mode in modes:
         with tempfile.TemporaryDirectory() as folder:
-            config = _trained(device, Path(folder), f"precision={precision}", mode)
+            config = _trained(device, Path(folder), f"precision={precision}", *mode)
             losses = read_metrics(config.directory)["train_loss"].tolist()
         if not losses[-1] < losses[0]:
-            raise CheckFailed(f"precision={precision} {mode}: the loss goes from {losses[0]} to {losses[-1]}")
-    return f"runs with {', '.join(modes)} train in {precision}"
+            raise CheckFailed(
+                f"precision={precision} {' '.join(mode)}: the loss goes from {losses[0]} to {losses[-1]}"
+            )
+    return f"runs with {', '.join(' '.join(mode) for mode in modes)} train in {precision}"
 
 
 def resumes(device: torch.device, within: bool) -> str:

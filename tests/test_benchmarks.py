@@ -5,12 +5,12 @@ import json
 import pytest
 import torch
 
+from helpers.tiny import REPOSITORY
 from isda_bench.benchmarks import loop_overhead, report, throughput
 from isda_bench.benchmarks.report import measure, measurements
 from isda_bench.cli.main import usage
 from isda_bench.errors import UserError
 from isda_bench.losses import ISDA
-from tiny import REPOSITORY
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 

@@ -2,6 +2,7 @@
 
 import importlib
 import re
+import signal
 import subprocess
 import sys
 import tomllib
@@ -10,9 +11,9 @@ from pathlib import Path
 import pytest
 
 import isda_bench
-from forked import run_forked
+from helpers.forked import run_forked
+from helpers.tiny import REPOSITORY
 from isda_bench.cli.main import COMMANDS, main, overview, run_command, usage
-from tiny import REPOSITORY
 
 DOORS = {path: re.search(r'run_command\("(\S+)", program="(.*)"\)', path.read_text()) for path in
          [REPOSITORY / "train.py", *sorted((REPOSITORY / "scripts").glob("*.py"))]}  # fmt: skip
@@ -21,6 +22,7 @@ DOORS = {path: re.search(r'run_command\("(\S+)", program="(.*)"\)', path.read_te
 @pytest.fixture
 def typed(monkeypatch, capsys):
     """Runs `isda-bench <arguments>` in this process; returns exit code, output, errors."""
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
 
     def call(*arguments, program="isda-bench"):
         monkeypatch.setattr(sys, "argv", [program, *arguments])
@@ -111,6 +113,7 @@ def test_a_door_is_thin_and_names_itself(path, monkeypatch, capsys):
     assert program == f"python {path.relative_to(REPOSITORY).as_posix()}"
     if name in ("train", "generator"):
         return
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
     monkeypatch.setattr(sys, "argv", [str(path), "--help"])
     run_command(name, program)
     assert capsys.readouterr().out == usage(name).replace(f"isda-bench {name}", program) + "\n"

@@ -20,8 +20,8 @@ from isda_bench.errors import ConfigError, UserError
 from isda_bench.losses import ISDA, CrossEntropy, Loss
 from isda_bench.models.base import Classifier
 from isda_bench.monitoring.progress import Display
+from isda_bench.storage.checkpoint import random_states
 from isda_bench.training import capture, cuda_graphs, step
-from isda_bench.training import state as run_state
 from isda_bench.training.evaluate import evaluate
 from isda_bench.training.loop import train_epoch
 from isda_bench.training.optimizers import make_optimizer, set_learning_rate
@@ -141,7 +141,7 @@ def test_captured_steps_give_the_numbers_with_one_capture_a_shape(loss, captures
     assert all(torch.equal(value, wanted[name]) for name, value in captured.state_dict().items())
 
 
-def test_a_capture_changes_nothing(captures):
+def test_a_capture_changes_nothing(captures, monkeypatch):
     module, batches = parts(ISDA)
     optimizer = make_optimizer(module, SCHEDULE)
     one = capture.CapturedStep(module, optimizer, batches.sizes, required=True)
@@ -398,10 +398,12 @@ def test_a_fused_optimizer_makes_no_update_after_a_loss_that_is_not_finite():
 
 def test_a_state_of_another_device_keeps_this_device_s_kernels():
     """A checkpoint of a CPU goes on with the fused kernel of CUDA, and the other way round."""
-    module, _ = parts(CrossEntropy)
-    saved = make_optimizer(module, SCHEDULE).state_dict()
+    module, batches = parts(CrossEntropy)
+    saved = {name: part.state_dict() for name, part in (("model", module.model), ("loss", module.loss))}
+    saved |= {"optimizer": make_optimizer(module, SCHEDULE).state_dict(), "metrics": []}
+    saved["generators"] = random_states()
     optimizer = torch.optim.SGD(module.model.parameters(), lr=0.1, momentum=0.9, nesterov=True, fused=True)
     optimizer.param_groups[0]["initial_lr"] = 0.1
-    run_state._load_optimizer(optimizer, saved)
+    RunState(module, optimizer, batches, Mock(newest_state=lambda: saved), None).resume()
     assert optimizer.param_groups[0]["fused"] is True
     assert optimizer.param_groups[0]["weight_decay"] == SCHEDULE.weight_decay

@@ -6,6 +6,7 @@ import weakref
 import pytest
 import torch
 
+from helpers.tiny import TINY
 from isda_bench.cli import command_line
 from isda_bench.config.components import component_problems
 from isda_bench.config.compose import compose_run
@@ -16,7 +17,6 @@ from isda_bench.runtime.device_errors import reported_device_errors
 from isda_bench.storage.checksummed_json import read_checksummed
 from isda_bench.training import capture, run
 from isda_bench.training.optimizers import make_optimizer
-from tiny import TINY
 
 QUICK = [*TINY, "schedule.epochs=1", "schedule.milestones=[]", "logger=none"]
 OLD_DRIVER = "The NVIDIA driver on your system is too old (found version 11040)."

@@ -103,6 +103,13 @@ def test_of_sources_unpacked_below_a_foreign_repository_none(tmp_path):
     assert git_state(package) == NO_COMMIT
 
 
+def test_of_an_older_version_unpacked_in_a_newer_checkout_none(tmp_path):
+    sources(tmp_path / "ours")
+    package = sources(tmp_path / "ours" / "downloads" / "isda_bench-0.1.0")
+    committed(tmp_path / "ours")
+    assert git_state(package) == NO_COMMIT
+
+
 def test_of_sources_that_a_foreign_repository_does_not_track_none(tmp_path):
     committed(tmp_path / "theirs")
     assert git_state(sources(tmp_path / "theirs")) == NO_COMMIT

@@ -8,6 +8,7 @@ from hydra.utils import get_class
 from omegaconf import OmegaConf
 
 import isda_bench
+from helpers.made_runs import write_run
 from isda_bench.config.compose import compose_run
 from isda_bench.config.run_config import ADDED_LATER, CONF, OLDER_FUNCTIONS, RunConfig
 from isda_bench.models.shake_shake import TwoPaths
@@ -16,7 +17,6 @@ from isda_bench.reporting.render_tables import markdown, markdown_table
 from isda_bench.storage.records import read_records
 from isda_bench.training.evaluate import evaluate_run
 from isda_bench.training.run import run
-from made_runs import write_run
 
 SHAKE_SHAKE = ["model=shake_shake_26_2x32d", "loss=isda"]
 TINY = [

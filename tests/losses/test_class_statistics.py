@@ -1,7 +1,7 @@
 import pytest
 import torch
-from isda_reference import closed_form
 
+from helpers.isda_reference import closed_form
 from isda_bench.losses import class_statistics
 from isda_bench.losses.class_statistics import ClassStatistics
 from isda_bench.losses.covariances import DiagonalCovariance, IdentityCovariance, SharedCovariance

@@ -2,12 +2,12 @@ import inspect
 
 import pytest
 import torch
-from batches import make_batch, outputs_of, value_and_gradients
 from hydra.utils import get_class, instantiate
 from omegaconf import OmegaConf
-from settings import A, C, build, each_loss, each_setting
 from torch import nn
 
+from helpers.batches import make_batch, outputs_of, value_and_gradients
+from helpers.loss_settings import A, C, build, each_loss, each_setting
 from isda_bench.losses import Outputs
 
 

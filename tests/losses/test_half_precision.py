@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from batches import make_batch
-from settings import A, C, build, each_covariance, each_setting
 from torch import nn
 
+from helpers.batches import make_batch
+from helpers.loss_settings import A, C, build, each_covariance, each_setting
 from isda_bench.losses import ISDA
 
 each_dtype = pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

@@ -1,7 +1,7 @@
 import pytest
 import torch
-from batches import gradients_agree, make_batch, outputs_of, value_and_gradients
 
+from helpers.batches import gradients_agree, make_batch, outputs_of, value_and_gradients
 from isda_bench.losses import CrossEntropy
 from isda_bench.losses.label_smoothing import LabelSmoothing
 

@@ -2,9 +2,9 @@ import math
 
 import pytest
 import torch
-from batches import gradients_agree, make_batch, value_and_gradients
-from large_margin_reference import large_margin
 
+from helpers.batches import gradients_agree, make_batch, value_and_gradients
+from helpers.large_margin_reference import large_margin
 from isda_bench.losses import CrossEntropy
 from isda_bench.losses.large_margin import LargeMargin, margin_cosine
 

@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from batches import make_batch, outputs_of, value_and_gradients
-from settings import A, C, build, each_covariance, each_setting
 from torch import nn
 
+from helpers.batches import make_batch, outputs_of, value_and_gradients
+from helpers.loss_settings import A, C, build, each_covariance, each_setting
 from isda_bench.losses import ISDA
 from isda_bench.losses.center import Center
 from isda_bench.losses.disturb_label import DisturbLabel

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from settings import COVARIANCES, A, C
 from torch import nn
 
+from helpers.loss_settings import COVARIANCES, A, C
 from isda_bench.losses import ISDA, Outputs, class_statistics
 from isda_bench.losses.center import Center
 

@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from batches import make_batch, outputs_of
-from settings import A, C, build, each_covariance, each_setting
 from torch import distributed
 
+from helpers.batches import make_batch, outputs_of
+from helpers.loss_settings import A, C, build, each_covariance, each_setting
 from isda_bench.losses import ISDA, isda
 from isda_bench.runtime.distributed import gather_rows
 

@@ -8,10 +8,11 @@ import independent
 import pytest
 import torch
 from hydra.utils import instantiate
-from networks import model_config
 from torch import nn
 from torch.nn import functional as F
 from torch.testing import assert_close
+
+from helpers.networks import model_config
 
 C = 10
 IMAGENET = (3, 4, 6, 3)

@@ -6,10 +6,10 @@ import inspect
 import pytest
 import torch
 from hydra.utils import get_class
-from networks import model_config
 from torch import nn
 from torch.testing import assert_close
 
+from helpers.networks import model_config
 from isda_bench.losses.base import Outputs
 from isda_bench.losses.isda import ISDA
 from isda_bench.models.base import Classifier

@@ -14,7 +14,7 @@ from isda_bench.config.components import build_dataset
 from isda_bench.config.compose import compose_run
 from isda_bench.config.options import Options, main
 from isda_bench.config.run_config import CONF
-from isda_bench.data.augment_grid import augmentation_grid, write_grid
+from isda_bench.data.image_grid import augmentation_grid, write_grid
 from isda_bench.errors import UserError
 
 

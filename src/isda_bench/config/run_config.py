@@ -18,7 +18,7 @@ CONF = configuration()
 
 NOT_IN_IDENTITY = (
     *("device", "capture", "runs_dir", "logger", "checkpoint", "dataset.root", "dataset.download", "plan"),
-    *("dataset.workers", "dataset.unreadable_limit"),
+    *("dataset.workers", "dataset.unreadable_limit", "dataset.in_memory"),
     *("samples", "classifier"),  # of a generator's run
 )
 """Keys that do not change a run's result."""
@@ -57,6 +57,10 @@ ADDED_LATER: dict[str, Any] = {
     "compile": False,
     "capture": "auto",
     "model.initialisation": "fan_in",
+    "dataset.resample": False,
+    "dataset.imbalance": None,
+    "dataset.decoding": "pillow",
+    "augment.operations": "torchvision",
 }
 """Dotted key -> default of every key (a whole section, if that is new) that the configuration did not have at
 first: append only.

@@ -20,6 +20,7 @@ from isda_bench.gan.samples import Samples
 from isda_bench.gan.train import COLLAPSED, RealBatches, fit
 from isda_bench.monitoring.progress import Display
 from isda_bench.runtime.devices import choose_device, describe, set_precision
+from isda_bench.runtime.library_faults import on_device
 from isda_bench.storage.provenance import peak_memory, provenance, reset_peak_memory
 from isda_bench.storage.run_directory import Metrics, RunDirectory, now
 from isda_bench.storage.run_once import run_once
@@ -63,7 +64,8 @@ def _train(config: RunConfig, directory: RunDirectory) -> dict[str, Any]:
     settings = config.settings
     device = choose_device(settings.device)
     print(f"{config.run_id}: {describe(device, settings.device, settings.precision, 'eager')}", flush=True)
-    dataset: DataSet = instantiate(settings.dataset)
+    unseeded: DataSet = instantiate(settings.dataset)
+    dataset = unseeded.with_seed(settings.seed)
     data = dataset.load()
     if not isinstance(data.train, ImageSet):
         raise ConfigError(["dataset: its images stay in their files; generators learn those kept in memory"])
@@ -76,7 +78,7 @@ def _train(config: RunConfig, directory: RunDirectory) -> dict[str, Any]:
         reset_peak_memory(device)
         torch.manual_seed(settings.seed)
         set_precision(settings.precision)
-        gan: Gan = instantiate(settings.generator, **_sizes(dataset)).to(device)
+        gan: Gan = on_device(instantiate(settings.generator, **_sizes(dataset)), device)
         schedule = settings.schedule
         mean = ExponentialMovingAverage(gan.generator, schedule.average)
         batches = RealBatches(data.train, schedule.batch_size, gan.generator.groups, device)

@@ -5,8 +5,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from isda_bench.data.base import stratified_order
 from isda_bench.data.loader import Normalise
+from isda_bench.data.splits import stratified_order
 from isda_bench.gan.networks import NOISE
 from isda_bench.inversion.augmented_features import augmented, estimated
 from isda_bench.inversion.descent import FixedClasses, Point, Search, start_at

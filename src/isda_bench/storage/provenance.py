@@ -45,8 +45,9 @@ def git_state(package: Path = PACKAGE) -> dict[str, Any]:
 
 
 def versions() -> dict[str, str | None]:
-    """Of Python and the packages that make the numbers."""
+    """Of Python and the packages that make the numbers; of torch with its build, such as 2.14.1+cu130."""
     packages = {name: _version(name) for name in ("isda_bench", "torch", "torchvision", "numpy")}
+    packages["torch"] = str(torch.__version__)  # the installed package's metadata may leave the build out
     return {"python": platform.python_version(), **packages, "cuda": torch.version.cuda}
 
 

@@ -8,44 +8,31 @@ import atexit
 import multiprocessing
 import os
 import runpy
-import shutil
 import signal
 import sys
-import tempfile
-import time
 from collections.abc import Callable
 from functools import cache
 from multiprocessing.connection import wait
 from multiprocessing.forkserver import ensure_running
 from pathlib import Path
 from threading import Lock
-from typing import NamedTuple
 
 import pytest
 
-from tiny import REPOSITORY
-
-TIMEOUT = 120.0
+from helpers.processes import DEADLINE, Done, Process, until
+from helpers.tiny import REPOSITORY
 
 _polling = Lock()
 """Held where exit codes are read: `start` reads those of all processes, and each can be read only once."""
 _server = multiprocessing.get_context("forkserver")
-_server.set_forkserver_preload(["preloaded"])
+_server.set_forkserver_preload(["helpers.preloaded"])
 
 
-class Done(NamedTuple):
-    """How a process ended; a negative code is the signal that killed it."""
-
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-class Forked:
+class Forked(Process):
     """A started process."""
 
     def __init__(self, arguments: list[str], cwd: Path, script: str, env: dict[str, str], prepare) -> None:
-        self.output = Path(tempfile.mkdtemp(prefix="forked-"))
+        super().__init__()
         self.process = _server.Process(
             target=_run, args=(script, arguments, str(cwd), str(self.output), env, prepare)
         )
@@ -53,28 +40,21 @@ class Forked:
         with _polling:
             self.process.start()
 
-    def send(self, number: int) -> None:
-        """Sends a signal, once the process is on its way; nothing if it has ended."""
-        until(lambda: (self.output / "stderr").exists() or self._ended())
-        if not self._ended():
-            os.kill(self.process.pid, number)
+    @property
+    def pid(self) -> int:
+        return self.process.pid
 
-    def _ended(self) -> bool:
-        return bool(wait([self.process.sentinel], 0))
-
-    def wait(self, timeout: float = TIMEOUT) -> Done:
-        """Waits for the end; a process that hangs is killed, and TimeoutError raised."""
-        hangs = not wait([self.process.sentinel], timeout)
-        if hangs:
-            self.send(signal.SIGKILL)
+    def exit_code(self, timeout: float) -> int | None:
+        if not wait([self.process.sentinel], timeout):
+            return None
         with _polling:
             self.process.join()
-        files = [self.output / name for name in ("stdout", "stderr")]
-        out, err = (file.read_text() if file.exists() else "" for file in files)
-        shutil.rmtree(self.output)
-        if hangs:
-            raise TimeoutError(f"still running after {timeout} s:\n{out}{err}")
-        return Done(self.process.exitcode, out, err)
+        return self.process.exitcode
+
+    def send(self, number: int) -> None:
+        """Sends a signal, once the process is on its way; nothing if it has ended."""
+        until(lambda: (self.output / "stderr").exists() or self.exit_code(0) is not None)
+        super().send(number)
 
 
 def start_forked(
@@ -101,7 +81,7 @@ def run_forked(
     cwd: Path,
     kill_after: float | None = None,
     number: int = signal.SIGKILL,
-    timeout: float = TIMEOUT,
+    timeout: float = DEADLINE,
     **options,
 ) -> Done:
     """As `start_forked`, to the end; or the signal `number` after so many seconds."""
@@ -116,7 +96,8 @@ def run_forked(
 def _serve() -> None:
     """Starts the server; it takes the path for its imports from the environment that it begins with."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
+        patch.setenv("PYTHONPATH", str(Path(__file__).parents[1]), prepend=os.pathsep)
+        patch.setenv("PYTHONFAULTHANDLER", "1")  # a child that dies in C++ names the signal and its stack
         ensure_running()
 
 
@@ -136,12 +117,3 @@ def _run(script: str, arguments: list[str], cwd: str, output: str, env: dict[str
         runpy.run_path(sys.argv[0], run_name="__main__")
     finally:
         atexit._run_exitfuncs()  # a child of multiprocessing ends without them
-
-
-def until(condition: Callable[[], object], seconds: float = 60.0) -> None:
-    """Waits until `condition` holds."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise TimeoutError("it never came to hold")
-        time.sleep(0.005)

@@ -1,4 +1,4 @@
-"""What forked.py's server imports before it forks; it runs nothing that starts a thread."""
+"""What the server of forked.py imports before it forks; it runs nothing that starts a thread."""
 
 import gc
 

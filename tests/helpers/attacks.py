@@ -27,8 +27,8 @@ def _each(attacks) -> None:
 
 def small_cifar(images: int) -> None:
     """CIFAR-10 is as small as the files below data/ that `Published` wrote."""
+    from helpers.published_cifar import Published
     from isda_bench.data.cifar import CIFAR10
-    from published_cifar import Published
 
     published = Published.__new__(Published)
     published.__dict__ |= {
@@ -149,3 +149,16 @@ def after_checkpoint(action: Callable[[], object], number: int = 1) -> None:
 def dies() -> None:
     """SIGKILL."""
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def leak(megabytes: int) -> None:
+    """An open file and so much memory are lost with each checkpoint."""
+    from isda_bench.storage import checkpoint
+
+    save, lost = checkpoint.save, []
+
+    def saves(*arguments):
+        lost.append((os.open("/dev/null", os.O_RDONLY), b"x" * (megabytes * 2**20)))
+        return save(*arguments)
+
+    checkpoint.save = saves

@@ -6,12 +6,12 @@ import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
-import attacks
-from forked import Done, run_forked
+from helpers import attacks
+from helpers.forked import Done, run_forked
+from helpers.published_cifar import Published
 from isda_bench.data.cifar import CIFAR10
 from isda_bench.storage import checkpoint
 from isda_bench.storage.run_directory import read_record
-from published_cifar import Published
 
 IMAGES = 20  # in a batch file
 EPOCHS = 3

@@ -6,16 +6,19 @@ import shutil
 import pytest
 import torch
 
+from helpers.interruption import Killed, dying_at_call
+from helpers.run_files import metrics_of
+from helpers.tiny import TINY
 from isda_bench.config.compose import compose_run
 from isda_bench.config.generator_config import GeneratorConfig
 from isda_bench.data.base import ImageSet
 from isda_bench.data.digits import Digits
-from isda_bench.data.generated import Generated, GeneratedShare
+from isda_bench.data.generated import GeneratedShare
 from isda_bench.data.loader import Loader, Normalise
 from isda_bench.errors import ConfigError, UserError
+from isda_bench.gan.generated_images import Generated
 from isda_bench.gan.run import run as train_generator
 from isda_bench.training.run import run
-from tiny import TINY
 
 CPU = torch.device("cpu")
 SMALL = [
@@ -112,34 +115,15 @@ def test_a_run_goes_on_with_its_generator_to_the_bit(tmp_path, runs, monkeypatch
         shutil.copytree(runs / "generators", tmp_path / name / "generators")
     whole, broken = (classifier(tmp_path / name, "schedule.epochs=2") for name in ("whole", "broken"))
     run(whole)
-    calls, call = 0, Generated.__call__
-
-    class Killed(BaseException):
-        pass
-
-    def dies(self, *batch):
-        nonlocal calls
-        calls += 1
-        if calls == 6:
-            raise Killed
-        return call(self, *batch)
-
     with monkeypatch.context() as patch:
-        patch.setattr(Generated, "__call__", dies)
+        patch.setattr(Generated, "__call__", dying_at_call(Generated.__call__, 6))
         with pytest.raises(Killed):
             run(broken)
     newer = second(tmp_path / "broken")  # is not what the run began with
     torch.manual_seed(99)
     record = run(broken)
     assert record["generator"]["run"] != newer["run_id"]
-    lines = [
-        [
-            {k: v for k, v in json.loads(line).items() if k not in ("seconds", "images_per_second")}
-            for line in (config.directory / "metrics.jsonl").read_text().splitlines()
-        ]
-        for config in (whole, broken)
-    ]
-    assert lines[0] == lines[1]
+    assert metrics_of(whole.directory) == metrics_of(broken.directory)
 
 
 def test_a_run_does_not_go_on_with_another_generator(tmp_path, runs, monkeypatch):
@@ -242,3 +226,14 @@ def test_a_generator_of_another_data_set_is_refused(runs):
 def test_without_a_generator_ids_and_batches_are_as_they_were():
     config = compose_run([*TINY])
     assert config.as_dict()["identity"]["generator"] == {}
+
+
+def test_a_generator_of_another_draw_of_the_images_is_refused(tmp_path):
+    given = [*SMALL, "generator=cgan", f"runs_dir={tmp_path}", "dataset.resample=true"]
+    train_generator(compose_run([*given, "seed=3"], GeneratorConfig))
+    (generator,) = (tmp_path / "generators").iterdir()
+    wanted = [f"generator.run={generator}", "dataset.train_size=null"]
+    assert run(classifier(tmp_path, *wanted, "dataset.resample=true", "seed=3"))["generator"]
+    for other in (["dataset.resample=true", "seed=4"], ["seed=3"], ["dataset.imbalance=5"]):
+        with pytest.raises(ConfigError, match="another draw of the training images"):
+            run(classifier(tmp_path, *wanted, *other))

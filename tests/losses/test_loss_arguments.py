@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from batches import make_batch, outputs_of
-from settings import A, C, build, each_covariance, each_setting
 from torch import nn
 
+from helpers.batches import make_batch, outputs_of
+from helpers.loss_settings import A, C, build, each_covariance, each_setting
 from isda_bench.losses import ISDA, CrossEntropy, Outputs
 
 BATCH = make_batch(dtype=torch.float32)

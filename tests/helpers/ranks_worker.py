@@ -8,6 +8,8 @@ import torch
 from torch import nn
 from torch.optim import SGD
 
+from helpers.interruption import Killed, dying_after_batches
+from helpers.tiny import TINY
 from isda_bench.config.compose import compose_run
 from isda_bench.data.base import ImageSet
 from isda_bench.data.loader import Loader
@@ -19,7 +21,6 @@ from isda_bench.runtime.distributed import gather_rows, local_shard, process_gro
 from isda_bench.training.evaluate import evaluate
 from isda_bench.training.run import run
 from isda_bench.training.step import TrainingModule
-from tiny import TINY
 
 CPU = torch.device("cpu")
 CLASSES, FEATURES, BATCH, STEPS = 5, 6, 13, 20
@@ -105,25 +106,10 @@ def _join_and_leave() -> None:
         gather_rows(torch.randn(2, 3))
 
 
-class Killed(BaseException):
-    """Stands for the death of all processes in the middle of an epoch."""
-
-
 def interrupted(runs: Path, batch: int) -> None:
     """A run whose processes die after `batch` batches; there is a checkpoint after each."""
-    given = 0
-    iterate = Loader.__iter__
-
-    def dying(self):
-        nonlocal given
-        for item in iterate(self):
-            given += self.shuffle
-            if given == batch:
-                raise Killed
-            yield item
-
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(Loader, "__iter__", dying)
+        patch.setattr(Loader, "__iter__", dying_after_batches(batch))
         run(configuration(runs))
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 from hydra.utils import instantiate
 from torch._subclasses.fake_tensor import FakeTensorMode
-from watch import PACKAGE, watch_class
 
+from helpers.rehearsal.watch import PACKAGE, watch_class
 from isda_bench.config.compose import compose_run
 from isda_bench.config.run_config import CONF
 from isda_bench.data.augment import NoAugmentation

@@ -1,7 +1,7 @@
 """What runs on a GPU, on fake CUDA tensors: nothing waits for the device, no graph freezes a value.
 
 The cases run in one process, which the first of these tests starts; it loads a small library of C++ before
-torch. `cases.py` says what each case is.
+torch. `helpers/rehearsal/cases.py` says what each case is.
 """
 
 import json
@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 import torch
 from filelock import FileLock
-from watch import build_shim, compiler
 
+from helpers.rehearsal.watch import build_shim, compiler
 from isda_bench.config.run_config import CONF
 
-HERE = Path(__file__).parent
+TESTS = Path(__file__).parent
 LOSSES = sorted(path.stem for path in CONF.glob("loss/*.yaml"))
 COVARIANCES = ["diagonal", "shared", "identity"]
 FAMILIES = ["resnet", "se_resnet", "wide_resnet", "densenet", "resnext", "shake_shake", "pyramidnet"]
@@ -61,8 +61,8 @@ def findings(cases, folder):
     with FileLock(f"{answers}.lock"):
         if not answers.exists():
             library = build_shim(folder / "shim")
-            command = [sys.executable, str(HERE / "rehearse.py"), str(library), *cases]
-            done = subprocess.run(command, capture_output=True, text=True, timeout=900)
+            command = [sys.executable, "-m", "helpers.rehearsal.rehearse", str(library), *cases]
+            done = subprocess.run(command, cwd=TESTS, capture_output=True, text=True, timeout=900)
             assert done.returncode == 0, done.stderr
             answers.write_text(json.dumps([json.loads(line) for line in done.stdout.splitlines()]))
     return dict(json.loads(answers.read_text()))

@@ -15,8 +15,8 @@ from torch import nn
 from helpers.processes import run_python
 from helpers.tiny import REPOSITORY
 from isda_bench.cli.main import COMMANDS
-from isda_bench.config.compose import grid_runs
 from isda_bench.config.experiment_files import table_names
+from isda_bench.config.grids import grid_runs
 from isda_bench.losses import ISDA
 
 DOCUMENTS = [

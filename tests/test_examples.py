@@ -120,16 +120,17 @@ assert model.isda.statistics.count.sum() == 6 * 96
 
 
 @pytest.mark.slow
-def test_two_ranks_train_as_one_process(tmp_path):
+@pytest.mark.parametrize("name", ["ddp", "fsdp"])
+def test_two_ranks_train_as_one_process(tmp_path, name):
     """Weights and statistics are those of the global batch."""
     torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2")
-    run_python(*torchrun, str(EXAMPLES / "ddp.py"), str(tmp_path / "two.pt")).check()
+    run_python(*torchrun, str(EXAMPLES / f"{name}.py"), str(tmp_path / "two.pt")).check()
     two = torch.load(tmp_path / "two.pt", weights_only=True)
 
     module = example("ddp")
     torch.manual_seed(0)
     network, isda = module.Network(), ISDA(num_classes=3, feature_dim=32)
     module.train(network, network.head, isda, rank=0, ranks=1)
-    for name, one in (("network", network), ("isda", isda)):
+    for part, one in (("network", network), ("isda", isda)):
         for key, value in one.state_dict().items():
-            torch.testing.assert_close(two[name][key], value, rtol=1e-4, atol=1e-6)
+            torch.testing.assert_close(two[part][key], value, rtol=1e-4, atol=1e-6)

@@ -16,7 +16,7 @@ import pandas as pd
 from scipy.stats import spearmanr
 
 from isda_bench.experiments.selection import CHOSEN
-from isda_bench.reporting.build_tables import BASELINE
+from isda_bench.reporting.pairing import BASELINE
 from isda_bench.reporting.table import Table, TableRow
 
 HOLDS, FAILS, OPEN = "holds", "does not hold", "not enough runs"

@@ -8,10 +8,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from omegaconf import OmegaConf
 
 from isda_bench.reporting.claims import Claim
+from isda_bench.reporting.columns import MISSING, mean_and_std, text_rows
 from isda_bench.reporting.figures import inline_svg
 from isda_bench.reporting.gallery import Picture
-from isda_bench.reporting.render_tables import MISSING, mean_and_std, notes_of, text_rows
 from isda_bench.reporting.table import Table
+from isda_bench.reporting.table_notes import notes_of
 
 
 def report(

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from isda_bench.experiments.coordinates import own_dropout
 from isda_bench.reporting.inference import holm, welch_p
 from isda_bench.reporting.table import Paired, TableRow, number_or_none
@@ -57,7 +59,7 @@ def with_baselines(entries: Sequence[Entry]) -> list[TableRow]:
             families[line.paired.family].append(index)
     for members in families.values():
         pairs = [pair for index in members if (pair := lines[index].paired) is not None]
-        adjusted = holm([pair.p_value for pair in pairs])
+        adjusted = holm(np.array([pair.p_value for pair in pairs], float))
         for index, pair, p in zip(members, pairs, adjusted, strict=True):
             lines[index] = replace(
                 lines[index], paired=replace(pair, tests=len(members), holm_p=number_or_none(float(p)))

@@ -107,7 +107,15 @@ def _csv_measures(line: TableRow) -> dict[str, object]:
 
 def _csv_comparison(paired: Paired | None) -> dict[str, object]:
     """`p_value` is the paired t-test's; the interval is not adjusted for the number of comparisons."""
-    names = ("baseline", "paired_n", "paired_mean", "paired_std", "interval_low", "interval_high", "p_value")
+    names: tuple[str, ...] = (
+        "baseline",
+        "paired_n",
+        "paired_mean",
+        "paired_std",
+        "interval_low",
+        "interval_high",
+        "p_value",
+    )
     names += ("holm_p_value", "holm_tests", "welch_p_value", "detectable", "detectable_at_holms_first_step")
     if paired is None:
         return dict.fromkeys(names, "")

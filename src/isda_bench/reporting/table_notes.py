@@ -67,8 +67,8 @@ def _comparisons(table: Table) -> list[str]:
     if any(pair.p_value is not None for pair in pairs):
         notes.append(
             "95% interval and p: paired t-test, two-sided, not adjusted for the number of comparisons. "
-            "Holm's p: adjusted over all methods that have a p against one baseline, within a network, data set, size "
-            "and split. No p below two common seeds or without variance."
+            "Holm's p: adjusted over all methods that have a p against one baseline, within a network, data "
+            "set, size and split. No p below two common seeds or without variance."
         )
         notes += _powers(table)
     return notes

@@ -28,7 +28,7 @@ def test_welch_by_hand():
     """t and its degrees of freedom: variances 1 and 7, of three values each."""
     t, freedom = -4 / (1 / 3 + 7 / 3) ** 0.5, (8 / 3) ** 2 / ((1 / 3) ** 2 / 2 + (7 / 3) ** 2 / 2)
     assert welch_p([1.0, 2.0, 3.0], [4.0, 5.0, 9.0]) == pytest.approx(2 * stats.t.cdf(t, freedom))
-    assert welch_p([1.0, 1.0], [2.0, 3.0]) == pytest.approx(2 * stats.t.cdf(-3, 1))  # one side has no variance
+    assert welch_p([1.0, 1.0], [2.0, 3.0]) == pytest.approx(2 * stats.t.cdf(-3, 1))  # no variance in one
 
 
 @pytest.mark.parametrize("values", [[0.3], [0.3, 0.3, 0.3], [31.2 - 30.2, 31.3 - 30.3, 31.4 - 30.4]])

@@ -185,8 +185,8 @@ def chance_text(claim: Claim) -> list[str]:
         return []
     correlations = " and ".join(f"{value:g}" for value in CORRELATIONS)
     return [
-        f"Decided by chance, in {DRAWS:,} simulated results without any effect, or at the limit (planned runs, "
-        f"standard deviation {STD} points, correlation {correlations} between methods): {claim.chance}."
+        f"Decided by chance, in {DRAWS:,} simulated results without any effect, or at the limit (planned "
+        f"runs, standard deviation {STD} points, correlation {correlations} between methods): {claim.chance}."
     ]
 
 

@@ -33,7 +33,11 @@ NAMES = {
     "method": """basic dropout isda isda_dropout focal lq disturb_label center large_margin
         wgan cgan acgan infogan""",
 }
-NOT_THE_DEFAULT = {  # what a network's name says, or the paper of its basic model
+NOT_THE_DEFAULT = {  # what runs without the key had,
+    ("imagenet", "decoding"),
+    ("autoaugment", "operations"),
+    ("randaugment", "operations"),
+    # what a network's name says, or the paper of its basic model
     ("pyramidnet272_a200", "shake_drop"),
     ("resnext101_32x8d", "groups"),
     ("resnext101_32x8d", "width_per_group"),
@@ -169,7 +173,8 @@ STATIONS = [
     ("gan", "reporting"),
     ("training",),
     ("inversion",),
-    ("cli", "benchmarks"),
+    ("benchmarks",),
+    ("cli",),
 ]
 FLOORS = {part: floor for floor, parts in enumerate(STATIONS) for part in parts}
 

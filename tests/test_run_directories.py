@@ -1,30 +1,21 @@
 """Listing and pruning real run directories."""
 
-import importlib.util
 import platform
 import shutil
 import sys
 
 import pytest
 
-from helpers.tiny import REPOSITORY, TINY
+from helpers.tiny import TINY
+from isda_bench.cli.runs import command
 from isda_bench.config.compose import compose_run
 from isda_bench.config.generator_config import GeneratorConfig
-from isda_bench.config.options import main
 from isda_bench.gan import load_generator
 from isda_bench.gan.run import run as train_generator
 from isda_bench.storage.listing import listing, size, summaries
 from isda_bench.storage.run_directory import RunDirectory
 from isda_bench.storage.run_lock import RunLock
 from isda_bench.training.run import run
-
-
-@pytest.fixture(scope="module")
-def script():
-    spec = importlib.util.spec_from_file_location("runs_script", REPOSITORY / "scripts" / "runs.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="module")
@@ -46,10 +37,10 @@ def runs_dir(made, tmp_path):
 
 
 @pytest.fixture
-def call(script, runs_dir, monkeypatch, capsys):
+def call(runs_dir, monkeypatch, capsys):
     def typed(*arguments):
-        monkeypatch.setattr(sys, "argv", ["runs.py", f"runs_dir={runs_dir}", *arguments])
-        main(script.RunsOptions, script.runs, script.__doc__)
+        monkeypatch.setattr(sys, "argv", ["isda-bench", f"runs_dir={runs_dir}", *arguments])
+        command()
         return capsys.readouterr().out
 
     return typed

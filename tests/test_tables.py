@@ -64,9 +64,9 @@ def test_groups_of_different_settings_are_lines_of_their_own(tmp_path):
     write_runs(tmp_path, changed(isda, schedule__epochs=100), [5.0, 6.0])
     write_runs(tmp_path, changed(isda, schedule__epochs=120), [4.0])
     lines = [line for line in table_of_runs("ablation", tmp_path).lines if line.errors]
-    assert [(line.n, line.footnote) for line in lines] == [
-        (2, "100 epochs, not 240"),
-        (1, "120 epochs, not 240"),
+    assert [(line.n, line.deviations) for line in lines] == [
+        (2, ("100 epochs, not 240",)),
+        (1, ("120 epochs, not 240",)),
     ]
 
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
 from hydra.utils import instantiate
 
 from isda_bench.config.components import build_dataset
@@ -10,8 +11,11 @@ from isda_bench.config.run_config import settings_of
 from isda_bench.errors import UserError
 from isda_bench.losses.base import Loss
 from isda_bench.models.base import Classifier
+from isda_bench.runtime.library_faults import on_device
 from isda_bench.storage import checkpoint
 from isda_bench.storage.run_directory import read_finished
+
+CPU = torch.device("cpu")
 
 
 class LoadedRun(NamedTuple):
@@ -55,7 +59,7 @@ def _modules(config: dict[str, Any]) -> tuple[Classifier, Loss]:
     dataset = build_dataset(settings)
     model = instantiate(settings.model, num_classes=dataset.num_classes, in_channels=dataset.in_channels)
     loss = instantiate(settings.loss, num_classes=dataset.num_classes, feature_dim=model.feature_dim)
-    return model, loss
+    return on_device(model, CPU), on_device(loss, CPU)
 
 
 def _state(directory: Path) -> dict[str, Any]:

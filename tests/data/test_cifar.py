@@ -139,6 +139,28 @@ def test_a_hostile_pickle_in_place_of_the_kept_arrays_is_not_executed(cifar10, t
     assert not (tmp_path / "executed").exists()
 
 
+def test_the_fingerprint_reads_no_image_of_kept_arrays(published, monkeypatch):
+    dataset = published.ours(root=str(published.root), train_size=40)
+    loaded = dataset.load()
+    monkeypatch.setattr(published.ours, "read", lambda self: pytest.fail("was read"))
+    assert dataset.fingerprint() == loaded.fingerprint
+    other = published.ours(root=str(published.root), train_size=60).fingerprint()
+    assert other.data == loaded.checksum and other.indices != loaded.indices
+
+
+def test_the_fingerprint_of_published_files_is_that_of_the_arrays_made_of_them(cifar10):
+    given = CIFAR10(root=str(cifar10.root)).fingerprint()
+    assert given == CIFAR10(root=str(cifar10.root)).load().fingerprint
+
+
+def test_the_fingerprint_downloads_nothing(cifar10, monkeypatch, tmp_path):
+    monkeypatch.setattr("torchvision.datasets.utils.urllib.request.urlopen", lambda *_: pytest.fail("asked"))
+    assert CIFAR10(root=str(tmp_path / "none")).fingerprint() is None
+    assert not (tmp_path / "none").exists()
+    (cifar10.folder / "data_batch_2").unlink()
+    assert CIFAR10(root=str(cifar10.root)).fingerprint() is None
+
+
 def test_missing_files_are_named(cifar10):
     (cifar10.folder / "data_batch_2").unlink()
     with pytest.raises(UserError, match="missing: data_batch_2"):

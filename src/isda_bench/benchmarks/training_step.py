@@ -17,6 +17,7 @@ from isda_bench.losses import ISDA, CrossEntropy, Loss
 from isda_bench.models.base import Classifier
 from isda_bench.models.resnet import ResNet
 from isda_bench.monitoring.progress import Display
+from isda_bench.runtime.library_faults import on_device
 from isda_bench.storage.run_directory import Metrics, NullRunDirectory, RunDirectory
 from isda_bench.training.capture import make_step
 from isda_bench.training.loop import train_epoch
@@ -123,7 +124,7 @@ def training_module(
 ) -> TrainingModule:
     """Model and loss as a run has them, ready to train."""
     torch.manual_seed(0)
-    module = TrainingModule(model, loss, bf16).to(device).train()
+    module = on_device(TrainingModule(model, loss, bf16), device).train()
     module.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     module.capture = can_be_captured(module)
     return module

@@ -36,7 +36,7 @@ def component_problems(settings: Settings) -> list[str]:
     with torch.device("meta"), _at_most(MOST_LAYERS):
         dataset = build_component("dataset", DataSet, settings.dataset)
         sizes = dataset.built or _dataset_class(settings)
-        given = {"num_classes": getattr(sizes, "num_classes", 10)}
+        given = {"num_classes": _num_classes(sizes)}
         in_channels = getattr(sizes, "in_channels", 3)
         model = build_component("model", Classifier, settings.model, **given, in_channels=in_channels)
         feature_dim = model.built.feature_dim if model.built else 1
@@ -54,7 +54,11 @@ def component_problems(settings: Settings) -> list[str]:
         problems.append("generator: needs a dataset of images kept in memory (digits, cifar10, cifar100)")
     if dataset.built is not None:
         share = parts[-1].built if settings.generator else None
-        problems += batch_problems(dataset.built.train_count, settings.schedule.batch_size, share)
+        count = dataset.built.train_count
+        wrong_batches = batch_problems(count, settings.schedule.batch_size, share)
+        problems += wrong_batches
+        if model.built is not None and count is not None and not wrong_batches:
+            problems += _single_image_problems(settings, dataset.built, model.built, count, share)
         problems += _rehearsal_problems(dataset.built, model.built, augment.built)
     return problems
 
@@ -84,7 +88,7 @@ def _at_most(layers: int) -> Iterator[None]:
 def build_dataset(settings: Settings) -> DataSet:
     """The data set, not read yet."""
     dataset: DataSet = instantiate(settings.dataset)
-    return dataset
+    return dataset.with_seed(settings.seed)
 
 
 def batch_problems(
@@ -109,6 +113,55 @@ def batch_problems(
             f"schedule.batch_size={batch_size}: leaves a last batch of {smallest} images for {processes()} "
             f"processes; another batch size or dataset.train_size would mend that"
         ]
+    return []
+
+
+def training_set_problems(
+    settings: Settings, dataset: DataSet, train_count: int, share: GeneratedShare | None = None
+) -> list[str]:
+    """What is wrong with the batches of a training set whose size was unknown before it was read."""
+    problems = batch_problems(train_count, settings.schedule.batch_size, share)
+    if problems or _smallest_part(train_count, settings.schedule.batch_size, share) != 1:
+        return problems
+    given = {"num_classes": dataset.num_classes, "in_channels": dataset.in_channels}
+    with torch.device("meta"):
+        model = build_component("model", Classifier, settings.model, **given)
+    return _single_image_problems(settings, dataset, model.built, train_count, share) if model.built else []
+
+
+def _smallest_part(train_count: int, batch_size: int, share: GeneratedShare | None) -> int:
+    """Images that a rank gets of the smallest batch of an epoch, with the generated ones."""
+    generated = 0 if share is None else share.images(batch_size)
+    real = batch_size - generated
+    rest = train_count % real or real
+    return (rest + round(rest * generated / real)) // processes()
+
+
+def _single_image_problems(
+    settings: Settings,
+    dataset: DataSet,
+    model: Classifier,
+    train_count: int,
+    share: GeneratedShare | None,
+) -> list[str]:
+    """Whether a batch of one image ends the training: BatchNorm needs two values of each channel."""
+    batch_size = settings.schedule.batch_size
+    side = dataset.image_size
+    if side is None or _smallest_part(train_count, batch_size, share) != 1:
+        return []
+    try:
+        model.train()(torch.zeros(1, dataset.in_channels, side, side, device="meta"))
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            return []
+        where = f" for one of the {processes()} processes" if processes() > 1 else ""
+        return [
+            f"schedule.batch_size={batch_size}: the last batch of {train_count} training images has a single "
+            f"one{where}, and this network's BatchNorm cannot be trained on that; another batch size or "
+            f"dataset.train_size would mend that"
+        ]
+    except Exception:
+        return []  # `_rehearsal_problems` reports it
     return []
 
 
@@ -161,6 +214,15 @@ def _dataset_class(settings: Settings) -> Any:
         return get_class(settings.dataset.get("_target_", ""))
     except Exception:
         return None
+
+
+def _num_classes(dataset: Any) -> int:
+    """The data set's number of classes; any number if it cannot be found, or is counted in its files."""
+    try:
+        number = getattr(dataset, "num_classes", 10)
+    except UserError:  # the folder is not there, which `load` reports
+        return 10
+    return number if isinstance(number, int) else 10
 
 
 def _compile_problems(loss: Loss | None) -> list[str]:

@@ -1,7 +1,7 @@
 """The experiments' files: which belong to one table, and their titles.
 
-`<table>_<part>.yaml` is a part of the table whose experiment is `<table>.yaml`, unless a line of its head begins
-with `OWN_TABLE`: then it is a table, and files whose names begin with its own are its parts.
+`<table>_<part>.yaml` is a part of the table whose experiment is `<table>.yaml`, unless a line of its head
+begins with `OWN_TABLE`: then it is a table, and files whose names begin with its own are its parts.
 """
 
 from functools import cache

@@ -9,15 +9,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
+from isda_bench.config.places import configuration
 from isda_bench.config.problems import problems_of
 from isda_bench.config.settings import COMPONENTS, Settings
 from isda_bench.errors import ConfigError
 
-CONF = Path(__file__).resolve().parents[3] / "conf"
+CONF = configuration()
 
 NOT_IN_IDENTITY = (
     *("device", "capture", "runs_dir", "logger", "checkpoint", "dataset.root", "dataset.download", "plan"),
-    *("dataset.workers", "dataset.unreadable_limit"),
+    *("dataset.workers", "dataset.unreadable_limit", "dataset.in_memory"),
     *("samples", "classifier"),  # of a generator's run
 )
 """Keys that do not change a run's result."""
@@ -56,6 +57,10 @@ ADDED_LATER: dict[str, Any] = {
     "compile": False,
     "capture": "auto",
     "model.initialisation": "fan_in",
+    "dataset.resample": False,
+    "dataset.imbalance": None,
+    "dataset.decoding": "pillow",
+    "augment.operations": "torchvision",
     "optimizer.nesterov": True,
     "schedule.cosine_from": 1,
 }

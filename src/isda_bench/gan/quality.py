@@ -13,6 +13,7 @@ from isda_bench.gan.networks import Generator, fixed_inputs
 from isda_bench.loading import load_run
 from isda_bench.models.base import Classifier
 from isda_bench.runtime.devices import set_precision
+from isda_bench.runtime.library_faults import on_device
 from isda_bench.storage.run_directory import read_record
 
 IMAGES = 5000  # of each kind at most: distances between all of them are taken
@@ -86,7 +87,7 @@ def measure_quality(
     """
     _, classify, record = load_run(classifier)
     set_precision("fp32")
-    model = classify.to(device)
+    model = on_device(classify, device)
     normalise = Normalise(dataset.mean, dataset.std, device)
     real = data.train
     assert isinstance(real, ImageSet)

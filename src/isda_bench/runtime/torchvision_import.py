@@ -27,6 +27,7 @@ def patch_torchvision() -> None:
 
 
 def has_operators() -> bool:
+    """Whether torchvision's operators, or their schemas, are declared."""
     return hasattr(torch.ops.torchvision, "nms")
 
 

@@ -14,6 +14,7 @@ from isda_bench.loading import load_run
 from isda_bench.models.base import Classifier
 from isda_bench.runtime.devices import choose_device, set_precision
 from isda_bench.runtime.distributed import broadcast_tensors_, sum_over_ranks
+from isda_bench.runtime.library_faults import on_device
 
 TOP_5_ABOVE = 10
 """Classes above which the top-5 error tells something."""
@@ -76,7 +77,7 @@ def evaluate_run(path: str | Path, root: str | None = None, device: str = "auto"
     dataset = build_dataset(settings)
     batches = evaluation_loader(dataset.load().evaluation, dataset, where)
     set_precision(settings.precision)
-    return evaluate(model.to(where), batches, bf16=settings.precision == "bf16")
+    return evaluate(on_device(model, where), batches, bf16=settings.precision == "bf16")
 
 
 def _device(name: str) -> torch.device:

@@ -2,7 +2,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from isda_bench.data.augment_grid import GAP, ZOOM, augmentation_grid, write_grid
+from isda_bench.data.image_grid import GAP, ZOOM, augmentation_grid, write_grid
 
 
 def test_each_row_shows_an_image_and_its_augmentations(tmp_path):

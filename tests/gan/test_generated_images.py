@@ -13,9 +13,10 @@ from isda_bench.config.compose import compose_run
 from isda_bench.config.generator_config import GeneratorConfig
 from isda_bench.data.base import ImageSet
 from isda_bench.data.digits import Digits
-from isda_bench.data.generated import Generated, GeneratedShare
+from isda_bench.data.generated import GeneratedShare
 from isda_bench.data.loader import Loader, Normalise
 from isda_bench.errors import ConfigError, UserError
+from isda_bench.gan.generated_images import Generated
 from isda_bench.gan.run import run as train_generator
 from isda_bench.training.run import run
 
@@ -161,8 +162,8 @@ def test_the_newest_is_taken_unless_one_is_asked_for(tmp_path, runs, capsys):
     [
         (
             "generator=acgan",
-            "generator=acgan: no generator in .* is trained on these images; make one: python "
-            "scripts/train_generator.py generator=acgan dataset=digits dataset.train_size=200 runs_dir=",
+            "generator=acgan: no generator in .* is trained on these images; make one: "
+            "isda-bench generator generator=acgan dataset=digits dataset.train_size=200 runs_dir=",
         ),
         ("generator.run=digits-cgn", r"generator.run=digits-cgn: no generator's run.* digits-cgan-s0-"),
         ("generator.fraction=0", "generator.fraction=0: should be greater than 0"),
@@ -225,3 +226,14 @@ def test_a_generator_of_another_data_set_is_refused(runs):
 def test_without_a_generator_ids_and_batches_are_as_they_were():
     config = compose_run([*TINY])
     assert config.as_dict()["identity"]["generator"] == {}
+
+
+def test_a_generator_of_another_draw_of_the_images_is_refused(tmp_path):
+    given = [*SMALL, "generator=cgan", f"runs_dir={tmp_path}", "dataset.resample=true"]
+    train_generator(compose_run([*given, "seed=3"], GeneratorConfig))
+    (generator,) = (tmp_path / "generators").iterdir()
+    wanted = [f"generator.run={generator}", "dataset.train_size=null"]
+    assert run(classifier(tmp_path, *wanted, "dataset.resample=true", "seed=3"))["generator"]
+    for other in (["dataset.resample=true", "seed=4"], ["seed=3"], ["dataset.imbalance=5"]):
+        with pytest.raises(ConfigError, match="another draw of the training images"):
+            run(classifier(tmp_path, *wanted, *other))

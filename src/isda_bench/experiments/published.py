@@ -1,5 +1,6 @@
-"""The paper's numbers (published.yaml), each found by its place in a table."""
+"""The paper's numbers (published.yaml) and curves (published_curves.csv), found by their place in a table."""
 
+import csv
 import re
 from dataclasses import dataclass
 from functools import cache
@@ -33,6 +34,7 @@ class Published:
 
 
 FILE = Path(__file__).with_name("published.yaml")
+CURVES = Path(__file__).with_name("published_curves.csv")
 
 
 def source(table: str) -> str:
@@ -48,6 +50,11 @@ def also_source(table: str) -> str:
 def contradictions(table: str) -> str:
     """Which of the paper's numbers for a table other numbers of the paper contradict, in words; or ''."""
     return str(_tables().get(table, {}).get("contradictions", ""))
+
+
+def published_curves(dataset: str, model: str) -> dict[str, list[tuple[int, float]]]:
+    """Method -> (epoch, test error in percent) of the curves in figure 3 of the supplement; {} for others."""
+    return _curves().get((dataset, model), {})
 
 
 def has_fixed_networks(table: str) -> bool:
@@ -96,6 +103,17 @@ def _values(table: str) -> dict[frozenset[str], Published]:
         for index, (column, value) in enumerate(zip(content["columns"], values, strict=True))
         if value is not None
     }
+
+
+@cache
+def _curves() -> dict[tuple[str, str], dict[str, list[tuple[int, float]]]]:
+    with CURVES.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(line for line in file if not line.startswith("#")))
+    found: dict[tuple[str, str], dict[str, list[tuple[int, float]]]] = {}
+    for row in rows:
+        curves = found.setdefault((row["dataset"], row["model"]), {})
+        curves.setdefault(row["method"], []).append((int(row["epoch"]), float(row["test_error"])))
+    return found
 
 
 @cache

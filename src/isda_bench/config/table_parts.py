@@ -16,11 +16,11 @@ Values = dict[str, str]
 
 
 def part_lines(overrides: list[str]) -> list[list[str]]:
-    """The command lines, run one after another, that a command line stands for: one for each part of its table.
+    """The command lines that a command line stands for: one for each part of the table, to run in turn.
 
-    What is given beside the experiment narrows the table: a part runs with those of the values that it has
-    itself, and is left out where it has none of them. A value that no part has (another network, fewer epochs)
-    goes to all parts that have the key.
+    The other overrides narrow the table: a part runs with those of the values that it has itself, and is left
+    out where it has none of them. A value that no part has (another network, fewer epochs) goes to all parts
+    that have the key.
 
     Args:
         overrides: `key=value`.

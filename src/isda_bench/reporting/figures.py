@@ -73,10 +73,10 @@ def curves(records: pd.DataFrame, published: Iterable[tuple[str, str]] = ()) -> 
     panels |= {place: runs.iloc[:0] for place in behind if place not in panels}
     figure, axes = _panels(len(panels))
     for axis, ((dataset, model, images), drawn) in zip(axes, panels.items(), strict=True):
-        counts = sorted(set(drawn.groupby("cell").size())) or [0]
+        counts = sorted(set(drawn.groupby("cell").size()))
         seeds = "-".join(map(str, counts[:: len(counts) - 1 or 1]))
         subset = f", {images:,} images" if images else ""
-        axis.set_title(f"{model} on {dataset}{subset} (n = {seeds})")
+        axis.set_title(f"{model} on {dataset}{subset} ({f'n = {seeds}' if seeds else 'no runs yet'})")
         _draw_published(axis, behind.get((dataset, model, images), {}), colours)
         _draw_curves(axis, with_variants(drawn), colours)
     _legend(figure, axes)
@@ -242,7 +242,7 @@ def _draw_published(axis: Axes, curves: dict[str, list[tuple[int, float]]], colo
     for method, points in curves.items():
         epochs, errors = zip(*points, strict=True)
         label = f"{method} (published)"
-        axis.plot(epochs, errors, ":", color=colours[method], linewidth=0.8, alpha=0.6, zorder=1, label=label)
+        axis.plot(epochs, errors, ":", color=colours[method], linewidth=0.9, alpha=0.8, zorder=1, label=label)
 
 
 def _errors(cell: pd.DataFrame) -> pd.DataFrame:
@@ -288,8 +288,9 @@ def _legend(figure: Figure, axes: list[Axes]) -> None:
     for axis in axes:
         for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
             handles.setdefault(fill(label, LABEL_WIDTH), handle)
-    long = max(map(len, handles), default=0) > LABEL_WIDTH / 2
-    columns = max(1, int(figure.get_figwidth() / (PANEL[0] if long else PANEL[0] / 3)))
+    longest = max(map(len, handles), default=0)
+    width = PANEL[0] * min(1, max(1 / 3, longest / (LABEL_WIDTH / 2) * 0.6))  # of a column
+    columns = max(1, int(figure.get_figwidth() / width))
     if handles:
         lines = sum(1 + label.count("\n") for label in handles) / columns
         figure.set_figheight(figure.get_figheight() + LEGEND_LINE * lines)

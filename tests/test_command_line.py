@@ -196,7 +196,7 @@ def test_a_signal_that_a_failing_clean_up_hides_is_seen(typed, monkeypatch, sent
 
     monkeypatch.setattr("isda_bench.training.run.run", stopped)
     ended, output = typed(*TINY)
-    assert ended == code and "the same command goes on" in output.err
+    assert ended == code and "the same command resumes" in output.err
 
 
 def test_an_error_that_hides_no_signal_is_shown(typed, monkeypatch):

@@ -118,7 +118,7 @@ def test_a_signal_ends_cleanly_and_says_how_to_go_on(tmp_path, number, code):
     process.until(lambda: list(tmp_path.glob("*/checkpoint-*")))
     process.send(number)
     done = process.wait().check(code)
-    assert "the same command goes on" in done.stderr and "Traceback" not in done.stderr
+    assert "the same command resumes" in done.stderr and "Traceback" not in done.stderr
     assert not list(tmp_path.glob("*/record.json"))
 
 

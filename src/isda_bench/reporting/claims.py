@@ -44,7 +44,7 @@ class Evidence:
         numbers: what decided it.
         planned: whether it is a setting of the paper's.
         known: whether it has enough runs to be looked at.
-        contrary: the smallest p against the claim; 1 where nothing speaks against it.
+        contrary: the smallest p against the claim; null: 0 where it fails, else 1.
     """
 
     setting: str
@@ -52,7 +52,7 @@ class Evidence:
     numbers: str
     planned: bool
     known: bool = True
-    contrary: float = 1.0
+    contrary: float | None = None
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Claim:
             return OPEN
         codes = {word: code for code, word in WORDS.items()}
         verdicts = np.array([codes.get(e.verdict, 0) for e in planned])
-        contrary = np.array([e.contrary for e in planned])
+        contrary = np.array([_contrary(e) for e in planned])
         return WORDS.get(int(over_settings(Decision(verdicts, contrary))), OPEN)
 
 
@@ -197,6 +197,12 @@ def _evidence(case: Case) -> Evidence:
     decision = decide(case.effects)
     verdict = WORDS.get(int(decision.verdict), OPEN)
     return replace(found, verdict=verdict, contrary=float(decision.contrary))
+
+
+def _contrary(evidence: Evidence) -> float:
+    if evidence.contrary is None:
+        return 0.0 if evidence.verdict == FAILS else 1.0
+    return evidence.contrary
 
 
 def _text(evidence: Evidence) -> str:

@@ -4,15 +4,9 @@ import pytest
 
 from isda_bench.cli.command_line_check import command_line_problems
 from isda_bench.config.components import component_problems
-from isda_bench.config.compose import (
-    Composer,
-    compose_overrides,
-    compose_run,
-    grid_runs,
-    hydra_context,
-    run_config_of,
-)
+from isda_bench.config.compose import compose_overrides, compose_run, hydra_context, run_config_of
 from isda_bench.config.generator_config import GeneratorConfig
+from isda_bench.config.grids import Composer, grid_runs
 from isda_bench.config.run_config import RunConfig
 from isda_bench.errors import ConfigError
 

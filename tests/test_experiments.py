@@ -6,8 +6,9 @@ import pytest
 import torch
 from hydra.utils import instantiate
 
-from isda_bench.config.compose import compose_run, grid
+from isda_bench.config.compose import compose_run
 from isda_bench.config.experiment_files import experiment_names, parts, table_names, table_of, title
+from isda_bench.config.grids import grid
 from isda_bench.config.run_config import settings_of
 from isda_bench.data.base import DataSet
 from isda_bench.errors import ConfigError

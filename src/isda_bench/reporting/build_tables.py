@@ -81,7 +81,8 @@ def experiment_table(
     for run in unfinished:
         begun[run.cell].add(run.seed)
     own = _distinct([cell for part in parts(experiment) for cell in planned(part)])
-    selections = hyperparameter_selections({cell: group.errors for cell, group in groups.items()})
+    errors = {cell: group.errors for cell, group in groups.items()}
+    selections = hyperparameter_selections(errors, own)
     plan = _with_choices(own, selections)
     name = table_of(experiment)
     entries = [_planned_entry(name, cell, groups, begun, protocol) for cell in plan]

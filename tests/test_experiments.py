@@ -154,7 +154,8 @@ def test_imagenet_takes_the_diagonal_and_its_strengths():
     assert {cell.config.config["loss"]["covariance"] for cell in cells} == {"diagonal"}
     strengths = {cell.at.model: cell.config.config["loss"]["strength"] for cell in cells}
     assert {model for model, strength in strengths.items() if strength == 1} == {"densenet121", "densenet265"}
-    assert sorted(strengths.values()) == [1, 1, 7.5, 7.5, 7.5, 7.5, 7.5]
+    assert sorted(strengths.values()) == [1, 1, 5, 7.5, 7.5, 7.5, 7.5]
+    assert strengths["resnet101"] == 5
 
 
 def test_wgan_is_for_cifar10_only():

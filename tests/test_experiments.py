@@ -99,6 +99,24 @@ def test_a_grid_is_what_its_jobs_compose_to(name):
         assert config == compose_run(job)
 
 
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["experiment=comparison", "seed=0", "method=disturb_label,isda_dropout"],
+        ["loss=isda,cross_entropy", "loss=isda", "schedule=wrn,resnext", "model=resnet32,wrn16_8"],
+        ["experiment=strength_selection", "seed=1", "dataset=cifar100", "augment=none,cutout"],
+        ["generator=none,cgan", "dataset=digits,cifar10", "dataset.padding=2", "logger=none"],
+        ["experiment=ablation_constant", "seed=0", "loss=isda,cross_entropy"],
+        ["seed=${schedule.epochs}", "model=resnet32,densenet_bc_100_12", "evaluate={every: 2}"],
+    ],
+)
+def test_every_job_of_a_grid_is_what_hydra_composes(overrides):
+    jobs = grid(overrides)
+    assert len(jobs) > 1
+    for job, config in jobs:
+        assert config == compose_run(job)
+
+
 def test_a_section_that_the_experiment_touches_is_composed():
     """The experiment's validation images stay when the grid goes to the next data set."""
     configs = [config for _, config in grid(["experiment=strength_selection", "seed=0"])]

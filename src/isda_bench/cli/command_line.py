@@ -1,15 +1,13 @@
 """The command line of what trains: finds mistakes before Hydra does, runs the jobs, ends cleanly."""
 
 import os
-import re
 import signal
 import sys
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
-from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -19,20 +17,16 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from isda_bench.cli.command_line_check import command_line_problems
+from isda_bench.cli.endings import end_of, exit_with, signal_behind, terminate
 from isda_bench.cli.flags import flags_first, parse_flags
-from isda_bench.config.compose import quoted, run_config
+from isda_bench.config.compose import run_config
+from isda_bench.config.override_text import readable_path
 from isda_bench.config.run_config import RunConfig
 from isda_bench.config.search_path import users_folder
 from isda_bench.config.table_parts import part_lines, table_runs
-from isda_bench.errors import ConfigError, RankLost, UserError
-from isda_bench.runtime.ranks import rank, rank_zero_output
+from isda_bench.errors import ConfigError, UserError
+from isda_bench.runtime.ranks import rank_zero_output
 from isda_bench.storage.run_lock import RunLocked
-
-INTERRUPTED, TERMINATED = 130, 143  # exit codes, by the shells' convention of 128 + signal
-
-
-class Terminated(KeyboardInterrupt):
-    """The process was asked to end (SIGTERM)."""
 
 
 class JobFailed(UserError):
@@ -48,28 +42,28 @@ def main(kind: type[RunConfig] = RunConfig, program: str = "isda_bench.training.
             imported (with torch) once the other keys are right.
     """
     try:
-        signal.signal(signal.SIGTERM, _terminate)
+        signal.signal(signal.SIGTERM, terminate)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands exceptions on instead of printing and exiting
-        sys.argv[1:] = flags_first([_readable_path(argument) for argument in sys.argv[1:]])
+        sys.argv[1:] = flags_first([readable_path(argument) for argument in sys.argv[1:]])
         _start(parse_flags(sys.argv[1:]), kind, program)
     except JobFailed as error:
         if str(error):
             print(error, file=sys.stderr)
         sys.exit(1)
     except (ConfigError, HydraException, OmegaConfBaseException) as error:
-        _exit(2, error)
+        exit_with(2, error)
     except (UserError, OSError) as error:
-        _exit(1, error)
+        exit_with(1, error)
     except Exception as error:
-        behind = _signal_behind(error)
+        behind = signal_behind(error)
         if behind is not None:
-            _exit(*behind)
+            exit_with(*behind)
         if type(error).__module__.partition(".")[0] not in ("joblib", "submitit"):
             raise
-        _exit(1, UserError(f"the launcher lost a run: {error}"))  # its process was killed, say
+        exit_with(1, UserError(f"the launcher lost a run: {error}"))  # its process was killed, say
     except KeyboardInterrupt as error:
-        _exit(*_end(error))
+        exit_with(*end_of(error))
 
 
 def _start(arguments: Any, kind: type[RunConfig], program: str) -> None:
@@ -77,10 +71,8 @@ def _start(arguments: Any, kind: type[RunConfig], program: str) -> None:
     folder = Path(arguments.config_dir) if arguments.config_dir else None
     if folder and not folder.is_dir():
         raise ConfigError([f"--config-dir={folder}: no such folder"])
-    if str(Path.cwd()) not in sys.path:
-        sys.path.append(str(Path.cwd()))  # where `_target_: mine.Network` of a user's own project is found
     asks = arguments.help or arguments.hydra_help or arguments.info or arguments.shell_completion
-    with rank_zero_output(), users_folder(folder):
+    with rank_zero_output(), users_folder(folder), _importing_from_here():
         if not asks:
             _check(arguments, kind, program)
             if not arguments.cfg and _plans(arguments.overrides):
@@ -109,6 +101,18 @@ def _run_all(run: Callable[[], None], overrides: list[str], lines: list[list[str
             failed = failed or error
     if failed:
         raise failed
+
+
+@contextmanager
+def _importing_from_here() -> Iterator[None]:
+    """Finds `_target_: mine.Network` in mine.py of the current folder, after all that is installed."""
+    here = str(Path.cwd())
+    sys.path.append(here)
+    try:
+        yield
+    finally:
+        if sys.path[-1] == here:
+            sys.path.pop()
 
 
 def _check(arguments: Any, kind: type[RunConfig], program: str) -> None:
@@ -157,7 +161,7 @@ def _job(composed: DictConfig, kind: type[RunConfig], program: str) -> None:
         import_module(program).run(config)
     except UserError as error:
         if hydra_config.mode != RunMode.MULTIRUN:
-            _exit(2 if isinstance(error, ConfigError) else 1, error)
+            exit_with(2 if isinstance(error, ConfigError) else 1, error)
         if isinstance(error, RunLocked):
             print(error, file=sys.stderr, flush=True)  # the other process does this run of the grid
             return
@@ -165,43 +169,3 @@ def _job(composed: DictConfig, kind: type[RunConfig], program: str) -> None:
         print(message, file=sys.stderr, flush=True)
         elsewhere = "SUBMITIT_EXECUTOR" in os.environ  # stderr is a file there
         raise JobFailed(message if elsewhere else "") from error
-
-
-def _readable_path(argument: str) -> str:
-    """`dataset.root=~/My Images` as Hydra can read it: the home folder written out, in quotes."""
-    key, _, value = argument.partition("=")
-    if not re.match(r"[\w.]+=(~?/|~$|\.\.?/)[^,$]*$", argument):
-        return argument
-    path = re.sub("^~", lambda _: str(Path.home()), value)
-    odd = re.search(r"[^\w./:+-]", path, re.ASCII)
-    return (quoted(f"{key}={path}") or argument) if odd else f"{key}={path}"
-
-
-def _end(error: BaseException) -> tuple[int, str]:
-    """Exit code and message of a process that a signal ends."""
-    code, word = (TERMINATED, "terminated") if isinstance(error, Terminated) else (INTERRUPTED, "interrupted")
-    return code, f"{word}; the same command resumes from the last checkpoint"
-
-
-def _signal_behind(error: BaseException | None) -> tuple[int, str] | None:
-    """The end that a signal asked for, where a clean-up on its way out failed and hides it."""
-    while error is not None and not isinstance(error, KeyboardInterrupt):
-        error = error.__cause__ or error.__context__
-    return _end(error) if error else None
-
-
-def _terminate(number: int, frame: FrameType | None) -> NoReturn:
-    raise Terminated
-
-
-def _exit(code: int, message: object) -> NoReturn:
-    if isinstance(message, Exception):
-        try:  # another process is likely to report it, or its reason: torchrun then ends this one
-            time.sleep(15 if isinstance(message, RankLost) else 5 if rank() else 0)
-        except Terminated as error:
-            code, message = _end(error)
-    if isinstance(message, Exception):
-        print(f"error: {message}", file=sys.__stderr__ if rank() else sys.stderr, flush=True)
-    elif rank() == 0:
-        print(message, file=sys.stderr, flush=True)
-    sys.exit(code)

@@ -4,66 +4,40 @@ from difflib import get_close_matches
 
 from omegaconf import DictConfig
 
-from isda_bench.config.compose import choices, content_of, is_group
-from isda_bench.config.problems import did_you_mean
+from isda_bench.config.search_path import choices, content_of, is_group
 
-SYNONYMS = {
-    "batch": ("batch_size",),
-    "batchsize": ("batch_size",),
-    "bs": ("batch_size",),
-    "b": ("batch_size",),
-    "lr": ("learning_rate",),
-    "rate": ("learning_rate",),
-    "wd": ("weight_decay",),
-    "decay": ("weight_decay",),
-    "epoch": ("epochs",),
-    "gpu": ("device",),
-    "gpus": ("device",),
-    "cuda": ("device",),
-    "cpu": ("device",),
-    "amp": ("precision",),
-    "fp16": ("precision",),
-    "bf16": ("precision",),
-    "dtype": ("precision",),
-    "arch": ("model",),
-    "net": ("model",),
-    "network": ("model",),
-    "backbone": ("model",),
-    "criterion": ("loss",),
-    "data": ("dataset",),
-    "data_dir": ("root",),
-    "data_path": ("root",),
-    "path": ("root",),
-    "num_workers": ("workers",),
-    "augmentation": ("augment",),
-    "transform": ("augment",),
-    "gan": ("generator",),
-    "lambda": ("strength",),
-    "lambda_0": ("strength",),
-    "lambda0": ("strength",),
-    "scheduler": ("schedule",),
-    "lr_scheduler": ("schedule",),
-    "optim": ("optimizer", "learning_rate", "momentum", "weight_decay"),
-    "optimizer": ("optimizer", "learning_rate", "momentum", "weight_decay"),
-    "optimiser": ("optimizer", "learning_rate", "momentum", "weight_decay"),
-    "output": ("runs_dir",),
-    "output_dir": ("runs_dir",),
-    "out": ("runs_dir",),
-    "log_dir": ("runs_dir",),
-    "save_dir": ("runs_dir",),
-    "wandb": ("logger",),
-    "random_seed": ("seed",),
-    "dry_run": ("plan",),
-    "resume": ("checkpoint",),
+OTHER_NAMES = {
+    "batch_size": "batch batchsize bs b",
+    "checkpoint": "resume",
+    "dataset": "data",
+    "device": "gpu gpus cuda cpu",
+    "epochs": "epoch",
+    "generator": "gan",
+    "augment": "augmentation transform",
+    "learning_rate": "lr rate optim optimizer optimiser",
+    "logger": "wandb",
+    "loss": "criterion",
+    "model": "arch net network backbone",
+    "momentum": "optim optimizer optimiser",
+    "optimizer": "optim optimiser",
+    "plan": "dry_run",
+    "precision": "amp fp16 bf16 dtype",
+    "root": "data_dir data_path path",
+    "runs_dir": "out output output_dir log_dir save_dir",
+    "schedule": "scheduler lr_scheduler",
+    "seed": "random_seed",
+    "strength": "lambda lambda0 lambda_0",
+    "weight_decay": "wd decay optim optimizer optimiser",
+    "workers": "num_workers",
 }
-"""What others call it -> the last part of our keys."""
+"""Last part of a key of ours -> what others call it."""
 
 
 def key_suggestion(key: str, keys: set[str], composed: DictConfig) -> str:
     """What follows "no such key".
 
-    The same last part in another section comes first (`epochs`: schedule.epochs), by another name too (`lr`);
-    then a key of the same section that is spelled alike, then any.
+    A key with the same last part comes first, in any section (`epochs`: schedule.epochs), also by another
+    name (`lr`); then one that is spelled alike, of the same section if there is one.
 
     Args:
         key: dotted, what was typed.
@@ -78,24 +52,24 @@ def key_suggestion(key: str, keys: set[str], composed: DictConfig) -> str:
     having = [other for other in choices(section) if name in content_of(section, other)] if choice else []
     if having:
         return f"{with_choice}; there is one with {section}={', '.join(having)}"
-    meant = sorted(k for k in keys if not k.endswith("_target_"))
+    meant = sorted((k for k in keys if not k.endswith("_target_")), key=lambda k: (k.count("."), k))
     siblings = [k for k in meant if k.rpartition(".")[0] == section]
-    if section in keys and get_close_matches(key, siblings, n=1):
-        return with_choice + did_you_mean(key, siblings)
-    same = _same_last_part(name.lower().replace("-", "_"), meant)
-    if same:
-        return f"{with_choice}; did you mean {' or '.join(same[:3])}?"
+    name = name.lower().replace("-", "_")
+    found = _called(name, meant) or _spelled_alike(name, siblings) or _spelled_alike(name, meant)
+    if found:
+        return f"{with_choice}; did you mean {' or '.join(found[:3])}?"
     if section in keys:
-        return with_choice + (did_you_mean(key, siblings) if siblings else ", nor any other")
-    return did_you_mean(key, meant, [k for k in meant if "." not in k])
+        return with_choice + (f"; there are: {', '.join(siblings)}" if siblings else ", nor any other")
+    return f"; there are: {', '.join(k for k in meant if '.' not in k)}"
 
 
-def _same_last_part(name: str, keys: list[str]) -> list[str]:
-    """The keys that end in `name`, or in what we call it, or in what is spelled alike."""
-    by_name: dict[str, list[str]] = {}
-    for key in sorted(keys, key=lambda key: key.count(".")):
-        by_name.setdefault(key.rpartition(".")[2], []).append(key)
-    names = [name, *SYNONYMS.get(name, ())]
-    same = [key for name in names for key in by_name.get(name, [])]
-    close = get_close_matches(name, by_name, n=1, cutoff=0.75)
-    return same or [key for name in close for key in by_name[name]]
+def _called(name: str, keys: list[str]) -> list[str]:
+    """The keys whose last part is `name`, or is called so by others."""
+    names = [name, *(ours for ours, others in OTHER_NAMES.items() if name in others.split())]
+    return [key for name in names for key in keys if key.rpartition(".")[2] == name]
+
+
+def _spelled_alike(name: str, keys: list[str]) -> list[str]:
+    """The keys whose last part is most like `name`."""
+    close = get_close_matches(name, {key.rpartition(".")[2] for key in keys}, n=1, cutoff=0.65)
+    return [key for key in keys if key.rpartition(".")[2] in close]

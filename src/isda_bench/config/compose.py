@@ -1,6 +1,5 @@
 """Composes configurations outside hydra.main."""
 
-import shlex
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,9 +7,6 @@ from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.object_type import ObjectType
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, Quote, QuotedString
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -56,48 +52,6 @@ def compose_run(overrides: list[str], kind: type[RunConfig] = RunConfig) -> RunC
         return run_config_of(compose_overrides(overrides), kind)
 
 
-def parse(overrides: list[str]) -> tuple[list[Override], list[str]]:
-    """The overrides that can be read, and a problem for each of the others. Within `hydra_context`."""
-    parser = OverridesParser.create(GlobalHydra.instance().config_loader())
-    parsed: list[Override] = []
-    problems = []
-    for text in overrides:
-        try:
-            found = [override for override in parser.parse_overrides([text]) if override.key_or_group]
-        except (HydraException, ValueError):  # ValueError: a number of thousands of digits
-            found = []
-        parsed += found
-        if not found:
-            line = quoted(text)
-            how = f"; type {shlex.quote(line)}" if line else ""
-            problems.append(f"{text}: cannot be read; should be key=value, special characters in quotes{how}")
-    return parsed, problems
-
-
-def quoted(text: str) -> str | None:
-    """`key='value'` for a `key=value` whose value cannot be read; None where no quotes help."""
-    key, equals, value = text.partition("=")
-    line = f"{key}={QuotedString(value, Quote.single).with_quotes()}"
-    try:
-        (override,) = OverridesParser.create().parse_overrides([line])
-    except (HydraException, ValueError):
-        return None
-    return line if equals and override.value() == value else None
-
-
-def lines_of(override: Override) -> list[str]:
-    """The override with each of its values.
-
-    Raises:
-        ConfigError: they cannot be listed.
-    """
-    if not override.is_sweep_override():
-        return [str(override.input_line)]
-    if not override.is_discrete_sweep():
-        raise ConfigError([f"{override.input_line}: a grid takes choice(...) or range(...)"])
-    return [f"{override.key_or_group}={value}" for value in override.sweep_string_iterator()]
-
-
 def compose_overrides(overrides: list[str]) -> DictConfig:
     """The configuration with Hydra's own node. Within `hydra_context`.
 
@@ -132,27 +86,6 @@ def without_hydra(composed: DictConfig) -> DictConfig:
 def sweep_of(composed: DictConfig) -> dict[str, Any]:
     """What the configuration itself, an experiment's, varies: key -> values as typed."""
     return dict(composed.hydra.sweeper.params or {})
-
-
-def choices(group: str) -> list[str]:
-    """The names that can be chosen from a group. Within `hydra_context`."""
-    loader = GlobalHydra.instance().config_loader()
-    return [str(name) for name in loader.get_group_options(group, ObjectType.CONFIG)]
-
-
-def is_group(key: str) -> bool:
-    """Whether the search path has a group of this name, other than Hydra's own. Within `hydra_context`."""
-    sources = GlobalHydra.instance().config_loader().get_sources()
-    return any(source.provider != "hydra" and source.is_group(key) for source in sources)
-
-
-def content_of(group: str, name: str | None) -> DictConfig:
-    """What the file of a choice holds, empty where there is none. Within `hydra_context`."""
-    for source in GlobalHydra.instance().config_loader().get_sources():
-        if name and source.is_config(f"{group}/{name}"):
-            content = source.load_config(f"{group}/{name}").config
-            return content if isinstance(content, DictConfig) else OmegaConf.create()
-    return OmegaConf.create()
 
 
 @contextmanager

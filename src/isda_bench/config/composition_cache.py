@@ -1,7 +1,7 @@
 """What was composed is kept on disk, under a hash of all that decides it: a table's grid takes a second.
 
-The folder is `$XDG_CACHE_HOME/isda_bench` (`~/.cache/isda_bench`). It holds data only and can be deleted at
-any time. Where it cannot be used, or a file in it is damaged, configurations are composed anew.
+The folder is `$ISDA_BENCH_CACHE`, else `$XDG_CACHE_HOME/isda_bench` (`~/.cache/isda_bench`). It holds data
+and can be deleted at any time. Without it, or where a file in it is damaged, configurations are composed.
 """
 
 import hashlib
@@ -9,6 +9,7 @@ import json
 import os
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -47,7 +48,7 @@ _RESOLVER = re.compile(r"\$\{[^}]*:")
 
 @cache
 def _decides(folders: tuple[Path, ...]) -> str | None:
-    """Hash of the configuration's files, of the code that composes them and of its libraries' versions."""
+    """Hash of the files as a process first finds them, and of the code and the libraries that compose."""
     texts = [f"{name} {version(name)}" for name in ("hydra-core", "omegaconf")]
     for folder in (*folders, Path(__file__).parent):
         for path in sorted([*folder.rglob("*.yaml"), *folder.glob("*.py")]):
@@ -58,7 +59,12 @@ def _decides(folders: tuple[Path, ...]) -> str | None:
 
 
 def _folder() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "isda_bench"
+    if own := os.environ.get("ISDA_BENCH_CACHE"):
+        return Path(own)
+    place = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    with suppress(RuntimeError):  # there is no home: then nothing is kept
+        return Path(place).expanduser() / "isda_bench"
+    return Path(os.devnull) / "isda_bench"
 
 
 def _hash(text: str) -> str:

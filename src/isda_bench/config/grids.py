@@ -16,17 +16,15 @@ from isda_bench.config.compose import (
     choices_of,
     compose_overrides,
     hydra_context,
-    is_group,
-    lines_of,
-    parse,
     run_config,
     run_config_of,
     sweep_of,
     without_hydra,
 )
 from isda_bench.config.composition_cache import remembered
+from isda_bench.config.override_text import lines_of, parse
 from isda_bench.config.run_config import RunConfig
-from isda_bench.config.search_path import EMPTY, config_folders, parsed
+from isda_bench.config.search_path import EMPTY, config_folders, is_group, parsed
 from isda_bench.errors import ConfigError
 
 HYDRAS_OWN = ("help", "hydra_help", "output", "env", "launcher", "job_logging", "hydra_logging")

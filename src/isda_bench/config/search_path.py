@@ -10,11 +10,12 @@ from functools import cache
 from pathlib import Path
 
 from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
 from hydra.core.plugins import Plugins
 from hydra.plugins.config_source import ConfigLoadError, ConfigResult, ConfigSource
 from hydra.plugins.search_path_plugin import SearchPathPlugin
-from omegaconf import Container, OmegaConf
+from omegaconf import Container, DictConfig, OmegaConf
 
 from isda_bench.config.run_config import CONF, GENERATOR_CONF
 
@@ -22,7 +23,7 @@ SHARED_GROUPS = ("dataset", "logger", "hydra")
 """Groups of conf/ that the configuration of a generator's training has too."""
 
 EMPTY = "_empty_"
-"""A choice that every group of ours has, listed nowhere: what is composed with it shows what the others set."""
+"""A choice of every group of ours, listed by none: composed with it, a section has what the others set."""
 
 _users_folders: list[Path] = []
 
@@ -134,6 +135,28 @@ def _is_there(kind: Callable[[Path], bool], path: Path) -> bool:
 
 def _is_shared(config_path: str) -> bool:
     return not config_path or config_path.partition("/")[0] in SHARED_GROUPS
+
+
+def choices(group: str) -> list[str]:
+    """The names that can be chosen from a group. Within `hydra_context`."""
+    loader = GlobalHydra.instance().config_loader()
+    return [str(name) for name in loader.get_group_options(group, ObjectType.CONFIG)]
+
+
+def is_group(key: str) -> bool:
+    """Whether the search path has a group of this name, other than Hydra's own. Within `hydra_context`."""
+    sources = GlobalHydra.instance().config_loader().get_sources()
+    ours = [source for source in sources if source.provider != "hydra"]
+    return key.partition("/")[0] != "hydra" and any(source.is_group(key) for source in ours)
+
+
+def content_of(group: str, name: str | None) -> DictConfig:
+    """What the file of a choice holds, empty where there is none. Within `hydra_context`."""
+    for source in GlobalHydra.instance().config_loader().get_sources():
+        if name and source.is_config(f"{group}/{name}"):
+            content = source.load_config(f"{group}/{name}").config
+            return content if isinstance(content, DictConfig) else OmegaConf.create()
+    return OmegaConf.create()
 
 
 def parsed(path: Path) -> tuple[str, Container]:

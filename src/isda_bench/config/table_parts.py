@@ -6,9 +6,10 @@ from typing import Any
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
-from isda_bench.config.compose import compose_overrides, hydra_context, parse, sweep_of
+from isda_bench.config.compose import compose_overrides, hydra_context, sweep_of
 from isda_bench.config.experiment_files import experiment_names, parts
 from isda_bench.config.grids import grid_runs
+from isda_bench.config.override_text import parse
 from isda_bench.config.run_config import RunConfig
 from isda_bench.errors import ConfigError
 

@@ -24,7 +24,7 @@ from isda_bench.config.override_text import readable_path
 from isda_bench.config.run_config import RunConfig
 from isda_bench.config.search_path import users_folder
 from isda_bench.config.table_parts import part_lines, table_runs
-from isda_bench.errors import ConfigError, UserError
+from isda_bench.errors import ConfigError, DeviceLost, UserError
 from isda_bench.runtime.ranks import rank_zero_output
 from isda_bench.storage.run_lock import RunLocked
 
@@ -160,7 +160,7 @@ def _job(composed: DictConfig, kind: type[RunConfig], program: str) -> None:
         name = config.run_id
         import_module(program).run(config)
     except UserError as error:
-        if hydra_config.mode != RunMode.MULTIRUN:
+        if hydra_config.mode != RunMode.MULTIRUN or isinstance(error, DeviceLost):  # which ends a grid, too
             exit_with(2 if isinstance(error, ConfigError) else 1, error)
         if isinstance(error, RunLocked):
             print(error, file=sys.stderr, flush=True)  # the other process does this run of the grid

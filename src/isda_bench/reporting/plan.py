@@ -8,7 +8,7 @@ from isda_bench.config.run_config import RunConfig
 from isda_bench.experiments.coordinates import coordinates
 from isda_bench.reporting.cost import Rate, Rates, read_benchmarks, training_flops
 from isda_bench.reporting.render_tables import images_text, markdown_rows
-from isda_bench.storage.run_directory import read_record
+from isda_bench.storage.record_files import read_record
 
 RESULTS = Path("results")
 """Where records and benchmarks are committed."""

@@ -36,7 +36,7 @@ class FigureOptions(Options):
 
 def make_figures(options: FigureOptions) -> None:
     """Writes what there are runs for."""
-    drawn = spectra([Path(options.run).expanduser()]) if options.run else _of_tables(options)
+    drawn = spectra([Path(options.run).expanduser()], options.allow) if options.run else _of_tables(options)
     written = []
     for picture in drawn:
         written += write(picture.figure, Path(options.out) / picture.name)
@@ -54,7 +54,7 @@ def _of_tables(options: FigureOptions) -> Iterator[Picture]:
     names = [options.experiment] if options.experiment else table_names()
     yield from gallery({name: experiment_table(name, records) for name in names}, records)
     if options.experiment is None:
-        yield from spectra(runs_with_statistics(records))
+        yield from spectra(runs_with_statistics(records), options.allow)
 
 
 if __name__ == "__main__":

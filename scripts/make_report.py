@@ -49,7 +49,7 @@ def make_report(options: ReportOptions) -> None:
             f"ISDA: {options.experiment or 'results'}",
             tables.values(),
             [] if options.experiment else check_claims(tables, records),
-            [*gallery(tables, records), *spectra(runs_with_statistics(records))],
+            [*gallery(tables, records), *spectra(runs_with_statistics(records), options.allow)],
             records,
         ),
     )

@@ -1,6 +1,7 @@
 """Measures a trained generator in the features of a trained classifier; writes quality.json into its run.
 
 python scripts/measure_generator.py run=runs/generators/<run id> [classifier=runs/<run id>] [root=data]
+    [allow=<module>] whose classes a stored run may name
 
 The classifier is the one of lowest error on the data set, if none is named. Of infoGAN it also draws what the
 codes do (traversal.png) and says what they change most steadily.
@@ -9,17 +10,18 @@ codes do (traversal.png) and says what they change most steadily.
 import json
 from pathlib import Path
 
-from hydra.utils import instantiate
 
 from isda_bench.config.options import Options, main
 from isda_bench.config.problems import problems_of
 from isda_bench.errors import ConfigError
-from isda_bench.gan.generator_file import generator_file, load_generator, read_metadata
+from isda_bench.gan.generator_file import FILE, generator_file, load_generator, read_metadata
 from isda_bench.gan.networks import Generator
 from isda_bench.gan.quality import find_classifier, measure_quality
 from isda_bench.gan.traversal import steadiness, traversal, write_traversal
+from isda_bench.loading import stored_dataset
 from isda_bench.runtime.atomic_files import write_atomically
 from isda_bench.runtime.devices import choose_device
+from isda_bench.storage.data_check import check_data
 
 
 class MeasureOptions(Options):
@@ -37,14 +39,19 @@ def measure(options: MeasureOptions) -> None:
     if problems:
         raise ConfigError(problems)
     directory = generator_file(options.run).parent
-    section = read_metadata(generator_file(options.run)).run["config"]["dataset"]
-    if options.root is not None:
-        section["root"] = options.root
-    dataset = instantiate(section)
-    classifier = find_classifier(options.classifier, directory.parent.parent, dataset, section)
+    kept = read_metadata(generator_file(options.run))
+    dataset = stored_dataset(directory / FILE, kept.config, options.root, options.allow)
+    data = dataset.load()
+    check_data(directory, kept.data_sha256, data.checksum, "root=... says where the data of the generator are")
+    section, folder = kept.config["dataset"], directory.parent.parent
+    classifier = find_classifier(
+        options.classifier, folder, dataset, section, data.checksum, options.allow
+    )
     device = choose_device(options.device)
     generator = load_generator(directory)
-    quality = measure_quality(generator.to(device), classifier, dataset, dataset.load(), device)
+    quality = measure_quality(
+        generator.to(device), classifier, dataset, data, device, options.allow
+    )
     print(f"{directory.name}: {quality.line()}")
     measured = quality._asdict()
     if generator.codes:

@@ -2,14 +2,14 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
-from hydra.errors import InstantiationException
-from hydra.utils import get_class, instantiate
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.module import register_module_module_registration_hook
 
+from isda_bench.config.building import ANY_MODULE, TARGET, build, build_stored, component_class
 from isda_bench.config.problems import problems_of
 from isda_bench.config.settings import Settings
 from isda_bench.data.base import DataSet
@@ -22,6 +22,14 @@ from isda_bench.runtime.ranks import processes
 
 MOST_LAYERS = 10_000  # of a network and a loss; the deepest of the paper's has some 2,000
 REHEARSED_IMAGES = 64  # enough that a crop that can leave the image does so among them
+
+
+@runtime_checkable
+class Augmentation(Protocol):
+    """What `augment` describes: called with images (N, C, H, W), uint8, it gives augmented ones."""
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """The images, augmented."""
 
 
 class BuiltComponent(NamedTuple):
@@ -41,7 +49,7 @@ def component_problems(settings: Settings) -> list[str]:
         model = build_component("model", Classifier, settings.model, **given, in_channels=in_channels)
         feature_dim = model.built.feature_dim if model.built else 1
         loss = build_component("loss", Loss, settings.loss, **given, feature_dim=feature_dim)
-        augment = build_component("augment", object, settings.augment)
+        augment = build_component("augment", Augmentation, settings.augment)
         logger = build_component("logger", object, settings.logger)
         parts = [dataset, model, loss, augment, logger]
         if settings.generator:
@@ -82,9 +90,55 @@ def _at_most(layers: int) -> Iterator[None]:
 
 
 def build_dataset(settings: Settings) -> DataSet:
-    """The data set, not read yet."""
-    dataset: DataSet = instantiate(settings.dataset)
+    """The data set of the command line's configuration, not read yet."""
+    dataset: DataSet = build(settings.dataset, DataSet, ANY_MODULE)
     return dataset
+
+
+def build_classifier_and_loss(settings: Settings, dataset: DataSet) -> tuple[Classifier, Loss]:
+    """The network and the loss of the command line's configuration."""
+    sizes = {"num_classes": dataset.num_classes, "in_channels": dataset.in_channels}
+    model: Classifier = build(settings.model, Classifier, ANY_MODULE, **sizes)
+    sizes = {"num_classes": dataset.num_classes, "feature_dim": model.feature_dim}
+    loss: Loss = build(settings.loss, Loss, ANY_MODULE, **sizes)
+    return model, loss
+
+
+class StoredComponents(NamedTuple):
+    """What a stored configuration describes."""
+
+    dataset: DataSet
+    model: Classifier
+    loss: Loss
+
+
+def build_stored_components(
+    source: Path, config: dict[str, Any], allow: tuple[str, ...] = ()
+) -> StoredComponents:
+    """Data set, network and loss of a stored configuration; the data are not read.
+
+    Args:
+        source: the file in which the configuration stands.
+        config: the configuration.
+        allow: modules beside isda_bench whose classes may be built.
+
+    Raises:
+        UserError: one of them cannot be built; names file and key.
+    """
+    dataset = build_stored(source, "dataset", config.get("dataset"), DataSet, allow)
+    with _at_most(MOST_LAYERS):
+        model = build_stored(
+            source,
+            "model",
+            config.get("model"),
+            Classifier,
+            allow,
+            num_classes=dataset.num_classes,
+            in_channels=dataset.in_channels,
+        )
+        given = {"num_classes": dataset.num_classes, "feature_dim": model.feature_dim}
+        loss = build_stored(source, "loss", config.get("loss"), Loss, allow, **given)
+    return StoredComponents(dataset, model, loss)
 
 
 def batch_problems(
@@ -113,7 +167,7 @@ def batch_problems(
 
 
 def build_component(section: str, contract: type, node: dict[str, Any], **given: Any) -> BuiltComponent:
-    """The component of a section of the configuration, or what is wrong with it.
+    """The component of a section of the command line's configuration, or what is wrong with it.
 
     Args:
         section: its dotted key.
@@ -121,45 +175,38 @@ def build_component(section: str, contract: type, node: dict[str, Any], **given:
         node: the section.
         given: arguments that the run gives.
     """
-    if "_target_" not in node:
-        return BuiltComponent(None, [f"{section}._target_: not given"])
-    built = []
-    problems = problems_of(lambda: built.append(_instantiate(node, given)), f"{section}.")
-    if built and not isinstance(built[0], contract):
-        problems.append(f"{section}._target_={node['_target_']}: should make a {contract.__name__}")
+    if TARGET not in node:
+        return BuiltComponent(None, [f"{section}.{TARGET}: not given"])
+    built: list[Any] = []
+    problems = problems_of(lambda: built.append(_on_meta_or_cpu(node, contract, given)), f"{section}.")
     return BuiltComponent(None if problems else built[0], problems)
 
 
-def _instantiate(node: dict[str, Any], given: dict[str, Any]) -> Any:
-    """The component, or the error that it raised itself instead of Hydra's wrapper."""
-    try:
-        return _on_meta_or_cpu(node, given)
-    except InstantiationException as error:
-        cause = error.__cause__
-        if isinstance(cause, RuntimeError | MemoryError):
-            raise ValueError(f"cannot be built: {str(cause).splitlines()[0]}") from error
-        if cause is not None and not isinstance(cause, ImportError):
-            raise cause from error
-        raise ValueError(f"_target_={node['_target_']}: {' '.join(str(cause or error).split())}") from error
+def _on_meta_or_cpu(node: dict[str, Any], contract: type, given: dict[str, Any]) -> Any:
+    """The component without memory for its weights; with it where the constructor reads a tensor's value.
 
-
-def _on_meta_or_cpu(node: dict[str, Any], given: dict[str, Any]) -> Any:
-    """The component without memory for its weights; with it where the constructor reads a tensor's value."""
+    Raises:
+        ValueError: it cannot be built.
+    """
     try:
-        return instantiate(node, **given)
-    except InstantiationException as error:
-        if not isinstance(error.__cause__, (NotImplementedError, RuntimeError)):
-            raise
-    with torch.device("cpu"), torch.random.fork_rng(devices=[]):
-        built = instantiate(node, **given)
+        return build(node, contract, ANY_MODULE, **given)
+    except RuntimeError:
+        pass
+    except MemoryError as error:
+        raise ValueError(f"cannot be built: {error}") from error
+    try:
+        with torch.device("cpu"), torch.random.fork_rng(devices=[]):
+            built = build(node, contract, ANY_MODULE, **given)
+    except (RuntimeError, MemoryError) as error:
+        raise ValueError(f"cannot be built: {str(error).partition(chr(10))[0]}") from error
     return built.to("meta") if isinstance(built, nn.Module) else built
 
 
 def _dataset_class(settings: Settings) -> Any:
     """The data set's class, which knows its number of classes; None if it cannot be found."""
     try:
-        return get_class(settings.dataset.get("_target_", ""))
-    except Exception:
+        return component_class(settings.dataset.get(TARGET), DataSet, ANY_MODULE)
+    except ValueError:
         return None
 
 

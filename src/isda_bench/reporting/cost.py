@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from hydra.utils import instantiate
 from torch.utils.flop_counter import FlopCounterMode
 
+from isda_bench.config.building import build
 from isda_bench.models.base import Classifier
 from isda_bench.storage.checksummed_json import read_checksummed
 
@@ -83,7 +83,9 @@ def read_benchmarks(folder: Path) -> list[dict[str, Any]]:
     return [read_checksummed(path) for path in sorted(folder.glob("*.json"))]
 
 
-def training_flops(model: dict[str, Any], num_classes: int, in_channels: int, side: int) -> int:
+def training_flops(
+    model: dict[str, Any], num_classes: int, in_channels: int, side: int, allow: tuple[str, ...] = ()
+) -> int:
     """FLOPs of one image's forward and backward pass, the latter counted as two forward ones.
 
     Args:
@@ -91,14 +93,21 @@ def training_flops(model: dict[str, Any], num_classes: int, in_channels: int, si
         num_classes: C.
         in_channels: channels of the images.
         side: their height and width.
+        allow: modules beside isda_bench whose networks may be built.
+
+    Raises:
+        ValueError: it is no configuration of a network that may be built.
     """
-    return _training_flops(json.dumps(model, sort_keys=True), num_classes, in_channels, side)
+    return _training_flops(json.dumps(model, sort_keys=True), num_classes, in_channels, side, allow)
 
 
 @cache
-def _training_flops(model: str, num_classes: int, in_channels: int, side: int) -> int:
+def _training_flops(
+    model: str, num_classes: int, in_channels: int, side: int, allow: tuple[str, ...]
+) -> int:
     with torch.device("meta"):
-        network: Classifier = instantiate(json.loads(model), num_classes=num_classes, in_channels=in_channels)
+        given = {"num_classes": num_classes, "in_channels": in_channels}
+        network: Classifier = build(json.loads(model), Classifier, allow, **given)
         batch = torch.empty(1, in_channels, side, side)
     with FlopCounterMode(display=False) as counter:
         network(batch)

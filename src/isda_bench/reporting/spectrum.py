@@ -13,16 +13,17 @@ from isda_bench.losses.covariances import DiagonalCovariance
 from isda_bench.losses.low_rank_covariance import LowRankCovariance
 
 
-def covariance_spectrum(run: Path) -> np.ndarray:
+def covariance_spectrum(run: Path, allow: tuple[str, ...] = ()) -> np.ndarray:
     """Eigenvalues of each class's covariance, largest first, (C, A); (1, A) where the classes share one.
 
     Args:
         run: a finished run's directory, with its checkpoints.
+        allow: as in `load_loss`.
 
     Raises:
         UserError: as `load_loss`, or the run's loss has estimated no covariance.
     """
-    statistics = getattr(load_loss(run), "statistics", None)
+    statistics = getattr(load_loss(run, allow), "statistics", None)
     if isinstance(statistics, DiagonalCovariance):
         values = statistics.covariance.double().sort(1).values
     elif isinstance(statistics, ClassStatistics):

@@ -1,12 +1,27 @@
 """Files that are there whole or not at all, whatever happens while they are written."""
 
+import errno
 import os
+import stat
 from contextlib import suppress
 from pathlib import Path
 
 from isda_bench.errors import UserError
 
 ASIDE = ".writing-"  # how the name of a file that is being written begins
+
+
+def read_file(path: Path) -> bytes:
+    """The content of a regular file.
+
+    Raises:
+        OSError: it cannot be read, or is no regular file: a FIFO would be waited for without end.
+    """
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "is no regular file", str(path))
+        return file.read()
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -5,9 +5,15 @@ from functools import partial
 from typing import Any
 
 import torch
-from hydra.utils import instantiate
 
-from isda_bench.config.components import batch_problems, build_dataset, component_problems
+from isda_bench.config.building import ANY_MODULE, build
+from isda_bench.config.components import (
+    Augmentation,
+    batch_problems,
+    build_classifier_and_loss,
+    build_dataset,
+    component_problems,
+)
 from isda_bench.config.run_config import RunConfig
 from isda_bench.data.augment_grid import sample_grid
 from isda_bench.data.base import DataSet, ImageData
@@ -20,6 +26,7 @@ from isda_bench.runtime.devices import choose_device, set_precision
 from isda_bench.runtime.distributed import broadcast_object, process_group, seed_of_rank, wrap
 from isda_bench.runtime.ranks import processes, rank
 from isda_bench.storage.checkpoint import checkpoints
+from isda_bench.storage.data_check import DATA
 from isda_bench.storage.provenance import peak_memory, provenance, reset_peak_memory
 from isda_bench.storage.run_directory import Metrics, RunDirectory, errors_of, now
 from isda_bench.storage.run_once import run_once
@@ -76,7 +83,7 @@ def _train(config: RunConfig, directory: RunDirectory) -> dict[str, Any]:
     if problems:
         raise ConfigError(problems)
     used = {} if found is None else found.provenance_of_generator(data)
-    with process_group(device), directory.locked(used):
+    with process_group(device), directory.locked(used | {DATA: data.checksum}):
         record = broadcast_object(directory.finished())  # another process may just have ended it
         if record is not None:
             return record
@@ -88,7 +95,7 @@ def _train(config: RunConfig, directory: RunDirectory) -> dict[str, Any]:
         module = _build_module(config, dataset, device)
         mix = None if found is None else found.mix(settings, dataset, device)
         batches, evaluation = _loaders(config, dataset, data, device, mix)
-        logger = instantiate(settings.logger) if rank() == 0 else Logger()
+        logger: Logger = build(settings.logger, object, ANY_MODULE) if rank() == 0 else Logger()
         display = Display(config.run_id, settings.schedule.epochs, len(batches))
         with logger.open(config), display:
             if processes() == 1 and not checkpoints(directory.path):  # a run that goes on has shown it
@@ -114,8 +121,7 @@ def _train(config: RunConfig, directory: RunDirectory) -> dict[str, Any]:
 
 def _build_module(config: RunConfig, dataset: DataSet, device: torch.device) -> TrainingModule:
     settings = config.settings
-    model = instantiate(settings.model, num_classes=dataset.num_classes, in_channels=dataset.in_channels)
-    loss = instantiate(settings.loss, num_classes=dataset.num_classes, feature_dim=model.feature_dim)
+    model, loss = build_classifier_and_loss(settings, dataset)
     module = TrainingModule(model, loss, bf16=settings.precision == "bf16").to(device)
     module.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # the faster layout
     module.captured = settings.capture and can_be_captured(module)
@@ -128,7 +134,7 @@ def _loaders(
     config: RunConfig, dataset: DataSet, data: ImageData, device: torch.device, mix: Mix | None
 ) -> tuple[Loader, Loader]:
     settings = config.settings
-    transforms = [instantiate(settings.augment), Normalise(dataset.mean, dataset.std, device)]
+    transforms = [build(settings.augment, Augmentation, ANY_MODULE), Normalise(dataset.mean, dataset.std, device)]
     training = Loader(data.train, settings.schedule.batch_size, device, transforms, shuffle=True, mix=mix)
     return training, evaluation_loader(data.evaluation, dataset, device)
 

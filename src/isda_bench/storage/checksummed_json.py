@@ -112,7 +112,7 @@ def verify_checksum(path: Path, content: dict[str, Any]) -> None:
         return  # older than the checksum
     version = content.get("format")
     if isinstance(version, int) and version > FORMAT:
-        raise NewerFormat(f"{path}: has format {version}: a newer version of isda_bench has written it")
+        raise NewerFormat(f"{path}: damaged or edited, or written by a newer isda_bench: it has format {version}")
     rest = {key: value for key, value in content.items() if key != "sha256"}
     if version != FORMAT or content.get("sha256") != _digest(rest):
         raise UserError(f"{path}: damaged or edited: its content is not what its checksum says")

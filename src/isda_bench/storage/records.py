@@ -98,9 +98,12 @@ def read_metrics(directory: Path) -> pd.DataFrame:
         rows = [parse_json(line) for line in metrics_content(directory).decode().splitlines()]
     except ValueError as error:
         raise UserError(f"{file}: damaged: {error}") from error
+    before = 0
     for number, row in enumerate(rows, 1):
-        if not isinstance(row, dict) or row.get("epoch") != number or not all(map(_is_number, row.values())):
-            raise UserError(f"{file}: damaged: line {number} should hold the numbers of epoch {number}")
+        epoch = row.get("epoch") if isinstance(row, dict) and all(map(_is_number, row.values())) else None
+        if not isinstance(epoch, int) or epoch <= before:
+            raise UserError(f"{file}: damaged: line {number} should hold the numbers of an epoch after {before}")
+        before = epoch
     if not rows:
         raise UserError(f"{file}: damaged: it holds no epoch")
     return pd.DataFrame(rows)

@@ -210,7 +210,7 @@ def test_a_lost_rank_ends_the_run_which_goes_on_from_its_checkpoint(tmp_path, tr
     os.kill(int(children[1]), signal.SIGKILL)
     _, err = process.communicate(timeout=120)
     assert process.returncode != 0
-    assert "goes on from the last checkpoint" in err
+    assert "resumes from the last checkpoint" in err
     (directory,) = tmp_path.glob("runs/*")
     assert not (directory / "record.json").exists()
     done = train(*TINY, "loss=isda", "schedule.epochs=40", "schedule.milestones=[20]")

@@ -121,7 +121,7 @@ def test_an_interrupted_launcher_leaves_no_worker_and_no_lock(tmp_path, number):
         time.sleep(0.2)
     os.kill(process.pid, number)
     assert process.wait(timeout=60) == 128 + number
-    assert "the same command goes on from the last checkpoint" in process.stderr.read()
+    assert "the same command resumes from the last checkpoint" in process.stderr.read()
     lengths = [path.stat().st_size for path in tmp_path.glob("*/metrics.jsonl")]
     time.sleep(3)
     assert [path.stat().st_size for path in tmp_path.glob("*/metrics.jsonl")] == lengths

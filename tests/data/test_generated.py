@@ -152,10 +152,10 @@ def test_a_run_does_not_go_on_with_another_generator(tmp_path, runs, monkeypatch
     (generator,) = (tmp_path / "generators").iterdir()
     file = generator / "generator.safetensors"
     file.write_bytes(file.read_bytes()[:-4] + b"\0\0\0\0")
-    with pytest.raises(UserError, match="is not the generator with which this run began"):
+    with pytest.raises(UserError, match="is not the generator that this run started with"):
         run(config)
     shutil.rmtree(generator)
-    with pytest.raises(UserError, match="with which this run began, is no longer in"):
+    with pytest.raises(UserError, match="of this run's start is no longer in"):
         run(config)
 
 

@@ -1,1 +1,1 @@
-"""Measurements of speed and memory; what they compare with is the extra `bench`."""
+"""Measurements of speed and memory; networks to compare with come with the extra `bench`."""

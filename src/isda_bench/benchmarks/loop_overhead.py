@@ -1,4 +1,4 @@
-"""What the training loop adds to its bare steps."""
+"""The overhead of the training loop over its bare steps."""
 
 import statistics
 from tempfile import TemporaryDirectory
@@ -24,7 +24,7 @@ CLASSES = 10
 EPOCHS = {"resnet32": (32, 3, 32, 4, 15), "resnet8": (8, 1, 8, 50, 25)}
 """Depth, channels, side, batches, rounds. The second has the shape of the digits, whose steps are short.
 
-Short epochs in many rounds tell more than long ones: the machine's load changes meanwhile.
+Many short epochs give a smaller uncertainty than few long ones: the machine's load changes meanwhile.
 """
 
 

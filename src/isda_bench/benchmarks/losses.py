@@ -1,4 +1,4 @@
-"""What the losses cost: ISDA beside its naive tensor form, every loss beside the cross-entropy."""
+"""The cost of the losses: ISDA beside its naive tensor form, every loss beside the cross-entropy."""
 
 import json
 import tempfile
@@ -181,7 +181,7 @@ def _losses(num_classes: int, feature_dim: int) -> dict[str, Loss]:
 
 
 def as_captured(call: Call, device: torch.device) -> Call:
-    """On CUDA `call` as a captured step has it: what the GPU does, not how quickly it is told."""
+    """On CUDA `call` as a captured step has it: the GPU's own time, without the launches of its kernels."""
     if device.type != "cuda":
         return call
     replay, _ = capture(call)

@@ -21,7 +21,7 @@ Measurement = tuple[str, Callable[[torch.device], list[Row]]]
 
 
 def measurements(device: torch.device) -> dict[str, Measurement]:
-    """Name -> what it measures, and how: what there is to measure on `device`."""
+    """Name -> the measurement, for all measurements that `device` allows."""
     from isda_bench.benchmarks.augmentations import augmentation_rows
     from isda_bench.benchmarks.generators import generated_rows, per_class_rows
     from isda_bench.benchmarks.image_folder import image_folder_rows
@@ -95,7 +95,7 @@ def measure(names: Sequence[str], device: torch.device, out: Path, suffix: str =
         write_atomically(path.with_suffix(".md"), page.encode())
     if failed:
         rest = f"; the rest is in {path}.md" if result["rows"] else ""
-        raise UserError(f"failed, as told above: {', '.join(failed)}{rest}")
+        raise UserError(f"failed, as reported above: {', '.join(failed)}{rest}")
     return path.with_suffix(".md")
 
 

@@ -1,4 +1,4 @@
-"""What a training step of ResNet-32 on CIFAR-shaped data costs, with ISDA and without, and its data path."""
+"""The cost of a training step of ResNet-32 on CIFAR-shaped data, with and without ISDA, and its data path."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -76,7 +76,7 @@ def training_step(
     """A whole step on random images: batch, forward, loss, backward, SGD.
 
     Args:
-        loss: what is minimised.
+        loss: the minimised one.
         model: the network; None: ResNet-32.
         device: where all of it is.
         shape: of an image.
@@ -131,7 +131,7 @@ def training_module(
 def random_loader(
     images: int = 50 * BATCH, shape: tuple[int, int, int] = (3, 32, 32), device: torch.device = CPU
 ) -> Loader:
-    """Random images: the time does not depend on what they show."""
+    """Random images: the time does not depend on their content."""
     pixels = torch.randint(0, 256, (images, *shape), dtype=torch.uint8)
     channels = shape[0]
     transforms: list[BatchTransform] = [

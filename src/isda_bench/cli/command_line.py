@@ -85,7 +85,7 @@ def main(kind: type[RunConfig] = RunConfig, program: str = "isda_bench.training.
 def _end(error: KeyboardInterrupt) -> tuple[int, str]:
     """Exit code and message of a process that was told to stop."""
     code, word = (TERMINATED, "terminated") if isinstance(error, Terminated) else (INTERRUPTED, "interrupted")
-    return code, f"{word}; the same command goes on from the last checkpoint"
+    return code, f"{word}; the same command resumes from the last checkpoint"
 
 
 def _signal_behind(error: BaseException | None) -> tuple[int, str] | None:
@@ -199,4 +199,4 @@ def _let_others_speak(error: Exception) -> None:
     try:
         time.sleep(15 if isinstance(error, RankLost) else 5 if rank() else 0)
     except Terminated:
-        _exit(TERMINATED, "terminated; the same command goes on from the last checkpoint")
+        _exit(TERMINATED, "terminated; the same command resumes from the last checkpoint")

@@ -8,7 +8,7 @@ from isda_bench.gan.networks import NOISE, Critic, Generator
 
 
 class Gan(nn.Module):
-    """A generator and its critic; a subclass builds them and says what they minimise.
+    """A generator and its critic; a subclass builds them and defines their losses.
 
     Losses have one entry for each of the G networks that stand side by side.
 
@@ -39,7 +39,7 @@ class Gan(nn.Module):
         raise NotImplementedError
 
     def after_critic_step(self) -> None:
-        """What the critic's weights undergo after each of its steps."""
+        """Changes the critic's weights after each of its steps (clipping)."""
 
     def noise(self, n: int) -> Tensor:
         """(n, G, 100), standard normal."""

@@ -1,4 +1,4 @@
-"""Finds what is wrong with the parts of a generator's training, before anything is written."""
+"""Checks the components of a generator's training before anything is written."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from isda_bench.storage.record_files import read_finished
 
 
 def component_problems(settings: GeneratorSettings) -> list[str]:
-    """What is wrong with the components: each is built, on no device and without its data."""
+    """The problems of the components; each is built on no device and without its data."""
     with torch.device("meta"):
         dataset = build_component("dataset", DataSet, settings.dataset)
         logger = build_component("logger", object, settings.logger)

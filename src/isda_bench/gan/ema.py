@@ -1,4 +1,4 @@
-"""The running mean of a generator's weights: the newest ones swing with the game that it plays."""
+"""The exponential moving average of a generator's weights, which oscillate during adversarial training."""
 
 from copy import deepcopy
 from typing import Any
@@ -9,7 +9,7 @@ from isda_bench.gan.networks import Generator
 
 
 class ExponentialMovingAverage:
-    """A generator that follows another one.
+    """The exponential moving average of another generator.
 
     After n steps its weights and BatchNorm statistics are the exponential mean of those after each step, with
     weight max(1 - decay, 1 / n) for the newest, so that the first ones do not count for more. (torch's
@@ -17,7 +17,7 @@ class ExponentialMovingAverage:
     Effectiveness of Averaging in GAN Training".
 
     Args:
-        generator: the one that is followed.
+        generator: the averaged one.
         decay: of the mean; 0: always the newest weights.
 
     Attributes:
@@ -32,7 +32,7 @@ class ExponentialMovingAverage:
 
     @torch.no_grad()
     def follow(self, generator: Generator) -> None:
-        """Takes in the weights after another step."""
+        """Updates the average with the weights after another step."""
         self.steps += 1
         weight = max(1 - self.decay, 1 / self.steps)
         for mean, newest in zip(self.generator.parameters(), generator.parameters(), strict=True):
@@ -41,10 +41,10 @@ class ExponentialMovingAverage:
             kept.lerp_(now, weight) if kept.is_floating_point() else kept.copy_(now)
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint keeps."""
+        """The state that a checkpoint stores."""
         return {"generator": self.generator.state_dict(), "steps": self.steps}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Goes on from a checkpoint."""
+        """Restores the state of a checkpoint."""
         self.generator.load_state_dict(state["generator"])
         self.steps = state["steps"]

@@ -1,4 +1,4 @@
-"""Finds the trained generator that a classifier's run asks for, and refuses what does not fit."""
+"""Finds the trained generator that a classifier's run asks for, and refuses one that does not fit."""
 
 import sys
 from pathlib import Path
@@ -28,7 +28,7 @@ class FoundGenerator(NamedTuple):
     share: GeneratedShare
 
     def provenance_of_generator(self, data: ImageData) -> dict[str, Any]:
-        """What a run keeps of it, in its run.json and its record.
+        """The entry of the generator in a run's run.json and record.
 
         Raises:
             UserError: it was trained on other images than `data`.
@@ -42,7 +42,7 @@ class FoundGenerator(NamedTuple):
         return {"generator": {"run": self.directory.name, "sha256": checksum_of(self.directory / FILE)}}
 
     def mix(self, settings: Settings, dataset: DataSet, device: torch.device) -> Generated:
-        """What fills up a run's batches, on the device."""
+        """The generated images that complete a run's batches, on the device."""
         generator = load_generator(self.directory).to(device)
         batch_size = settings.schedule.batch_size
         normalise = Normalise(dataset.mean, dataset.std, device)
@@ -52,16 +52,16 @@ class FoundGenerator(NamedTuple):
 
 
 def find_generator(config: RunConfig, dataset: DataSet, directory: RunDirectory) -> FoundGenerator | None:
-    """The generator with which the run began, else the one asked for, else the newest that fits.
+    """The generator that the run started with, else the one asked for, else the newest that fits.
 
-    Which one it is, is told on stderr.
+    The choice is reported on stderr.
 
     Returns:
         None for a run without generated images.
 
     Raises:
         ConfigError: there is none, or the one asked for does not fit.
-        UserError: the one with which the run began is no longer there.
+        UserError: the generator that the run started with no longer exists.
     """
     section = config.settings.generator
     if not section:
@@ -70,7 +70,7 @@ def find_generator(config: RunConfig, dataset: DataSet, directory: RunDirectory)
     folder = Path(config.settings.runs_dir).expanduser() / FOLDER
     begun_with = directory.begun().get("generator")
     if begun_with is not None:
-        found, why = _begun_with(folder, begun_with, share), "the run began with it"
+        found, why = _begun_with(folder, begun_with, share), "the run started with it"
     elif share.run is not None:
         found, why = _asked_for(folder, share.run), "as asked for"
         problems = _misfits(found, config, dataset, share.kind)
@@ -117,8 +117,10 @@ def _begun_with(folder: Path, begun_with: dict[str, Any], share: GeneratedShare)
         if path.name == name and (path / FILE).is_file():
             if checksum_of(path / FILE) == begun_with["sha256"]:
                 return path
-            raise UserError(f"{path}: is not the generator with which this run began, though of its name")
-    raise UserError(f"generator {name}, with which this run began, is no longer in {folder}")
+            raise UserError(
+                f"{path}: is not the generator that this run started with, though it has its name"
+            )
+    raise UserError(f"generator {name} of this run's start is no longer in {folder}")
 
 
 def _fits(found: Path, config: RunConfig, dataset: DataSet, kind: str) -> bool:

@@ -1,6 +1,6 @@
-"""Keeps a trained generator in a file, and gives it back.
+"""Saves a trained generator to a file and loads it.
 
-The file is data: the network is always our `Generator`, and nothing in the header is imported or called.
+The file is data: the network is always our `Generator`; nothing that the header names is imported or called.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ DIGEST = "sha256"
 
 
 class GeneratorMetadata(NamedTuple):
-    """The description that a generator's file has beside the weights."""
+    """The metadata stored beside a generator's weights."""
 
     arguments: dict[str, Any]
     """The network's constructor's."""
@@ -112,7 +112,7 @@ def load_generator(path: str | Path) -> Generator:
 
 
 def read_metadata(file: Path) -> GeneratorMetadata:
-    """What the file says beside the weights.
+    """The metadata in `file`.
 
     Raises:
         UserError: it is no generator's file, or damaged.

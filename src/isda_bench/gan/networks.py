@@ -1,4 +1,4 @@
-"""DCGAN-shaped generators and critics, with an axis for networks that stand side by side.
+"""DCGAN-shaped generators and critics, with an axis for networks that are trained side by side.
 
 Source of the shape: Radford et al. 2016, "Unsupervised Representation Learning with Deep Convolutional
 Generative Adversarial Networks", section 3.
@@ -30,7 +30,7 @@ def stages_of(image_size: int) -> int:
 
 
 class Generator(nn.Module):
-    """Maps noise, and what a kind adds to it, to images.
+    """Maps noise, and the further inputs of its kind, to images.
 
     Args:
         num_classes: C.
@@ -147,7 +147,7 @@ def fixed_inputs(n: int, codes: int, seed: int) -> tuple[Tensor, Tensor]:
 
 
 class Judgement(NamedTuple):
-    """What a critic says of N images; None where it has no such head."""
+    """A critic's outputs for N images; None where it has no such head."""
 
     score: Tensor
     """(N, G): the critic's value, or the logit of being real."""

@@ -1,4 +1,4 @@
-"""What generator and critic of each kind minimise, and how: one class a paper.
+"""The objectives of generator and critic: one class a paper.
 
 D is the critic's logit of "real", f WGAN's critic, x real and G(z) generated images, y classes, z noise.
 softplus(-D) = -log sigmoid(D) and softplus(D) = -log(1 - sigmoid(D)). Generators take the form that does not
@@ -79,7 +79,7 @@ class WGAN(Gan):
 
 
 class _Labelled(Gan):
-    """What the kinds with one network for all classes share: the class is an input; Adam."""
+    """The common part of kinds with one network for all classes: the class is an input; Adam."""
 
     learning_rate: float
     generator_learning_rate: float
@@ -150,7 +150,7 @@ class CGAN(_Labelled):
 class ACGAN(_Labelled):
     """Auxiliary classifier GAN (Odena et al. 2017, "Conditional Image Synthesis with ...", Eq. 2-3).
 
-    With CE(x, y) the cross-entropy of the critic's second head, which tells the class:
+    With CE(x, y) the cross-entropy of the critic's second head, which classifies:
     Critic:    min over D   mean softplus(-D(x)) + mean softplus(D(G(z, y)))
                             + mean CE(x, y) + mean CE(G(z, y), y)
     Generator: min over G   mean softplus(-D(G(z, y))) + mean CE(G(z, y), y)
@@ -206,7 +206,7 @@ class InfoGAN(_Labelled):
                                + I(G(z, y, c)) + mean CE(x, y)
     Generator: min over G      mean softplus(-D(G(z, y, c))) + I(G(z, y, c))
     The critic's last term is ours: it makes the categorical code the label, where that of the original,
-    trained without labels, means nothing that one could ask for.
+    trained without labels, has no given meaning.
 
     Args:
         num_classes, in_channels, image_size: of the data set.

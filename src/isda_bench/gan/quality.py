@@ -26,7 +26,7 @@ NEAREST = 3
 
 
 class Quality(NamedTuple):
-    """What is measured of a generator; what needs classes is None where it has none."""
+    """The quality measures of a generator; those that need classes are None where it has none."""
 
     classifier: str
     """The run in whose features."""
@@ -34,11 +34,11 @@ class Quality(NamedTuple):
     """Generated ones."""
     frechet_distance: float
     precision: float
-    """BuiltComponent of the generated images that lie among real ones."""
+    """Share of the generated images that lie among real ones."""
     recall: float
-    """BuiltComponent of the real images that lie among generated ones."""
+    """Share of the real images that lie among generated ones."""
     recognition: float | None
-    """BuiltComponent of the generated images that the classifier takes for the wanted class."""
+    """Share of the generated images that the classifier takes for the wanted class."""
     worst_recognition: float | None
     """The same, of the class where it is least."""
     variety: float | None
@@ -49,7 +49,7 @@ class Quality(NamedTuple):
     """The run's error after its last epoch, in percent."""
 
     def line(self) -> str:
-        """What was measured, in a line."""
+        """The measures in a line."""
         parts = [
             f"Frechet distance {self.frechet_distance:.2f}",
             f"precision {self.precision:.2f}",
@@ -185,7 +185,7 @@ def frechet_distance(real: Tensor, made: Tensor) -> float:
 
 
 def precision_and_recall(real: Tensor, made: Tensor, nearest: int = NEAREST) -> tuple[float, float]:
-    """BuiltComponent of `made` (M, A) within the manifold of `real` (N, A), and the reverse.
+    """Share of `made` (M, A) within the manifold of `real` (N, A), and the reverse.
 
     A manifold is a union of balls around its points, each as wide as the distance to the k-th nearest other.
     Source: Kynkäänniemi et al. 2019, "Improved Precision and Recall Metric for Assessing Generative Models",

@@ -28,7 +28,7 @@ from isda_bench.storage.run_once import run_once
 
 
 def run(config: RunConfig) -> dict[str, Any]:
-    """Trains the generator that `config` describes, or goes on with it; a finished run is only told again.
+    """Trains the generator that `config` describes, or resumes it; a finished run is only reported.
 
     Returns:
         The run's record.
@@ -69,7 +69,7 @@ def _train(config: RunConfig, directory: RunDirectory) -> dict[str, Any]:
     if not isinstance(data.train, ImageSet):
         raise ConfigError(["dataset: its images stay in their files; generators learn those kept in memory"])
     with directory.locked({DATA: data.checksum}):
-        record = directory.finished()  # another process may just have ended it
+        record = directory.finished()  # another process may have finished it meanwhile
         if record is not None:
             return record
         if device.type == "cuda":

@@ -1,4 +1,4 @@
-"""What a generator makes, looked at now and then: how much it varies, and pictures."""
+"""Samples of a generator during its training: their spread, and pictures."""
 
 from pathlib import Path
 

@@ -72,13 +72,13 @@ def fit(
 
     Args:
         gan: on the device of `batches`.
-        mean: follows its generator; it is what is shown.
+        mean: the moving average of its generator, whose samples are shown.
         schedule: epochs and their steps.
         batches: the training set.
-        samples: measures and shows what the generator makes after an epoch.
+        samples: measures and shows the generator's images after an epoch.
         directory: where metrics, grids and checkpoints go.
         display: shows how far it is.
-        logger: is told each epoch's metrics.
+        logger: receives each epoch's metrics.
         checkpoint_every: epochs from one checkpoint to the next; the last epoch always has one.
 
     Returns:

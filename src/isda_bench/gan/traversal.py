@@ -43,7 +43,7 @@ def steadiness(images: Tensor) -> dict[str, float]:
 
 
 def attributes(images: Tensor) -> dict[str, Tensor]:
-    """Attributes of images (..., channels, H, W): brightness; place, size and slant of what is bright.
+    """Attributes of images (..., channels, H, W): brightness; position, size and slant of the bright part.
 
     Place is the centre of mass of the brightness, size and slant come from its second moments.
     """

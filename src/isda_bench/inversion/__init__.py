@@ -1,6 +1,6 @@
 r"""Reversing a convolutional network: images that have wanted deep features (supplement C).
 
-A classifier f and a generator G are fixed; the generator's input z is what is searched for:
+A classifier f and a generator G are fixed; the search is for the generator's input z:
 
     Step I  (Eq. 7):  z_i  = argmin_z  ||f(G(zhat)) - a_i||^2 + eta ||G(zhat) - x_i||^2,    a_i = f(x_i)
     Step II (Eq. 8):  z_i' = argmin_z' ||f(G(zhat')) - atilde_i||^2,    atilde_i ~ N(a_i, lambda Sigma_{y_i})

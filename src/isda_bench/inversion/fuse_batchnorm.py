@@ -1,4 +1,4 @@
-"""A trained network without the batch normalisations that its convolutions can do themselves."""
+"""Fuses batch normalisations of a trained network into the convolutions before them."""
 
 from copy import deepcopy
 from typing import Any, cast
@@ -11,10 +11,10 @@ from isda_bench.models.base import Classifier
 
 
 def fused(classifier: Classifier, images: Tensor) -> Classifier:
-    """A copy of the same function, up to rounding, with less to do.
+    """A copy that computes the same function, up to rounding, with fewer operations.
 
     A normalisation right after a convolution becomes part of it, if nothing else takes the convolution's
-    output; whether that is so, the features of `images` tell, for each of them.
+    output. Each pair is checked by the features of `images`.
 
     Args:
         classifier: in evaluation mode.

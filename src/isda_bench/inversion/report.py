@@ -1,4 +1,4 @@
-"""What an inversion leaves: figures, and a record of what was found."""
+"""The results of an inversion: figures and a record."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""One inversion in order: draws what is wanted, descends twice, writes figures and record."""
+"""One inversion in order: draws the wanted features, descends twice, writes figures and record."""
 
 import hashlib
 import json
@@ -20,15 +20,15 @@ NAMES = ("Step I", "Step II")
 
 
 def invert(options: InversionOptions) -> Path:
-    """Does both steps, or what is left of them, and writes figures and record.
+    """Runs both steps, or resumes them, and writes figures and record.
 
     Returns:
         The directory.
 
     Raises:
-        ConfigError, UserError: as `prepare`; another process is at work there, or it holds another inversion;
-            an objective is not finite.
-        KeyboardInterrupt: stopped; what was done until then is kept.
+        ConfigError, UserError: as `prepare`; another process runs there, or the directory holds another
+            inversion; an objective is not finite.
+        KeyboardInterrupt: stopped; the progress until then is saved.
     """
     from isda_bench.inversion.report import write_report  # imports matplotlib
 
@@ -47,7 +47,7 @@ def invert(options: InversionOptions) -> Path:
 def _descend(
     setup: Setup, state: State, step: int, directory: Path, lock: RunLock, display: "InversionDisplay"
 ) -> None:
-    """Does what is left of a step; saves now and then, at its end and when it is stopped."""
+    """Runs the rest of a step; saves regularly, at its end and when it is stopped."""
     if len(state.points) == step:
         z = state.points[-1].z.repeat_interleave(setup.options.augmentations, 0)
         state.points.append(start_at(z))
@@ -70,7 +70,7 @@ def _descend(
         _save(directory, setup, state)
         count = len(state.points[step].trace)
         print(
-            f"stopped after {count} iterations of {NAMES[step]}; the same command goes on from there",
+            f"stopped after {count} iterations of {NAMES[step]}; the same command resumes there",
             file=sys.stderr,
         )
         raise
@@ -84,7 +84,7 @@ class InversionDisplay(Display):
         super().__init__(title, len(NAMES) * self.chunks, CHUNK)
 
     def restore_position(self, points: list[Point]) -> None:
-        """The work begins, where an earlier process stopped."""
+        """The descent starts, at the position where an earlier process stopped."""
         self.begin((len(points) - 1) * self.chunks + -(-len(points[-1].trace) // CHUNK))
 
     def show(self, step: int, point: Point) -> None:
@@ -127,7 +127,7 @@ def _save(directory: Path, setup: Setup, state: State) -> None:
 
 
 def _kept(directory: Path, setup: Setup) -> State | None:
-    """Where an earlier process stopped; None if there was none.
+    """The progress of an earlier process; None if there was none.
 
     Raises:
         UserError: it was another inversion.

@@ -1,4 +1,4 @@
-"""What an inversion works with: options, networks, images, all checked before anything is written."""
+"""The inputs of an inversion: options, networks, images, all checked before anything is written."""
 
 import hashlib
 from pathlib import Path
@@ -28,7 +28,7 @@ IN_IDENTITY = ("iterations", "images", "augmentations", "eta", "seed", "compile"
 
 
 class InversionOptions(Options):
-    """What can be given as key=value.
+    """The options of an inversion.
 
     Attributes:
         run: directory of the classifier's run.
@@ -62,12 +62,12 @@ class InversionOptions(Options):
 
 
 class Setup(NamedTuple):
-    """What an inversion works with."""
+    """The inputs of an inversion."""
 
     options: InversionOptions
     device: torch.device
     classifier: Classifier
-    """Frozen, in evaluation mode, on the device; the generator likewise."""
+    """Frozen, in evaluation mode, on the device; as is the generator."""
     generator: Generator
     statistics: Statistics | None
     """ISDA's; None for a classifier that was trained without."""

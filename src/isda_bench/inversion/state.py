@@ -1,4 +1,4 @@
-"""How far an inversion is, and what it looks for."""
+"""The progress of an inversion, and its wanted features."""
 
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ from isda_bench.inversion.setup import Setup
 
 
 class State(NamedTuple):
-    """How far an inversion is. What is drawn or measured once is kept, so that going on repeats nothing."""
+    """The progress of an inversion, with all its draws and measurements: a resumed one repeats none."""
 
     indices: Tensor
     """Of the images in the training set, (N,)."""
@@ -29,7 +29,7 @@ class State(NamedTuple):
     augmented: Tensor
     """atilde (N * augmentations, A)."""
     points: list[Point]
-    """Of the steps that have begun."""
+    """Of the steps that have started."""
     seconds: list[float]
     """That each of them took."""
 

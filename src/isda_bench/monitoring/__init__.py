@@ -1,1 +1,1 @@
-"""What a running training shows: progress, loggers, dashboards."""
+"""Monitoring of a running training: progress, loggers, dashboards."""

@@ -35,7 +35,7 @@ def workspace(entity: str, project: str, table: str | None) -> Any:
 
 
 def outline(workspace: Any) -> str:
-    """What the workspace holds, in lines."""
+    """The contents of the workspace, in lines."""
     runs = workspace.runset_settings
     filters = runs.filters if isinstance(runs.filters, str) else " and ".join(map(str, runs.filters))
     lines = [

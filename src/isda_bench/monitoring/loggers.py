@@ -1,4 +1,4 @@
-"""Where metrics are sent while a run goes on."""
+"""Loggers: where a run's metrics are sent during the training."""
 
 import os
 import sys
@@ -56,7 +56,7 @@ class Logger:
 class WandbLogger(Logger):
     """One wandb run a job; runs of one cell (all seeds) form a group. A failure of wandb never stops a run.
 
-    wandb is imported, started and told in a thread of its own: the training waits for it only at its end.
+    wandb is imported, started and called in a thread of its own: the training waits for it only at its end.
     WANDB_MODE=disabled in the environment switches it off, as it does everywhere; else `mode` is what counts.
 
     The run has the configuration, the names under which its parts were chosen (`chosen`), the metrics with
@@ -120,7 +120,7 @@ class WandbLogger(Logger):
         """Ends wandb's run, as failed if an exception is under way."""
         self.calls.add(lambda: self.run.finish(exit_code=0 if kind is None else 1))
         if kind is None:
-            self.calls.close(SECONDS_TO_ANSWER, "the run goes on without it")
+            self.calls.close(SECONDS_TO_ANSWER, "the run continues without it")
         else:
             self.calls.close(SECONDS_TO_END, "its last metrics may not have reached it")
 
@@ -160,7 +160,7 @@ class _Calls:
 
     @property
     def wanted(self) -> bool:
-        """Whether there is a use in further calls."""
+        """Whether further calls have an effect."""
         return not self.failed
 
     def add(self, call: Callable[[], Any]) -> None:
@@ -196,7 +196,7 @@ class _Calls:
                 self._fail(error)
             self.started.set()
 
-    def _fail(self, why: object, otherwise: str = "the run goes on without it") -> None:
+    def _fail(self, why: object, otherwise: str = "the run continues without it") -> None:
         if not self.failed:
             self.failed = True
             print(f"wandb failed ({why}); {otherwise}", file=sys.stderr)
@@ -208,7 +208,7 @@ class _NoCalls(_Calls):
     wanted = False
 
     def add(self, call: Callable[[], Any]) -> None:
-        """Leaves it."""
+        """Does nothing."""
 
 
 _starting: WeakSet[_Calls] = WeakSet()

@@ -1,4 +1,4 @@
-"""Shows how far a run is: a bar on a terminal, now and then a line elsewhere."""
+"""Shows the progress of a run: a bar on a terminal, a line from time to time elsewhere."""
 
 import sys
 import time

@@ -26,7 +26,7 @@ COMPETITIVE = 0.2
 """Points that a competitive method may lie above ISDA: in the paper's table center loss lies 0.05 and 0.18
 above it on CIFAR-10, 0.28 and 0.52 on CIFAR-100."""
 NEGLIGIBLE = 0.1
-"""BuiltComponent of a training's time: the journal version prints 5 to 8% of wall time."""
+"""Share of a training's time: the journal version prints 5 to 8% of wall time."""
 
 
 @dataclass(frozen=True)

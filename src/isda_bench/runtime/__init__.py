@@ -1,1 +1,1 @@
-"""What the process runs on: devices, ranks, atomic files, known faults of libraries."""
+"""The platform of a run: devices, ranks, atomic files, known faults of libraries."""

@@ -25,12 +25,12 @@ def read_file(path: Path) -> bytes:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Writes aside, flushes to the disk and renames; until then, what was at `path` stays.
+    """Writes a temporary file, flushes it to the disk and renames it; until then `path` keeps its content.
 
-    What a killed process left of an earlier attempt is removed.
+    The temporary file of a killed process is removed.
 
     Raises:
-        UserError: the file cannot be written (disk full, no permission, ...); nothing half-written is left.
+        UserError: the file cannot be written (disk full, no permission, ...); no partial file remains.
     """
     aside = path.parent / f"{ASIDE}{os.getpid()}-{path.name}"
     try:
@@ -48,7 +48,7 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def remove_leftovers(directory: Path) -> None:
-    """Removes what a killed process was writing in `directory`."""
+    """Removes the temporary files of killed processes in `directory`."""
     for leftover in directory.glob(f"{ASIDE}*"):
         leftover.unlink(missing_ok=True)
 

@@ -45,10 +45,10 @@ def _worker() -> int:
 
 
 def set_precision(precision: str) -> None:
-    """Sets what holds for the whole process; a CPU does not ask.
+    """Sets the precision of the whole process's GPU kernels; a CPU always computes in float32.
 
     TF32, torch's default for convolutions, is for those of `tf32` and `bf16` alone: statistics and loss are
-    taken in float32. Convolutions sum in the same order every time, so that a run that goes on gives the same
+    taken in float32. Convolutions sum in the same order every time, so that a resumed run gives the same
     numbers.
 
     Args:

@@ -50,7 +50,7 @@ def process_group(device: torch.device) -> Iterator[None]:
         if isinstance(error, distributed.DistError) or "gloo" in str(error):
             raise RankLost(
                 f"rank {ranks.rank()}: another process of this run has ended or does not answer; "
-                f"the same command goes on from the last checkpoint"
+                f"the same command resumes from the last checkpoint"
             ) from error
         raise
     finally:
@@ -60,7 +60,7 @@ def process_group(device: torch.device) -> Iterator[None]:
 
 
 def is_distributed() -> bool:
-    """Whether several processes work together."""
+    """Whether several processes train together."""
     return distributed.is_available() and distributed.is_initialized()
 
 
@@ -72,7 +72,7 @@ def seed_of_rank(seed: int) -> int:
 
 
 def wrap(module: nn.Module, device: torch.device) -> Any:
-    """The training module, kept in step with the other ranks': their gradients are averaged."""
+    """The training module, its gradients averaged over all ranks."""
     return Replica(module, device) if is_distributed() else module
 
 
@@ -176,7 +176,7 @@ def all_gather_objects(value: Value) -> list[Value]:
 
 
 def broadcast_tensors_(*tensors: Tensor) -> None:
-    """Makes the tensors those of the first rank, in place."""
+    """Overwrites the tensors with the first rank's, in place."""
     if is_distributed():
         for tensor in tensors:
             distributed.broadcast(tensor, 0)

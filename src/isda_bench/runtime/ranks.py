@@ -12,7 +12,7 @@ def processes() -> int:
 
 
 def rank() -> int:
-    """Which of them this is, from 0: the first one writes and speaks for all."""
+    """Which of them this is, from 0: the first one writes files and prints."""
     return int(os.environ.get("RANK", "0")) if processes() > 1 else 0
 
 
@@ -28,7 +28,7 @@ def local_processes() -> int:
 
 @contextmanager
 def rank_zero_output() -> Iterator[None]:
-    """What all processes would say, the first one says; an error that leaves this block is still told."""
+    """Silences all ranks but the first; an error that leaves this block is still reported."""
     if rank() == 0:
         yield
         return

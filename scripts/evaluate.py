@@ -2,7 +2,8 @@
 
 python scripts/evaluate.py run=runs/<run id> [root=data] [device=auto] [allow=<module>]
 
-Nothing that a run holds is executed: classes outside isda_bench are built only where allow= names their module.
+Nothing that a run holds is executed: classes outside isda_bench are built only where allow= names their
+module.
 """
 
 from isda_bench.config.options import Options, main

@@ -10,7 +10,6 @@ codes do (traversal.png) and says what they change most steadily.
 import json
 from pathlib import Path
 
-
 from isda_bench.config.options import Options, main
 from isda_bench.config.problems import problems_of
 from isda_bench.errors import ConfigError
@@ -42,16 +41,14 @@ def measure(options: MeasureOptions) -> None:
     kept = read_metadata(generator_file(options.run))
     dataset = stored_dataset(directory / FILE, kept.config, options.root, options.allow)
     data = dataset.load()
-    check_data(directory, kept.data_sha256, data.checksum, "root=... says where the data of the generator are")
-    section, folder = kept.config["dataset"], directory.parent.parent
-    classifier = find_classifier(
-        options.classifier, folder, dataset, section, data.checksum, options.allow
+    check_data(
+        directory, kept.data_sha256, data.checksum, "root=... says where the data of the generator are"
     )
+    section, folder = kept.config["dataset"], directory.parent.parent
+    classifier = find_classifier(options.classifier, folder, dataset, section, data.checksum, options.allow)
     device = choose_device(options.device)
     generator = load_generator(directory)
-    quality = measure_quality(
-        generator.to(device), classifier, dataset, data, device, options.allow
-    )
+    quality = measure_quality(generator.to(device), classifier, dataset, data, device, options.allow)
     print(f"{directory.name}: {quality.line()}")
     measured = quality._asdict()
     if generator.codes:

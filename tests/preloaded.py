@@ -2,6 +2,8 @@
 
 import gc
 
+import isda_bench.runtime.torchvision_import  # before torchvision
+
 # isort: split
 import torchvision.datasets  # noqa: F401
 from hydra.core.plugins import Plugins

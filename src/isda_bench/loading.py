@@ -52,7 +52,8 @@ def load_loss(path: str | Path, allow: str | tuple[str, ...] = ()) -> Loss:
     """The loss of a finished run with what it learnt or accumulated (ISDA's statistics, ...).
 
     Args:
-        path, allow: as in `load_run`.
+        path: as in `load_run`.
+        allow: as in `load_run`.
 
     Raises:
         UserError: as `load_run`.

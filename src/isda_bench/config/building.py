@@ -1,8 +1,9 @@
 """The one place where a component that a configuration names is found and built.
 
 A configuration that was read from a file is data. The only thing in it that is looked up is the class at
-`_target_` of a component. It is checked before it is called: it is defined in isda_bench, or in a module that the
-user allows by name, and it is a subclass of the contract that the caller asks for. Its arguments are plain values.
+`_target_` of a component. It is checked before it is called: it is defined in isda_bench, or in a module that
+the user allows by name, and it is a subclass of the contract that the caller asks for. Its arguments are
+plain values.
 """
 
 import math
@@ -16,7 +17,7 @@ from isda_bench.errors import UserError
 
 OURS = "isda_bench"
 ANY_MODULE = ("*",)
-"""Allows every module: for the user's own command line and conf/, never for what was read from a stored file."""
+"""Allows every module: for the user's own command line and conf/, never for a stored file."""
 OPTIMIZERS = ("torch.optim", "timm.optim")
 TARGET = "_target_"
 RESERVED = (TARGET, "_partial_", "_args_", "_recursive_", "_convert_", "_mode_")
@@ -32,7 +33,7 @@ def build(node: dict[str, Any], contract: type, allow: tuple[str, ...] = (), **g
         node: `_target_`, the path of a class, and the arguments of its constructor.
         contract: the class below which the component has to be.
         allow: modules beside isda_bench in which the class may be defined; nothing else is imported.
-        given: arguments that the run gives; they replace those of the section.
+        **given: arguments that the run gives; they replace those of the section.
 
     Raises:
         ValueError: the class is not allowed, not there or of another contract; a value is not plain; the
@@ -54,7 +55,9 @@ def build_stored(
         source: the file in which the section stands.
         section: its dotted key.
         node: the section.
-        contract, allow, given: as in `build`.
+        contract: as in `build`.
+        allow: as in `build`.
+        **given: as in `build`.
 
     Raises:
         UserError: it cannot be built; names file and key.
@@ -72,7 +75,8 @@ def build_stored(
 
 
 def check_allowed(source: Path, section: str, node: Any, allow: tuple[str, ...] = ()) -> None:
-    """Makes sure that a section of a stored configuration names a class of an allowed module; imports nothing.
+    """Makes sure that a section of a stored configuration names a class of an allowed module; imports
+    nothing.
 
     Raises:
         UserError: it does not; names file and key.

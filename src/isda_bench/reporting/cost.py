@@ -102,9 +102,7 @@ def training_flops(
 
 
 @cache
-def _training_flops(
-    model: str, num_classes: int, in_channels: int, side: int, allow: tuple[str, ...]
-) -> int:
+def _training_flops(model: str, num_classes: int, in_channels: int, side: int, allow: tuple[str, ...]) -> int:
     with torch.device("meta"):
         given = {"num_classes": num_classes, "in_channels": in_channels}
         network: Classifier = build(json.loads(model), Classifier, allow, **given)

@@ -71,7 +71,9 @@ def spectra(runs: list[Path], allow: tuple[str, ...] = ()) -> Iterator[Picture]:
 
     for run in runs:
         caption = f"Spectrum of the covariance of each class's deep features, {run.name}."
-        yield Picture(f"spectrum_{run.name}", caption, figures.spectrum(covariance_spectrum(run, allow), run.name))
+        yield Picture(
+            f"spectrum_{run.name}", caption, figures.spectrum(covariance_spectrum(run, allow), run.name)
+        )
 
 
 def runs_with_statistics(records: pd.DataFrame) -> list[Path]:

@@ -1,8 +1,9 @@
-"""JSON files that show damage: beside their content stands its SHA-256, and that of files in the same directory.
+"""JSON files that show damage: beside their content stands its SHA-256, and that of files in the same
+directory.
 
-A checksum shows damage and careless edits. It is no signature: whoever writes a file can compute it, so that a
-right checksum says nothing of where the content comes from. What is read is data, to be checked like any input.
-Files of before there was a checksum, which have no key of it, are read as they are.
+A checksum shows damage and careless edits. It is no signature: whoever writes a file can compute it, so that
+a right checksum says nothing of where the content comes from. What is read is data, to be checked like any
+input. Files of before there was a checksum, which have no key of it, are read as they are.
 """
 
 import hashlib
@@ -112,7 +113,9 @@ def verify_checksum(path: Path, content: dict[str, Any]) -> None:
         return  # older than the checksum
     version = content.get("format")
     if isinstance(version, int) and version > FORMAT:
-        raise NewerFormat(f"{path}: damaged or edited, or written by a newer isda_bench: it has format {version}")
+        raise NewerFormat(
+            f"{path}: damaged or edited, or written by a newer isda_bench: it has format {version}"
+        )
     rest = {key: value for key, value in content.items() if key != "sha256"}
     if version != FORMAT or content.get("sha256") != _digest(rest):
         raise UserError(f"{path}: damaged or edited: its content is not what its checksum says")

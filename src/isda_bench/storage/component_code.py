@@ -1,7 +1,8 @@
 """A checksum of the code of a run's components, so that a finished run whose loss was edited is noticed.
 
-It covers the syntax trees, without docstrings, comments and imports, of the component's module and of the modules
-of its own package that it imports: a file may be moved or formatted anew, and the rest of the framework may change.
+It covers the syntax trees, without docstrings, comments and imports, of the component's module and of the
+modules of its own package that it imports: a file may be moved or formatted anew, and the rest of the
+framework may change.
 """
 
 import ast
@@ -107,4 +108,8 @@ def _without_effect(node: Any) -> bool:
     """Whether it is an import or a text that stands for itself: a docstring."""
     if isinstance(node, ast.Import | ast.ImportFrom):
         return True
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+    return (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    )

@@ -1,4 +1,4 @@
-"""One run, one data set: compares the checksum of the data that are there with the one that a run began with."""
+"""One run, one data set: compares the checksum of the data at hand with the one that a run began with."""
 
 import json
 from copy import copy
@@ -31,7 +31,9 @@ def check_data(run: Path, held: Any, found: str, ways_on: str) -> None:
         OtherData: they differ.
     """
     if held is not None and held != found:
-        raise OtherData(f"{run}: was trained on other data: their SHA-256 is {held}, here it is {found}; {ways_on}")
+        raise OtherData(
+            f"{run}: was trained on other data: their SHA-256 is {held}, here it is {found}; {ways_on}"
+        )
 
 
 def checksum_at_hand(section: dict[str, Any]) -> str | None:

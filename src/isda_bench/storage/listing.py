@@ -157,7 +157,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any] | None, type[RunCo
 
 
 def _is_ours(path: Path) -> bool:
-    """Whether a run that cannot be read was one of ours: a file of it has our keys, or our claims lie there."""
+    """Whether a run that cannot be read was one of ours: our keys are in a file, or our claims lie there."""
     if any((path / "claims").glob("[0-9]*.json")) or checkpoints(path):
         return True
     for name in (RUN, RECORD):

@@ -1,4 +1,4 @@
-"""Reads what runs have written: run.json, record.json and the metrics, each checked before anything relies on it."""
+"""Reads the files of runs (run.json, record.json, metrics), each checked before anything relies on it."""
 
 import sys
 from collections.abc import Iterator
@@ -58,9 +58,7 @@ def record_files(root: Path) -> list[Path]:
     return sorted(path for path in root.glob(f"*/{RECORD}") if not is_set_aside(path.parent))
 
 
-def readable_records(
-    root: Path, kind: type[RunConfig] = RunConfig
-) -> Iterator[tuple[Path, dict[str, Any]]]:
+def readable_records(root: Path, kind: type[RunConfig] = RunConfig) -> Iterator[tuple[Path, dict[str, Any]]]:
     """Every finished run's file and record; one that cannot be read is skipped with a line on stderr."""
     for path in record_files(root):
         try:

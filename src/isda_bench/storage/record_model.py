@@ -1,14 +1,22 @@
 """What a record has to be: types, ranges, and ids that follow from the configuration in it.
 
-A record comes from anywhere. What is checked here can be relied on by everything that reads records; keys that only
-newer records have may lack.
+A record comes from anywhere. What is checked here can be relied on by everything that reads records; keys
+that only newer records have may lack.
 """
 
 import re
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveInt
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveInt,
+)
 
 from isda_bench.config.building import DEEPEST, TARGET, plain_problems
 from isda_bench.config.problems import problems_of
@@ -149,12 +157,14 @@ def run_problems(run: dict[str, Any], kind: type[RunConfig]) -> list[str]:
 
 
 def config_problems(content: dict[str, Any], kind: type[RunConfig]) -> list[str]:
-    """What is wrong with configuration and names, and which of the ids beside them do not follow from them."""
+    """What is wrong with configuration and names, and which ids do not follow from them."""
     config, names = content.get("config"), content.get("names")
     if not isinstance(config, dict) or not isinstance(names, dict):
         return ["config, names: should be sections"]
     problems = list(_not_plain(config))
-    problems += [f"names.{group}: not given" for group in kind.titled_by if not isinstance(names.get(group), str)]
+    problems += [
+        f"names.{group}: not given" for group in kind.titled_by if not isinstance(names.get(group), str)
+    ]
     if problems:
         return problems
     run = kind(config, names)
@@ -166,7 +176,9 @@ def config_problems(content: dict[str, Any], kind: type[RunConfig]) -> list[str]
         return problems
     expected = run.as_dict()
     ids = [key for key in ("run_id", "cell", "identity") if key in content and content[key] != expected[key]]
-    return [f"{key}: does not follow from the configuration: should be {_shown(expected[key])}" for key in ids]
+    return [
+        f"{key}: does not follow from the configuration: should be {_shown(expected[key])}" for key in ids
+    ]
 
 
 def is_set_aside(directory: Path) -> bool:

@@ -1,6 +1,5 @@
 """Records of finished runs as a table, and their collection in another folder."""
 
-import json
 import math
 import sys
 from collections.abc import Iterable
@@ -33,8 +32,8 @@ NAMED = 4  # differences that a message names
 def read_records(roots: Iterable[Path]) -> pd.DataFrame:
     """A row for each finished run below `roots` (<root>/<run id>/record.json), each run once.
 
-    Where two roots have a run, that of the first counts; if the other says something else, a note on stderr names
-    both: another machine has run it again.
+    Where two roots have a run, that of the first counts; if the other says something else, a note on stderr
+    names both: another machine has run it again.
 
     Columns: run_id, cell, seed, dataset, model, loss, split, last_10, final, best (errors in percent),
     epochs, seconds, path, record.
@@ -57,8 +56,8 @@ def read_records(roots: Iterable[Path]) -> pd.DataFrame:
             first = rows.setdefault(run_id, row)
             if differing := differences(first["record"], row["record"]):
                 print(
-                    f"note: {first['path']} and {row['path']} are two trainings of one run; the first counts; "
-                    f"first and second: {_listed(differing)}",
+                    f"note: {first['path']} and {row['path']} are one run, trained twice; the first counts: "
+                    f"{_listed(differing)}",
                     file=sys.stderr,
                 )
     return pd.DataFrame(list(rows.values()), columns=_COLUMNS)
@@ -102,7 +101,9 @@ def read_metrics(directory: Path) -> pd.DataFrame:
     for number, row in enumerate(rows, 1):
         epoch = row.get("epoch") if isinstance(row, dict) and all(map(_is_number, row.values())) else None
         if not isinstance(epoch, int) or epoch <= before:
-            raise UserError(f"{file}: damaged: line {number} should hold the numbers of an epoch after {before}")
+            raise UserError(
+                f"{file}: damaged: line {number} should hold the numbers of an epoch after {before}"
+            )
         before = epoch
     if not rows:
         raise UserError(f"{file}: damaged: it holds no epoch")
@@ -120,7 +121,10 @@ def collect_records(runs_dir: Path, out: Path) -> list[Path]:
             outside `out`.
     """
     written = []
-    for kind, source, folder in ((RunConfig, runs_dir, out), (GeneratorConfig, runs_dir / FOLDER, out / FOLDER)):
+    for kind, source, folder in (
+        (RunConfig, runs_dir, out),
+        (GeneratorConfig, runs_dir / FOLDER, out / FOLDER),
+    ):
         for path in record_files(source):
             record, metrics = read_record(path, kind), metrics_content(path.parent)
             target = _inside(out, folder / record["run_id"])

@@ -27,7 +27,9 @@ from isda_bench.storage.run_lock import RunLock
 
 Metrics = dict[str, Any]
 CODE = "component_code"  # key of run.json
-WAYS_ON = "runs_dir=... gives a run of these data another place, rerun=true sets the old one aside and trains again"
+WAYS_ON = (
+    "runs_dir=... gives a run of these data another place, rerun=true sets the old one aside and trains again"
+)
 LAST_EPOCHS = 10  # over which the paper averages the test error
 
 
@@ -56,7 +58,8 @@ class RunDirectory:
         """Makes the directory and holds its lock, which goes with the process that holds it.
 
         Args:
-            used: what else decides the result (the checksum of the data, the generator): kept in run.json, and to
+            used: what else decides the result (the checksum of the data, the generator): kept in run.json,
+            and to
                 be the same when the run resumes.
 
         Raises:
@@ -119,8 +122,8 @@ class RunDirectory:
         config = self.config.config
         for section in changed_sections(held, component_code(config)):
             print(
-                f"{self.config.run_id}: the code of {section}, {config[section]['_target_']}, has changed since "
-                f"this run began; rerun=true trains again",
+                f"{self.config.run_id}: the code of {section}, {config[section]['_target_']}, has changed "
+                f"since this run began; rerun=true trains again",
                 file=sys.stderr,
             )
 
@@ -136,7 +139,9 @@ class RunDirectory:
         """
         if not self.path.exists():
             return None
-        numbers = (n for n in count(1) if not os.path.lexists(self.path.with_name(f"{self.path.name}.old-{n}")))
+        numbers = (
+            n for n in count(1) if not os.path.lexists(self.path.with_name(f"{self.path.name}.old-{n}"))
+        )
         target = self.path.with_name(f"{self.path.name}.old-{next(numbers)}")
         try:
             with RunLock(self.path) as lock:

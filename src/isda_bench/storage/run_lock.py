@@ -167,7 +167,9 @@ class RunLock:
     def _live(self, ended: threading.Event) -> None:
         while not ended.wait(self.heartbeat):
             claim = self.claim
-            with suppress(OSError):  # a file system that is away for a moment; `check` sees if it was too long
+            with suppress(
+                OSError
+            ):  # a file system that is away for a moment; `check` sees if it was too long
                 if claim is not None:
                     os.utime(claim)
 
@@ -179,8 +181,8 @@ def _number(claim: Path) -> int:
 def _read(claim: Path) -> tuple[dict[str, Any], int]:
     """The claim and its last sign of life; opened anew, so that a client of NFS asks its server.
 
-    A claim that is gone counts as released. What cannot be read is empty: its process is writing it, was killed
-    then, or it is damaged.
+    A claim that is gone counts as released. What cannot be read is empty: its process is writing it, was
+    killed then, or it is damaged.
     """
     try:
         content = json.loads(read_file(claim))

@@ -134,7 +134,10 @@ def _loaders(
     config: RunConfig, dataset: DataSet, data: ImageData, device: torch.device, mix: Mix | None
 ) -> tuple[Loader, Loader]:
     settings = config.settings
-    transforms = [build(settings.augment, Augmentation, ANY_MODULE), Normalise(dataset.mean, dataset.std, device)]
+    transforms = [
+        build(settings.augment, Augmentation, ANY_MODULE),
+        Normalise(dataset.mean, dataset.std, device),
+    ]
     training = Loader(data.train, settings.schedule.batch_size, device, transforms, shuffle=True, mix=mix)
     return training, evaluation_loader(data.evaluation, dataset, device)
 

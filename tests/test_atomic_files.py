@@ -37,7 +37,9 @@ def dead_process():
     return process.pid
 
 
-@pytest.mark.parametrize("clean", [remove_leftovers, lambda folder: write_atomically(folder / "record.json", b"")])
+@pytest.mark.parametrize(
+    "clean", [remove_leftovers, lambda folder: write_atomically(folder / "record.json", b"")]
+)
 def test_a_killed_process_s_file_is_removed_and_no_other(tmp_path, monkeypatch, dead_process, clean):
     path = tmp_path / "record.json"
     dead = interrupted(path, monkeypatch, process=dead_process)

@@ -13,6 +13,7 @@ from isda_bench.reporting.figures import error_curves
 from isda_bench.reporting.render_tables import markdown_table
 from isda_bench.storage.records import collect_records, read_records
 from made_runs import changed, write_run
+from planted import rewrite, write_generator
 from tiny import TINY
 
 EPOCHS = 4
@@ -113,3 +114,66 @@ def test_generators_records_are_collected_too(tmp_path):
     assert target == tmp_path / "out" / "generators" / directory.name
     assert json.loads((target / "record.json").read_text())["config"]["classifier"] == "a classifier"
     assert read_records([tmp_path / "out"]).empty
+
+
+@pytest.mark.parametrize("run_id", ["../../outside", "/tmp/outside", "a/b", "..", "", "a\nb", "x" * 300, 7])
+def test_an_id_cannot_lead_outside(tmp_path, run_id):
+    directory = write_record(tmp_path / "runs", "isda", 0, 3.0)
+    rewrite(directory / "record.json", lambda record: record | {"run_id": run_id})
+    with pytest.raises(UserError, match=r"record\.json: damaged: run_id"):
+        collect_records(tmp_path / "runs", tmp_path / "deep" / "out")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["runs"]
+
+
+@pytest.mark.parametrize("group", ["dataset", "model", "loss"])
+def test_a_name_cannot_lead_outside(tmp_path, group):
+    """Its id then follows from the name, and is refused all the same."""
+    directory = write_record(tmp_path / "runs", "isda", 0, 3.0)
+    rewrite(directory / "record.json", lambda r: r["names"].update({group: "../../out"}), consistent=True)
+    with pytest.raises(UserError, match="should be a plain name"):
+        collect_records(tmp_path / "runs", tmp_path / "out")
+
+
+@pytest.mark.parametrize("linked", ["run", "generators"])
+def test_nothing_is_written_through_a_link(tmp_path, linked):
+    directory = write_record(tmp_path / "runs", "isda", 0, 3.0)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "out").mkdir()
+    if linked == "generators":
+        config = compose_run(["dataset=digits"], GeneratorConfig)
+        write_generator(tmp_path / "runs", config, "0" * 64)
+    link = tmp_path / "out" / (directory.name if linked == "run" else "generators")
+    link.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match="symbolic link"):
+        collect_records(tmp_path / "runs", tmp_path / "out")
+    assert not list((tmp_path / "elsewhere").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"cell": "another"}, "cell: does not follow"),
+        ({"identity": {}}, "identity: does not follow"),
+        ({"error": {"last_10": 101.0, "final": 1, "best": 1}}, r"error\.last_10=101\.0"),
+        ({"error": {"last_10": "3", "final": 1, "best": 1}}, r"error\.last_10"),
+        ({"epochs": 0}, "epochs=0"),
+        ({"epochs": True}, "epochs"),
+        ({"seconds": -1.0}, "seconds"),
+        ({"split": "train"}, "split"),
+        ({"device": {"type": 3, "name": "x"}}, r"device\.type"),
+        ({"names": {"dataset": "digits"}}, r"names\.model: not given"),
+    ],
+)
+def test_a_record_is_checked_against_itself(tmp_path, change, named):
+    directory = write_record(tmp_path, "isda", 0, 3.0)
+    rewrite(directory / "record.json", lambda record: record | change)
+    with pytest.raises(UserError, match=named):
+        read_records([tmp_path])
+
+
+@pytest.mark.parametrize("seed", [-1, 1.5, "0", None, 2**63, True])
+def test_a_seed_is_a_seed(tmp_path, seed):
+    directory = write_record(tmp_path, "isda", 0, 3.0)
+    rewrite(directory / "record.json", lambda r: r["config"].update(seed=seed), consistent=True)
+    with pytest.raises(UserError, match=r"config\.seed"):
+        read_records([tmp_path])

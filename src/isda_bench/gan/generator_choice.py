@@ -102,7 +102,7 @@ def _asked_for(folder: Path, run: str) -> Path:
     """The directory `run`, or the one of this name in `folder`."""
     for path in (Path(run).expanduser(), folder / run):
         if (path / FILE).is_file() and (path / "record.json").is_file():
-            return path
+            return path if path.name else path.resolve()
         if (path / "run.json").is_file():
             raise ConfigError([f"generator.run={run}: its training is not finished"])
     names = sorted(path.name for path in _newest_first(folder))

@@ -10,6 +10,7 @@ from isda_bench.experiments.coordinates import coordinates
 from isda_bench.reporting.cost import Rate, Rates, read_benchmarks, training_flops
 from isda_bench.reporting.render_tables import images_text, markdown_rows
 from isda_bench.storage.record_files import readable_records
+from isda_bench.storage.records import epochs_done
 
 RESULTS = Path("results")
 """Where records and benchmarks are committed."""
@@ -88,8 +89,7 @@ def _state(directory: Path) -> tuple[str, int]:
         return "done", 0
     if not (directory / "run.json").exists():
         return "missing", 0
-    metrics = directory / "metrics.jsonl"
-    return "unfinished", len(metrics.read_text().splitlines()) if metrics.exists() else 0
+    return "unfinished", epochs_done(directory)
 
 
 def _row(cell: list[PlannedRun]) -> list[str]:

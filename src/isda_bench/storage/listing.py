@@ -9,13 +9,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from isda_bench.config.generator_config import FOLDER, GeneratorConfig
+from isda_bench.config.generator_config import FOLDER
 from isda_bench.config.run_config import RunConfig
 from isda_bench.errors import UserError
 from isda_bench.runtime.atomic_files import read_file
 from isda_bench.storage.checkpoint import checkpoints
-from isda_bench.storage.checksummed_json import NewerFormat, read_unchecked
-from isda_bench.storage.record_files import RECORD, RUN, read_record, read_run
+from isda_bench.storage.checksummed_json import NewerFormat
+from isda_bench.storage.record_files import RECORD, RUN, kind_of, read_record, read_run
 from isda_bench.storage.records import epochs_done
 from isda_bench.storage.run_lock import RunLock
 
@@ -150,10 +150,10 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any] | None, type[RunCo
         UserError: a file is damaged, or there is none.
     """
     first = path / (RUN if os.path.lexists(path / RUN) else RECORD)
-    names = read_unchecked(first).get("names")
-    kind = RunConfig if isinstance(names, dict) and "loss" in names else GeneratorConfig
+    run = read_run(first)
+    kind = kind_of(run)
     record = read_record(path / RECORD, kind) if os.path.lexists(path / RECORD) else None
-    return read_run(first, kind), record, kind
+    return run, record, kind
 
 
 def _is_ours(path: Path) -> bool:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from isda_bench.config.generator_config import GeneratorConfig
 from isda_bench.config.run_config import RunConfig
 from isda_bench.errors import UserError
 from isda_bench.storage.checksummed_json import read_beside, read_checksummed
@@ -29,15 +30,21 @@ def read_record(path: Path, kind: type[RunConfig] = RunConfig) -> dict[str, Any]
     return record
 
 
-def read_run(path: Path, kind: type[RunConfig] = RunConfig) -> dict[str, Any]:
-    """The content of `path`, the run.json of a run that has begun; checked as records are.
+def read_run(path: Path) -> dict[str, Any]:
+    """The content of `path`, the run.json of a run that has begun (or its record), checked as records are.
 
     Raises:
         UserError: it cannot be read, is damaged, or is not what the run.json of such a run is.
     """
     run = read_checksummed(path)
-    _refuse(path, run_problems(run, kind))
+    _refuse(path, run_problems(run, kind_of(run)))
     return run
+
+
+def kind_of(content: dict[str, Any]) -> type[RunConfig]:
+    """The kind of the run that a run.json or a record is about."""
+    names = content.get("names")
+    return RunConfig if isinstance(names, dict) and "loss" in names else GeneratorConfig
 
 
 def read_finished(directory: Path) -> dict[str, Any]:

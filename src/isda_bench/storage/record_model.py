@@ -60,7 +60,7 @@ class _Device(_Stored):
 
 
 class _UsedGenerator(_Stored):
-    run: Name
+    run: Annotated[str, Field(pattern=r"^[^/]+$")]  # the last part of a path
     sha256: str
 
 

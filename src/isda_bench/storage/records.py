@@ -18,6 +18,7 @@ from isda_bench.storage.record_files import (
     METRICS,
     RECORD,
     RUN,
+    kind_of,
     metrics_content,
     read_record,
     read_run,
@@ -189,6 +190,8 @@ def _row(record: dict[str, Any], directory: Path) -> dict[str, Any]:
 
 def _unfinished(path: Path) -> UnfinishedRun:
     content = read_run(path)
+    if kind_of(content) is not RunConfig:
+        raise UserError(f"{path}: is a generator's run; those lie in {FOLDER}")
     run = RunConfig(content["config"], content["names"])
     return UnfinishedRun(run.run_id, run.cell, run.config["seed"], epochs_done(path.parent))
 

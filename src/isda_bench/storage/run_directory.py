@@ -157,7 +157,7 @@ class RunDirectory:
             UserError: it is damaged.
         """
         path = self.path / RUN
-        return read_run(path, type(self.config)) if path.exists() else {}
+        return read_run(path) if path.exists() else {}
 
     def beginning(self) -> dict[str, Any]:
         """When the run was first started (UTC), and the state of the code then."""

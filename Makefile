@@ -12,9 +12,9 @@ help: ## list all targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/ready ## the main job: digits with and without ISDA, three seeds each; table, curves, report
-	@$(BIN)/python train.py experiment=demo
-	@$(BIN)/python scripts/make_tables.py experiment=demo out=runs/demo
-	@$(BIN)/python scripts/make_report.py experiment=demo out=runs/demo/report.html
+	@$(BIN)/isda-bench train experiment=demo
+	@$(BIN)/isda-bench tables experiment=demo out=runs/demo
+	@$(BIN)/isda-bench report experiment=demo out=runs/demo/report.html
 
 test: lint types tests ## lint, types and the whole suite
 
@@ -32,28 +32,28 @@ stress: $(VENV)/ready-test ## attacks: kills, full disks, damage, random command
 	@$(BIN)/python -m pytest tests/stress -m slow $(ARGS)
 
 bench: $(VENV)/ready ## measure: results/benchmarks/<device>.json and .md
-	@$(BIN)/python scripts/benchmark.py $(ARGS)
+	@$(BIN)/isda-bench benchmark $(ARGS)
 
 models: $(VENV)/ready ## the table of networks: results/models.md
-	@$(BIN)/python scripts/model_table.py $(ARGS)
+	@$(BIN)/isda-bench models $(ARGS)
 
 tables: $(VENV)/ready ## tables and curves of all finished runs (ARGS="experiment=demo out=runs/demo")
-	@$(BIN)/python scripts/make_tables.py $(ARGS)
+	@$(BIN)/isda-bench tables $(ARGS)
 
 figures: $(VENV)/ready ## the paper's figures from finished runs: results/figures (ARGS="experiment=comparison")
-	@$(BIN)/python scripts/make_figures.py $(ARGS)
+	@$(BIN)/isda-bench figures $(ARGS)
 
 report: $(VENV)/ready ## one page with tables, figures, claims and every run: results/report.html
-	@$(BIN)/python scripts/make_report.py $(ARGS)
+	@$(BIN)/isda-bench report $(ARGS)
 
 runs: $(VENV)/ready ## list run directories, prune them (ARGS="state=unfinished prune=runs")
-	@$(BIN)/python scripts/runs.py $(ARGS)
+	@$(BIN)/isda-bench runs $(ARGS)
 
 clean: ## remove the environment and caches; runs/ and data/ stay
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build *.egg-info src/*.egg-info
 
 # A stamp is written last: an installation that broke off is done again.
-$(VENV)/ready: requirements.txt pyproject.toml
+$(VENV)/ready: requirements.txt pyproject.toml setup.py
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 	  echo "isda_bench needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) --version 2>/dev/null || echo not there)." >&2; \
 	  echo "Name another one: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }

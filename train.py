@@ -1,10 +1,6 @@
-"""Trains: `python train.py --help` says what can be chosen, README.md what for."""
+"""The command `isda-bench train` in a checkout: `python train.py --help`."""
 
-import signal
-
-signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C while the imports go on: an end without a traceback
-
-from isda_bench.cli.command_line import main  # noqa: E402
+from isda_bench.cli.main import run_command
 
 if __name__ == "__main__":
-    main()
+    run_command("train", program="python train.py")

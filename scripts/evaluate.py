@@ -1,33 +1,6 @@
-"""Evaluates a finished run again.
+"""The command `isda-bench evaluate` in a checkout: `python scripts/evaluate.py --help`."""
 
-python scripts/evaluate.py run=runs/<run id> [root=data] [device=auto] [allow=<module>]
-
-Nothing that a run holds is executed: classes outside isda_bench are built only where allow= names their
-module.
-"""
-
-from isda_bench.config.options import Options, main
-from isda_bench.loading import load_run
-from isda_bench.training.evaluate import evaluate_run
-
-
-class EvaluateOptions(Options):
-    """What can be given as key=value."""
-
-    run: str
-    root: str | None = None
-    device: str = "auto"
-
-
-def evaluate(options: EvaluateOptions) -> None:
-    """Prints loss and error measured now, and the error in the record."""
-    record = load_run(options.run, options.allow).record
-    measured = evaluate_run(options.run, options.root, options.device, options.allow)
-    print(
-        f"{record['run_id']}: {record['split']} error {measured['error']:.2f}%, loss {measured['loss']:.4f} "
-        f"(recorded after the last epoch: {record['error']['final']:.2f}%)"
-    )
-
+from isda_bench.cli.main import run_command
 
 if __name__ == "__main__":
-    main(EvaluateOptions, evaluate, __doc__)
+    run_command("evaluate", program="python scripts/evaluate.py")

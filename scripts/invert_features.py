@@ -1,25 +1,6 @@
-"""Shows what ISDA's augmentation changes in an image, by reversing the classifier (supplement C).
+"""The command `isda-bench invert` in a checkout: `python scripts/invert_features.py --help`."""
 
-python scripts/invert_features.py run=runs/<run id> generator=runs/generators/<run id>
-    [iterations=10000] of each step; the learning rate falls after each quarter
-    [images=10] [augmentations=3] of each   [nearest=0] training images shown for each augmented feature
-    [strength=...] lambda, else the run's   [eta=1] weight of the pixels in Step I   [seed=0]
-    [out=<directory>] [root=data] [device=auto] [compile=false]
-
-Step I finds the generator's input for real images, Step II restores their augmented features. Writes figure
-and curves (.svg, .png) and inversion.json into out, else into inversions/<run id>-<hash> beside the run. The
-same command goes on where it was stopped; with another nearest= it only draws again.
-"""
-
-from isda_bench.config.options import main
-from isda_bench.inversion.run import invert
-from isda_bench.inversion.setup import InversionOptions
-
-
-def invert_features(options: InversionOptions) -> None:
-    """Does it and says where it is."""
-    print("written:", invert(options))
-
+from isda_bench.cli.main import run_command
 
 if __name__ == "__main__":
-    main(InversionOptions, invert_features, __doc__)
+    run_command("invert", program="python scripts/invert_features.py")

@@ -1,49 +1,6 @@
-"""Writes a picture for each augmentation: rows of training images, the original first.
+"""The command `isda-bench augmentations` in a checkout: `python scripts/show_augmentations.py --help`."""
 
-python scripts/show_augmentations.py [dataset=cifar10] [root=data] [out=results/augmentations] [seed=0]
-"""
-
-from pathlib import Path
-from typing import Annotated
-
-import torch
-from hydra.utils import instantiate
-from pydantic import Field, NonNegativeInt, PositiveInt
-
-from isda_bench.config.components import build_dataset
-from isda_bench.config.compose import compose_run
-from isda_bench.config.options import Options, main
-from isda_bench.config.run_config import CONF
-from isda_bench.data.augment_grid import augmentation_grid, write_grid
-from isda_bench.errors import UserError
-
-
-class AugmentationOptions(Options):
-    """What can be given as key=value."""
-
-    dataset: str = "cifar10"
-    root: str | None = None
-    out: Annotated[str, Field(min_length=1)] = "results/augmentations"
-    images: PositiveInt = 10
-    draws: PositiveInt = 11
-    seed: NonNegativeInt = 0
-
-
-def show_augmentations(options: AugmentationOptions) -> None:
-    """Writes <out>/<dataset>_<augmentation>.png for each file of conf/augment."""
-    chosen = [f"dataset={options.dataset}", *([f"dataset.root={options.root}"] if options.root else [])]
-    training = build_dataset(compose_run(chosen).settings).load().train
-    images, _ = next(training.batches([torch.arange(options.images)], options.seed))
-    for name in sorted(path.stem for path in (CONF / "augment").glob("*.yaml")):
-        torch.manual_seed(options.seed)
-        augmentation = instantiate(compose_run([*chosen, f"augment={name}"]).settings.augment)
-        path = Path(options.out) / f"{options.dataset}_{name}.png"
-        try:
-            write_grid(path, augmentation_grid(images, augmentation, options.draws))
-            print(path)
-        except UserError as error:
-            print(f"augment={name}: none: {error}")
-
+from isda_bench.cli.main import run_command
 
 if __name__ == "__main__":
-    main(AugmentationOptions, show_augmentations, __doc__)
+    run_command("augmentations", program="python scripts/show_augmentations.py")

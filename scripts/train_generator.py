@@ -1,7 +1,6 @@
-"""Trains a generator: `python scripts/train_generator.py --help` says what can be chosen."""
+"""The command `isda-bench generator` in a checkout: `python scripts/train_generator.py --help`."""
 
-from isda_bench.cli.command_line import main
-from isda_bench.config.generator_config import GeneratorConfig
+from isda_bench.cli.main import run_command
 
 if __name__ == "__main__":
-    main(GeneratorConfig, program="isda_bench.gan.run")
+    run_command("generator", program="python scripts/train_generator.py")

@@ -1,13 +1,90 @@
 import os
+import random
+import signal
+import sys
+from itertools import groupby
 from pathlib import Path
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tensors of tests are small: threads only wait for one another
+
+import isda_bench  # noqa: F401, I001  # before torch, for its OpenMP setting
+
+import numpy as np
 import pytest
+import torch
+from hydra.core.global_hydra import GlobalHydra
 
-import isda_bench  # noqa: F401  # before torch, for its OpenMP setting
-from forked import run_forked
-from tiny import REPOSITORY
+from helpers.forked import run_forked
+from helpers.tiny import REPOSITORY
 
+pytest_plugins = ["helpers.last_words"]
 os.environ["WANDB_MODE"] = "disabled"  # some seconds a process; the tests of the logger switch it on
+
+
+def pytest_addoption(parser):
+    parser.addoption("--order", default="given", help="of files and of tests in them: reversed, random:SEED")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Tests depend on none before them; those of a file stay together, as do their shared set-ups."""
+    kind, _, seed = config.getoption("order").partition(":")
+    files = [list(tests) for _, tests in groupby(items, key=lambda item: item.path)]
+    arrange = {"given": lambda _: None, "reversed": list.reverse, "random": random.Random(seed).shuffle}[kind]
+    for part in (files, *files):
+        arrange(part)
+    items[:] = [item for tests in files for item in tests]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    """What a test draws without a seed of its own does not depend on what was drawn before it."""
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)
+
+
+OF_LIBRARIES = ("PYTEST_CURRENT_TEST", "KMP_", "TORCHINDUCTOR_")  # set by pytest, and by imports
+
+
+def global_state():
+    """What a test could change for those after it."""
+    return {
+        "working directory": Path.cwd(),
+        **{f"${name}": value for name, value in os.environ.items() if not name.startswith(OF_LIBRARIES)},
+        "threads": torch.get_num_threads(),
+        "default dtype": torch.get_default_dtype(),
+        "default device": torch.get_default_device(),
+        "gradients": torch.is_grad_enabled(),
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+        "oneDNN": torch.backends.mkldnn.enabled,
+        "Hydra": GlobalHydra.instance().is_initialized(),
+        "path": list(sys.path),
+        **{number.name: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)},
+    }
+
+
+@pytest.fixture(autouse=True)
+def nothing_global_changes():
+    """No test leaves another environment, directory, number of threads, ... to those after it."""
+    before = global_state()
+    yield
+    after = global_state()
+    names = sorted(before.keys() | after.keys())
+    changed = [name for name in names if before.get(name) != after.get(name)]
+    assert not changed, [f"{name}: {before.get(name)} became {after.get(name)}" for name in changed]
+
+
+@pytest.fixture
+def typed_in(monkeypatch):
+    """Sets this process's folder and command line; what the entry changes for the process is undone later."""
+
+    def call(folder, *words):
+        monkeypatch.chdir(folder)
+        monkeypatch.setattr(sys, "argv", list(words))
+        monkeypatch.setattr(signal, "signal", lambda *_: None)
+        monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+
+    return call
 
 
 @pytest.fixture

@@ -5,18 +5,18 @@ import json
 import pytest
 import torch
 
+from helpers.tiny import REPOSITORY
 from isda_bench.benchmarks import loop_overhead, report, throughput
 from isda_bench.benchmarks.report import measure, measurements
+from isda_bench.cli.main import usage
 from isda_bench.errors import UserError
 from isda_bench.losses import ISDA
-from tiny import REPOSITORY
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
 
 def test_every_part_is_in_the_help():
-    script = (REPOSITORY / "scripts/benchmark.py").read_text()
-    named = script.partition("one part: ")[2].partition('"""')[0]
+    named = usage("benchmark").partition("one part: ")[2].partition("\n\n")[0]
     parts = measurements(CPU) | measurements(CUDA)
     assert all(f"{part}," in named or f"{part} (" in named for part in parts)
 

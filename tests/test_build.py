@@ -3,12 +3,12 @@
 import pytest
 import torch
 
+from helpers.tiny import TINY
 from isda_bench.config.components import component_problems
 from isda_bench.config.compose import compose_run
 from isda_bench.errors import ConfigError
 from isda_bench.losses import CrossEntropy
 from isda_bench.training.run import run
-from tiny import TINY
 
 
 class ReadsValues(CrossEntropy):
@@ -44,3 +44,16 @@ def test_a_job_of_a_grid_tells_what_is_wrong_with_it(tmp_path, wrong):
     with pytest.raises(ConfigError, match=wrong.split("=")[0]):
         run(config)
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(("images", "processes", "wrong"), [(9, 1, True), (10, 1, False), (10, 2, True)])
+def test_a_last_batch_of_one_is_reported_where_the_network_s_last_features_are_1x1(
+    images, processes, wrong, monkeypatch
+):
+    for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"):
+        monkeypatch.setenv(name, str(processes))
+    monkeypatch.setenv("RANK", "0")
+    given = ["dataset=cifar10", f"dataset.train_size={images}", "schedule.batch_size=8"]
+    problems = component_problems(compose_run([*given, "model=resnet50", "device=cpu"]).settings)
+    assert [line.partition(":")[0] for line in problems] == ["schedule.batch_size=8"] * wrong
+    assert component_problems(compose_run([*given, "model=resnet8", "device=cpu"]).settings) == []

@@ -5,6 +5,7 @@ import pickle
 import pytest
 import torch
 
+from helpers.run_files import checkpoint_name
 from isda_bench.errors import UserError
 from isda_bench.storage import checkpoint
 
@@ -57,7 +58,7 @@ def test_a_pickle_is_not_executed(tmp_path):
             return os.mkdir, (str(tmp_path / "executed"),)
 
     content = pickle.dumps(Hostile())
-    name = f"checkpoint-00001-{checkpoint._digest(content)}.pt"
+    name = checkpoint_name(1, content)
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ValueError, match="refused: not a checkpoint"):
         checkpoint.load(tmp_path / name)

@@ -4,13 +4,13 @@ import json
 
 import pytest
 
+from helpers.made_runs import changed, write_run, write_runs
 from isda_bench.config.experiment_files import parts
 from isda_bench.experiments.planned import planned
 from isda_bench.experiments.published import published
 from isda_bench.reporting.build_tables import experiment_table
 from isda_bench.reporting.claims import FAILS, HOLDS, OPEN, check_claims, markdown_claims
 from isda_bench.storage.records import read_records
-from made_runs import changed, write_run, write_runs
 
 TABLES = ("comparison", "journal_table_2", "small_data")
 LOWEST, CIFAR100, CENTER, SAMPLES, COST = range(5)

@@ -7,13 +7,13 @@ import pytest
 import torch
 from hydra.utils import instantiate
 
+from helpers.tiny import REPOSITORY
 from isda_bench.config.compose import compose_run
 from isda_bench.data.base import ImageSet
 from isda_bench.data.loader import Loader, Normalise
 from isda_bench.losses.isda import Covariance
 from isda_bench.training.optimizers import make_optimizer
 from isda_bench.training.step import TrainingModule
-from tiny import REPOSITORY
 
 COVARIANCES = get_args(Covariance)
 

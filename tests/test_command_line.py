@@ -1,25 +1,22 @@
 """train.py as a user types it: real processes, and the functions behind them."""
 
 import re
-import subprocess
-import sys
 
 import pytest
 
+from helpers.processes import run_python
+from helpers.tiny import REPOSITORY, TINY
 from isda_bench.cli import command_line
 from isda_bench.config.options import Options, parse
 from isda_bench.errors import ConfigError
-from tiny import REPOSITORY, TINY
 
 
 @pytest.fixture
-def typed(monkeypatch, tmp_path, capsys):
+def typed(typed_in, tmp_path, capsys):
     """Runs the command line in this process up to its end; returns exit code and output."""
 
     def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["train.py", *arguments])
-        monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr(command_line.signal, "signal", lambda *_: None)
+        typed_in(tmp_path, "train.py", *arguments)
         with pytest.raises(SystemExit) as raised:
             command_line.main()
         return raised.value.code, capsys.readouterr()
@@ -105,10 +102,7 @@ def test_one_failing_job_does_not_stop_the_others(tmp_path):
         "try: main()\n"
         "finally: assert not {'wandb', 'torchvision', 'timm'} & set(sys.modules), 'imported in vain'"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120
-    )
-    assert done.returncode == 1
+    done = run_python("-c", code, cwd=tmp_path).check(1)
     told = (
         r"error: digits-resnet8-isda-s0-\w{8}: a problem in the configuration:\n  loss.strength=-1: should be"
     )
@@ -118,8 +112,8 @@ def test_one_failing_job_does_not_stop_the_others(tmp_path):
     assert len(list(tmp_path.glob("runs/digits-*"))) == 1
 
 
-def test_the_resolved_configuration_is_printed(typed, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["train.py", "--cfg", "job", "--resolve", "model=wrn28_10", "loss=isda"])
+def test_the_resolved_configuration_is_printed(typed_in, tmp_path, capsys):
+    typed_in(tmp_path, "train.py", "--cfg", "job", "--resolve", "model=wrn28_10", "loss=isda")
     command_line.main()
     printed = capsys.readouterr().out
     for line in ("width: 10", "factor: 0.2", "strength: 0.5", "padding: 4"):
@@ -135,10 +129,7 @@ def test_help_names_the_groups_and_imports_no_torch():
         "try: main()\n"
         "finally: assert not {'torch', 'wandb', 'torchvision'} & set(sys.modules)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, timeout=60
-    )
-    assert done.returncode == 0, done.stderr
+    done = run_python("-c", code, cwd=REPOSITORY).check()
     for part in ("loss: center, cross_entropy", "isda", "resnet110", "seed: 0", "experiment=demo"):
         assert part in done.stdout
 
@@ -195,16 +186,20 @@ def test_what_is_much_too_large_is_refused_at_once(typed, tmp_path, arguments, t
     assert nothing_written(tmp_path)
 
 
-def test_a_signal_that_a_failing_clean_up_hides_is_seen():
-    def hidden(signal_sent):
+@pytest.mark.parametrize(("sent", "code"), [(command_line.Terminated(), 143), (KeyboardInterrupt(), 130)])
+def test_a_signal_that_a_failing_clean_up_hides_is_seen(typed, monkeypatch, sent, code):
+    def stopped(config):
         try:
-            try:
-                raise signal_sent
-            finally:
-                raise AttributeError("clean-up")
-        except AttributeError as error:
-            return command_line._signal_behind(error)
+            raise sent
+        finally:
+            raise AttributeError("clean-up")
 
-    assert hidden(command_line.Terminated())[0] == 143
-    assert hidden(KeyboardInterrupt())[0] == 130
-    assert command_line._signal_behind(ValueError()) is None
+    monkeypatch.setattr("isda_bench.training.run.run", stopped)
+    ended, output = typed(*TINY)
+    assert ended == code and "the same command goes on" in output.err
+
+
+def test_an_error_that_hides_no_signal_is_shown(typed, monkeypatch):
+    monkeypatch.setattr("isda_bench.training.run.run", lambda config: {}["missing"])
+    with pytest.raises(KeyError, match="missing"):
+        typed(*TINY)

@@ -20,8 +20,8 @@ from isda_bench.errors import ConfigError, UserError
 from isda_bench.losses import ISDA, CrossEntropy, Loss
 from isda_bench.models.base import Classifier
 from isda_bench.monitoring.progress import Display
-from isda_bench.training import state as run_state
-from isda_bench.training import step
+from isda_bench.storage.checkpoint import random_states
+from isda_bench.training import capture, step
 from isda_bench.training.evaluate import evaluate
 from isda_bench.training.loop import train_epoch
 from isda_bench.training.optimizers import make_optimizer, set_learning_rate
@@ -68,7 +68,7 @@ def parts(loss):
 def trained(module, batches, epochs=EPOCHS):
     """The metrics of so many epochs; the learning rate falls and the strength grows."""
     optimizer = make_optimizer(module, SCHEDULE)
-    one_step = step.make_step(module, optimizer)
+    one_step = capture.make_step(module, optimizer, batches.sizes)
     state = RunState(module, optimizer, batches, None, None)
     display = Display("test", EPOCHS, len(batches))
     rows = []
@@ -109,11 +109,11 @@ def captures(monkeypatch):
     """Stands in for CUDA graphs: the same work again at every replay, from and into the same tensors."""
     made = []
 
-    def warm_up(call):
-        for _ in range(step.WARM_UP):
+    def warm_up(call, stream):
+        for _ in range(capture.WARM_UP):
             call()
 
-    def record(call, pool):
+    def capture_graph(call, stream, pool=None):
         kept = tuple(result.clone() for result in call())
         made.append(kept)
 
@@ -123,33 +123,34 @@ def captures(monkeypatch):
 
         return replay, kept
 
-    monkeypatch.setattr(step, "warm_up", warm_up)
-    monkeypatch.setattr(step, "record", record)
+    monkeypatch.setattr(capture, "warm_up", warm_up)
+    monkeypatch.setattr(capture, "capture_graph", capture_graph)
     return made
 
 
 @pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
-def test_captured_steps_give_the_numbers_with_one_capture_a_shape(loss, captures):
+def test_captured_steps_give_the_numbers_with_one_capture_a_shape(loss, captures, capsys):
     module, batches = parts(loss)
     plain = trained(module, batches)
     captured, batches = parts(loss)
-    captured.captured = True
+    captured.capture = "auto"
     assert trained(captured, batches) == plain
     assert len(captures) == 2, "of a whole batch and of the short one"
+    assert capsys.readouterr().err == ""
     wanted = module.state_dict()
     assert all(torch.equal(value, wanted[name]) for name, value in captured.state_dict().items())
 
 
-def test_a_capture_changes_nothing(captures):
+def test_a_capture_changes_nothing(captures, monkeypatch):
     module, batches = parts(ISDA)
     optimizer = make_optimizer(module, SCHEDULE)
-    one = step.CapturedStep(module, optimizer)
+    one = capture.CapturedStep(module, optimizer, batches.sizes, required=True)
     images, targets = next(iter(batches))
     one(images, targets, torch.tensor(0.5))
     momenta = {name: optimizer.state[p]["momentum_buffer"].clone() for name, p in module.named_parameters()}
     before = {name: value.clone() for name, value in module.state_dict().items()}
     drawn = torch.get_rng_state()
-    one._capture((images[:4], targets[:4], torch.tensor(0.5)))
+    one.capture(images[:4], targets[:4], torch.tensor(0.5))
     assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
     for name, parameter in module.named_parameters():
         assert torch.equal(optimizer.state[parameter]["momentum_buffer"], momenta[name])
@@ -157,15 +158,78 @@ def test_a_capture_changes_nothing(captures):
     assert not one.stopped
 
 
-def test_what_cannot_be_captured_is_told(captures, monkeypatch):
-    def record(call, pool):
+@pytest.fixture
+def failing_captures(captures, monkeypatch):
+    """Captures fail, after they have drawn random numbers and moved everything that a step moves."""
+
+    def capture_graph(call, stream, pool=None):
+        call()
         raise RuntimeError("operation not permitted when stream is capturing\nand more")
 
-    monkeypatch.setattr(step, "record", record)
+    monkeypatch.setattr(capture, "capture_graph", capture_graph)
+
+
+def test_a_capture_that_fails_falls_back_to_eager_steps_with_one_warning(failing_captures, capsys):
     module, batches = parts(ISDA)
-    module.captured = True
-    with pytest.raises(UserError, match=r"capturing\); capture=false trains without$"):
+    plain = trained(module, batches)
+    captured, batches = parts(ISDA)
+    captured.capture = "auto"
+    assert trained(captured, batches) == plain
+    (warning,) = capsys.readouterr().err.splitlines()
+    assert warning.startswith(
+        "warning: capture=auto: this step cannot be captured as a CUDA graph (operation not"
+    )
+    assert warning.endswith("the steps are eager instead, which is slower")
+    assert "and more" not in warning
+
+
+def test_a_capture_that_is_required_and_fails_is_an_error(failing_captures):
+    module, batches = parts(ISDA)
+    module.capture = True
+    with pytest.raises(
+        UserError, match=r"^capture=true: .*capturing\); capture=auto or false trains without$"
+    ):
         trained(module, batches)
+
+
+OPTIMIZERS = {
+    "SGD": lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, nesterov=True),
+    "plain SGD": lambda p: torch.optim.SGD(p, lr=0.1),
+    "AdamW": lambda p: torch.optim.AdamW(p, lr=0.01, capturable=False),
+    "NAdam": lambda p: torch.optim.NAdam(p, lr=0.01),  # whose mu_product begins with 1
+    "RMSprop": lambda p: torch.optim.RMSprop(p, lr=0.01, momentum=0.9, centered=True),
+    "Adagrad": lambda p: torch.optim.Adagrad(p, lr=0.01, initial_accumulator_value=0.1),
+}
+
+
+@pytest.mark.parametrize("make", OPTIMIZERS.values(), ids=OPTIMIZERS)
+def test_a_capture_restores_every_state_of_any_optimizer(make, captures):
+    def weights(kind):
+        module, batches = parts(CrossEntropy)
+        optimizer = make(module.parameters())
+        for group in optimizer.param_groups:
+            group["lr"] = torch.tensor(group["lr"])  # as captured steps have it: float32
+        one = kind(module, optimizer)
+        for _ in range(2):
+            for images, targets in batches:
+                one(images, targets, torch.tensor(0.5))
+        return module.state_dict()
+
+    plain = weights(step.Step)
+    captured = weights(lambda m, o: capture.CapturedStep(m, o, {20, 16, 8, 4}, required=True))
+    assert all(torch.equal(value, plain[name]) for name, value in captured.items())
+    assert captures
+
+
+def test_unusual_sizes_of_batches_are_not_captured(captures):
+    module, batches = parts(CrossEntropy)
+    one = capture.CapturedStep(
+        module, make_optimizer(module, SCHEDULE), {len(next(iter(batches))[1])}, required=True
+    )
+    images, targets = next(iter(batches))
+    for n in (len(targets), len(targets), 3, 2, len(targets), 3):
+        one(images[:n], targets[:n], torch.tensor(0.5))
+    assert len(captures) == 1
 
 
 def test_what_fails_before_it_is_captured_fails_as_it_is(captures):
@@ -173,15 +237,15 @@ def test_what_fails_before_it_is_captured_fails_as_it_is(captures):
         pass
 
     module, batches = parts(Unfinished)
-    module.captured = True
+    module.capture = "auto"
     with pytest.raises(NotImplementedError):
         trained(module, batches)
 
 
-def test_a_buffer_that_a_step_replaces_is_told(captures):
-    """Replays would go on reading the old one."""
+def test_a_buffer_that_a_step_replaces_is_reported(captures):
+    """Replays would read the old one."""
     module, batches = parts(NaiveISDA)
-    module.captured = True
+    module.capture = True
     with pytest.raises(UserError, match=r"loss\.count is replaced in a step"):
         trained(module, batches)
 
@@ -198,7 +262,11 @@ def test_only_alone_on_a_gpu_and_with_fixed_shapes_it_is_captured(monkeypatch):
     assert not asked("cuda")
 
 
-@pytest.mark.parametrize("kind", [step.Step, step.CapturedStep])
+def captured_step(module, optimizer):
+    return capture.CapturedStep(module, optimizer, range(1000), required=True)
+
+
+@pytest.mark.parametrize("kind", [step.Step, captured_step])
 def test_no_update_of_a_loss_that_is_not_finite(kind, captures):
     module, batches = parts(CrossEntropy)
     images, targets = next(iter(batches))
@@ -249,10 +317,12 @@ def test_a_fused_optimizer_makes_no_update_after_a_loss_that_is_not_finite():
 
 def test_a_state_of_another_device_keeps_this_device_s_kernels():
     """A checkpoint of a CPU goes on with the fused kernel of CUDA, and the other way round."""
-    module, _ = parts(CrossEntropy)
-    saved = make_optimizer(module, SCHEDULE).state_dict()
+    module, batches = parts(CrossEntropy)
+    saved = {name: part.state_dict() for name, part in (("model", module.model), ("loss", module.loss))}
+    saved |= {"optimizer": make_optimizer(module, SCHEDULE).state_dict(), "metrics": []}
+    saved["generators"] = random_states()
     optimizer = torch.optim.SGD(module.model.parameters(), lr=0.1, momentum=0.9, nesterov=True, fused=True)
     optimizer.param_groups[0]["initial_lr"] = 0.1
-    run_state._load_optimizer(optimizer, saved)
+    RunState(module, optimizer, batches, Mock(newest_state=lambda: saved), None).resume()
     assert optimizer.param_groups[0]["fused"] is True
     assert optimizer.param_groups[0]["weight_decay"] == SCHEDULE.weight_decay

@@ -3,8 +3,6 @@
 import ast
 import importlib
 import inspect
-import subprocess
-import sys
 from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -14,10 +12,11 @@ import torch
 from hydra.utils import get_class, instantiate
 from omegaconf import OmegaConf
 
+from helpers.processes import run_python
+from helpers.tiny import REPOSITORY
 from isda_bench.config.run_config import CONF
 from isda_bench.losses.base import Loss, Outputs
 from isda_bench.models.base import Classifier
-from tiny import REPOSITORY
 
 SOURCE = REPOSITORY / "src"
 GIVEN = {"num_classes", "feature_dim", "in_channels"}  # by the run, not by the YAML
@@ -34,7 +33,11 @@ NAMES = {
     "method": """basic dropout isda isda_dropout focal lq disturb_label center large_margin
         wgan cgan acgan infogan""",
 }
-NOT_THE_DEFAULT = {  # what a network's name says, or the paper of its basic model
+NOT_THE_DEFAULT = {  # what runs without the key had,
+    ("imagenet", "decoding"),
+    ("autoaugment", "operations"),
+    ("randaugment", "operations"),
+    # what a network's name says, or the paper of its basic model
     ("pyramidnet272_a200", "shake_drop"),
     ("resnext101_32x8d", "groups"),
     ("resnext101_32x8d", "width_per_group"),
@@ -62,12 +65,6 @@ COMPONENTS = [
 ]
 
 
-def run_python(code: str) -> str:
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
 @pytest.mark.parametrize("group", NAMES)
 def test_names_are_those_of_the_design(group):
     assert set(NAMES[group].split()) <= {path.stem for path in yaml_files(group)}
@@ -84,7 +81,7 @@ def test_everything_composes_after_the_import_alone_and_without_torch():
         [f"{group}={names[i % len(names)]}" for group, names in groups.items()]
         for i in range(max(map(len, groups.values())))
     ]
-    run_python(f"""
+    code = f"""
 import sys
 import isda_bench
 from hydra import compose, initialize_config_dir
@@ -95,7 +92,8 @@ with initialize_config_dir({str(CONF)!r}, version_base="1.3"):
         OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
 for module in ("torch", "torchvision", "wandb", "timm", "matplotlib", "pandas"):
     assert module not in sys.modules, module
-""")
+"""
+    run_python("-c", code).check()
 
 
 def test_the_torch_free_modules_are_torch_free():
@@ -107,7 +105,7 @@ def test_the_torch_free_modules_are_torch_free():
             *("cli.command_line_check", "training.schedules", "errors"),
         )
     )
-    run_python(f"import {names}, sys; assert 'torch' not in sys.modules")
+    run_python("-c", f"import {names}, sys; assert 'torch' not in sys.modules").check()
 
 
 @pytest.mark.parametrize("path", yaml_files("model"), ids=lambda path: path.stem)
@@ -175,7 +173,8 @@ STATIONS = [
     ("gan", "reporting"),
     ("training",),
     ("inversion",),
-    ("cli", "benchmarks"),
+    ("benchmarks",),
+    ("cli",),
 ]
 FLOORS = {part: floor for floor, parts in enumerate(STATIONS) for part in parts}
 
@@ -246,7 +245,8 @@ def test_imports_run_one_way_along_the_stations(name):
 
 def test_losses_alone_load_no_hydra():
     unwanted = {"hydra", "omegaconf", "pandas"}
-    assert run_python(f"import isda_bench.losses, sys; print({unwanted} & set(sys.modules))") == "set()\n"
+    done = run_python("-c", f"import isda_bench.losses, sys; print({unwanted} & set(sys.modules))")
+    assert done.check().stdout == "set()\n"
 
 
 def test_every_module_says_what_it_is_for_and_stays_short():
@@ -255,6 +255,47 @@ def test_every_module_says_what_it_is_for_and_stays_short():
         assert ast.get_docstring(ast.parse(text)), name
         assert text.count("\n") < 300, name
         assert path.stem not in ("utils", "helpers", "misc", "common"), name
+
+
+def private_names_of_ours(path: Path) -> list[str]:
+    """Names with a leading underscore that a test takes from the package: imported, looked up or replaced."""
+    tree = ast.parse(path.read_text())
+    ours, found = set(), []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("isda_bench"):
+            ours |= {alias.asname or alias.name for alias in node.names}
+            found += [alias.name for alias in node.names if alias.name.startswith("_")]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in ours:
+            found += [node.attr] if is_private(node.attr) else []
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("setattr"):
+            words = [word.value for word in node.args[:2] if isinstance(word, ast.Constant)]
+            target = ast.unparse(node.args[0]).partition(".")[0]
+            named = target in ours or any(str(word).startswith("isda_bench.") for word in words)
+            found += [word for word in words if named and is_private(str(word).rpartition(".")[2])]
+    return found
+
+
+def is_private(name: str) -> bool:
+    return name.startswith("_") and not name.startswith("__") and name not in ("_replace", "_asdict")
+
+
+@pytest.mark.parametrize(
+    "path", sorted((REPOSITORY / "tests").rglob("*.py")), ids=lambda path: str(path.relative_to(REPOSITORY))
+)
+def test_tests_take_no_private_name_of_the_package(path):
+    assert private_names_of_ours(path) == []
+
+
+def test_a_private_name_is_found(tmp_path):
+    (tmp_path / "test_it.py").write_text(
+        "from isda_bench.data.digits import _table\nfrom isda_bench.storage import checkpoint\n"
+        "checkpoint._digest(b'')\ncheckpoint.save\nmonkeypatch.setattr(checkpoint, '_digest', None)\n"
+        "patch.setattr('isda_bench.training.loop._step', None)\n"
+        "monkeypatch.setattr(checkpoint, 'save', None)\n"
+    )
+    wanted = ["_table", "_digest", "_digest", "isda_bench.training.loop._step"]
+    assert sorted(private_names_of_ours(tmp_path / "test_it.py")) == sorted(wanted)
 
 
 def test_every_module_can_be_imported():

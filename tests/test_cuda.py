@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from helpers.tiny import TINY
 from isda_bench.config.compose import compose_run
 from isda_bench.config.run_config import CONF
 from isda_bench.errors import NonFiniteLoss, UserError
@@ -11,7 +12,6 @@ from isda_bench.losses.isda import ISDA
 from isda_bench.storage import checkpoint
 from isda_bench.storage.records import read_metrics
 from isda_bench.training.run import run
-from tiny import TINY
 
 pytestmark = pytest.mark.gpu
 STEPS = pytest.mark.parametrize("step", ["capture=false", "capture=true", "compile=true"])

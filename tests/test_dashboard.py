@@ -1,13 +1,12 @@
 """The wandb workspace: made without a network, never saved here."""
 
-import importlib.util
 import json
 import sys
 
 import pytest
 
+from isda_bench.cli.dashboard import command
 from isda_bench.monitoring.dashboard import outline, workspace
-from tiny import REPOSITORY
 
 pytest.importorskip("wandb_workspaces")
 
@@ -33,13 +32,9 @@ def test_all_runs_where_no_table_is_named():
 
 @pytest.mark.parametrize("flag", ["--dry-run", "dry_run=true"])
 def test_a_dry_run_prints_and_asks_nobody(monkeypatch, capsys, flag):
-    path = REPOSITORY / "scripts" / "make_dashboard.py"
-    spec = importlib.util.spec_from_file_location("__dashboard__", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    monkeypatch.setattr(sys, "argv", ["make_dashboard.py", flag, "experiment=demo", "project=mine"])
+    monkeypatch.setattr(sys, "argv", ["isda-bench", flag, "experiment=demo", "project=mine"])
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
-    module.call()
+    command()
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "workspace 'ISDA: demo' in <default entity>/mine"
     assert lines[1] == "  runs: Metric(\"Tags\") in ['demo']; grouped by Group"

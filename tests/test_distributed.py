@@ -3,42 +3,40 @@
 import json
 import os
 import signal
-import socket
-import subprocess
-import sys
-import time
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 import torch
 from torch.testing import assert_close
 
+from helpers.processes import DEADLINE, Started, free_ports, start_python
+from helpers.ranks_worker import LOSSES, configuration, joining, loading, training, work
+from helpers.run_files import metrics_of, same_weights
+from helpers.tiny import REPOSITORY, TINY
 from isda_bench.cli.command_line_check import command_line_problems
 from isda_bench.config.components import batch_problems, component_problems
 from isda_bench.runtime import ranks
 from isda_bench.runtime.devices import choose_device
 from isda_bench.storage import checkpoint
 from isda_bench.training.run import run
-from ranks_worker import LOSSES, configuration, joining, loading, training, work
-from tiny import REPOSITORY, TINY
-
-CLOCKS = {"seconds", "images_per_second"}
 
 
-def free_ports(count: int) -> list[int]:
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for taken in sockets:
-            taken.bind(("127.0.0.1", 0))
-        return [taken.getsockname()[1] for taken in sockets]
+def spawned(function, *arguments) -> None:
+    """Calls `function(rank, *arguments)` in two processes; those that hang are killed."""
+    ranks_at_work = torch.multiprocessing.spawn(function, arguments, nprocs=2, join=False)
+    try:
+        ended = [ranks_at_work.join(timeout=DEADLINE) for _ in range(2)]  # returns as soon as one has ended
+    finally:
+        for process in ranks_at_work.processes:
+            process.kill()
+    assert ended[-1], f"still running after {DEADLINE} s"
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """Where two processes have left their results."""
     path = tmp_path_factory.mktemp("two")
-    torch.multiprocessing.spawn(work, (2, free_ports(5), path), nprocs=2)
+    spawned(work, 2, free_ports(5), path)
     return path
 
 
@@ -94,17 +92,10 @@ def test_an_evaluation_is_that_of_one_process(results):
         assert rank["loading"]["sum"] == 2
 
 
-def metrics(directory: Path) -> list[dict]:
-    rows = [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
-    return [{key: value for key, value in row.items() if key not in CLOCKS} for row in rows]
-
-
 def test_interrupted_within_an_epoch_it_goes_on_as_if_it_had_not_been(folder):
     unbroken, broken = (next((folder / name).iterdir()) for name in ("unbroken", "broken"))
-    assert metrics(broken) == metrics(unbroken)
-    ours, theirs = (checkpoint.load_newest(path) for path in (broken, unbroken))
-    for part in ("model", "loss"):
-        assert all(torch.equal(ours[part][key], theirs[part][key]) for key in theirs[part])
+    assert metrics_of(broken) == metrics_of(unbroken)
+    assert same_weights(broken, unbroken)
     assert json.loads((broken / "record.json").read_text())["processes"] == 2
 
 
@@ -119,7 +110,7 @@ def test_one_process_goes_on_where_two_were(folder):
     assert "processes" not in record
     after = checkpoint.load_newest(directory)
     assert after["loss"]["statistics.count"].sum() == 2 * 200
-    assert record["epochs"] == 2 and len(metrics(directory)) == 2
+    assert record["epochs"] == 2 and len(metrics_of(directory)) == 2
 
 
 @pytest.fixture
@@ -164,38 +155,23 @@ def test_only_the_first_process_speaks(of_four, monkeypatch, capsys):
     assert capsys.readouterr().out == "said by the first\n"
 
 
-def torchrun(tmp_path, *arguments) -> subprocess.Popen:
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port"]
+def torchrun(tmp_path, *arguments) -> Started:
+    command = ["-m", "torch.distributed.run", "--nproc_per_node=2", f"--master_port={free_ports(1)[0]}"]
     run_dir = f"runs_dir={tmp_path / 'runs'}"
     program = [str(REPOSITORY / "train.py"), *TINY, "loss=isda", "device=cpu", run_dir, *arguments]
-    return subprocess.Popen(
-        [*command, str(free_ports(1)[0]), *program],
-        cwd=tmp_path,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    return start_python(*command, *program, cwd=tmp_path)
 
 
 @pytest.mark.slow
 def test_nobody_waits_for_ever_when_leaving():
     """torch's process group, freed at the wrong moment, does: without a remedy within some 20 times."""
-    workers = torch.multiprocessing.spawn(joining, (2, free_ports(60)), nprocs=2, join=False)
-    try:
-        ended = [workers.join(timeout=60) for _ in range(2)]  # each returns as soon as one of them has ended
-    finally:
-        for process in workers.processes:
-            process.kill()
-    assert ended[-1]
+    spawned(joining, 2, free_ports(60))
 
 
 @pytest.mark.slow
 def test_torchrun_trains_and_one_process_finds_it_finished(tmp_path, train):
-    process = torchrun(tmp_path, "schedule.epochs=2")
-    out, err = process.communicate(timeout=180)
-    assert process.returncode == 0, err
-    assert out.count("test error") == 1  # one process speaks
+    done = torchrun(tmp_path, "schedule.epochs=2").wait().check()
+    assert done.stdout.count("test error") == 1  # one process speaks
     done = train(*TINY, "loss=isda", "schedule.epochs=2")
     assert "finished already" in done.stdout
 
@@ -203,25 +179,19 @@ def test_torchrun_trains_and_one_process_finds_it_finished(tmp_path, train):
 @pytest.mark.slow
 def test_a_lost_rank_ends_the_run_which_goes_on_from_its_checkpoint(tmp_path, train):
     process = torchrun(tmp_path, "schedule.epochs=40", "schedule.milestones=[20]")
-    deadline = time.monotonic() + 120
-    while len(list(tmp_path.glob("runs/*/checkpoint-*"))) < 2 and time.monotonic() < deadline:
-        time.sleep(0.05)
+    process.until(lambda: len(list(tmp_path.glob("runs/*/checkpoint-*"))) == 2)
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     os.kill(int(children[1]), signal.SIGKILL)
-    _, err = process.communicate(timeout=120)
-    assert process.returncode != 0
-    assert "resumes from the last checkpoint" in err
+    assert "resumes from the last checkpoint" in process.wait().check(1).stderr
     (directory,) = tmp_path.glob("runs/*")
     assert not (directory / "record.json").exists()
     done = train(*TINY, "loss=isda", "schedule.epochs=40", "schedule.milestones=[20]")
-    assert done.returncode == 0, done.stderr
-    assert len(metrics(directory)) == 40
+    done.check()
+    assert len(metrics_of(directory)) == 40
 
 
 @pytest.mark.slow
 def test_a_refused_grid_is_told_once_and_writes_nothing(tmp_path):
-    process = torchrun(tmp_path, "-m", "seed=0,1")
-    _, err = process.communicate(timeout=120)
-    assert process.returncode != 0
-    assert err.count("no grid under torchrun") == 1
+    done = torchrun(tmp_path, "-m", "seed=0,1").wait().check(1)
+    assert done.stderr.count("no grid under torchrun") == 1
     assert not list(tmp_path.iterdir())

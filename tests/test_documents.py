@@ -1,17 +1,15 @@
 """What README and CONTRIBUTING tell a user to do works as it stands there."""
 
-import os
 import re
 import shutil
-import subprocess
-import sys
 
 import pytest
 import torch
 from PIL import Image
 from torch import nn
 
-from tiny import REPOSITORY
+from helpers.processes import run_python
+from helpers.tiny import REPOSITORY
 
 
 def code_blocks(document: str, language: str) -> list[str]:
@@ -67,11 +65,10 @@ def test_contributing_a_loss(contributed):
     commands = contributing_commands("label_smoothing")
     assert len(commands) == 2
     for command in commands:
-        done = call(contributed, command.split())
-        assert done.returncode == 0, done.stderr
+        call(contributed, command.split()).check()
     assert len(list(contributed.glob("runs/digits-resnet8-label_smoothing-s0-*/record.json"))) == 3
     wrong = call(contributed, ["train.py", "dataset=digits", "loss=label_smoothing", "loss.smoothing=2"])
-    assert wrong.returncode == 2 and "loss.smoothing=2" in wrong.stderr
+    assert "loss.smoothing=2" in wrong.check(2).stderr
 
 
 def test_contributing_an_image_folder(contributed):
@@ -82,17 +79,9 @@ def test_contributing_an_image_folder(contributed):
             for i in range(images):
                 Image.new("RGB", (20 + i, 30), (100 * number + i,) * 3).save(folder / f"{i}.png")
     (command,) = contributing_commands("my_images")
-    done = call(contributed, command.split())
-    assert done.returncode == 0, done.stderr
+    done = call(contributed, command.split()).check()
     assert "my_images-resnet8-isda-s0" in done.stdout
 
 
 def call(project, arguments):
-    return subprocess.run(
-        [sys.executable, *arguments],
-        cwd=project,
-        env=os.environ | {"PYTHONPATH": str(project / "src")},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    return run_python(*arguments, cwd=project, env={"PYTHONPATH": str(project / "src")})

@@ -31,7 +31,7 @@ TABLES = [
 def test_parts_belong_to_their_table():
     assert table_names() == TABLES
     assert parts("ablation") == ["ablation", "ablation_basic", "ablation_constant"]
-    assert table_of("comparison_disturb_label_wrn") == "comparison"
+    assert table_of("comparison_no_dropout") == "comparison"
     assert title("demo").startswith("The main job in small")
     with pytest.raises(ConfigError, match="did you mean journal_table_2"):
         table_of("jurnal_table_2")
@@ -115,6 +115,27 @@ def test_disturb_label_takes_the_supplements_rates():
         ("wrn28_10", "cifar10"): 0.05,
         ("wrn28_10", "cifar100"): 0.05,
     }
+
+
+def test_the_method_brings_disturb_labels_rate_and_a_value_overrides_it():
+    line = ["method=disturb_label", "model=resnet110", "dataset=cifar100"]
+    assert compose_run(line).config["loss"]["rate"] == 0.1
+    assert compose_run([*line, "loss.rate=0.3"]).config["loss"]["rate"] == 0.3
+    assert compose_run(["method=disturb_label"]).config["loss"]["rate"] == 0.05
+    assert "rate" not in compose_run(["method=focal", *line[1:]]).config["loss"]
+    assert (
+        set(compose_run(line).names) == set(compose_run(line[:1]).names) == {*compose_run([]).names, "method"}
+    )
+
+
+@pytest.mark.parametrize("methods", ["disturb_label", "focal,disturb_label"])
+def test_each_job_of_a_grid_has_its_own_rate(methods):
+    """A grid shares compositions among data sets where nothing depends on them; here the rate does."""
+    line = ["model=resnet110", "dataset=cifar10,cifar100,digits", f"method={methods}"]
+    for order in (line, line[::-1]):
+        configs = [config for _, config in grid(order) if config.names["loss"] == "disturb_label"]
+        rates = {config.names["dataset"]: config.config["loss"]["rate"] for config in configs}
+        assert rates == {"cifar10": 0.05, "cifar100": 0.1, "digits": 0.05}
 
 
 def test_imagenet_takes_the_diagonal_and_its_strengths():

@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pytest
 
+from helpers.tiny import TINY
 from isda_bench.config.compose import compose_run
 from isda_bench.errors import UserError
 from isda_bench.experiments.coordinates import Coordinates
@@ -18,7 +19,6 @@ from isda_bench.reporting.spectrum import covariance_spectrum
 from isda_bench.reporting.table import Paired, Table, TableRow
 from isda_bench.storage.records import read_records
 from isda_bench.training.run import run
-from tiny import TINY
 
 
 def write_run(root, errors, *overrides):

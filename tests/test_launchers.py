@@ -3,13 +3,14 @@
 import os
 import re
 import signal
-import subprocess
-import sys
-import time
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
 
+from helpers.processes import run_python, start_python, until
+from helpers.tiny import REPOSITORY, TINY
 from isda_bench.cli import command_line_check
 from isda_bench.cli.command_line_check import command_line_problems
 from isda_bench.config.components import component_problems
@@ -17,7 +18,6 @@ from isda_bench.config.compose import compose_overrides, hydra_context
 from isda_bench.config.generator_config import GeneratorConfig
 from isda_bench.config.run_config import CONF
 from isda_bench.runtime import devices
-from tiny import REPOSITORY, TINY
 
 pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
 pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
@@ -30,11 +30,8 @@ def train(tmp_path):
     """Runs train.py in a process of its own, not a forked one: at its end that would wait for the workers."""
 
     def call(*arguments, env=None):
-        command = [sys.executable, str(REPOSITORY / "train.py"), f"runs_dir={tmp_path / 'runs'}", *arguments]
-        environment = os.environ | (env or {})
-        return subprocess.run(
-            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
-        )
+        run_dir = f"runs_dir={tmp_path / 'runs'}"
+        return run_python(str(REPOSITORY / "train.py"), run_dir, *arguments, cwd=tmp_path, env=env or {})
 
     return call
 
@@ -80,7 +77,7 @@ def test_what_a_launcher_lacks_is_told(monkeypatch):
     ],
 )
 def test_gpus_are_given_to_the_processes_in_turn(monkeypatch, process, gpus, device):
-    monkeypatch.setattr(devices.multiprocessing.current_process(), "_name", process)
+    monkeypatch.setattr(devices.multiprocessing.current_process(), "name", process)
     monkeypatch.setattr(devices.torch.cuda, "device_count", lambda: gpus)
     assert str(devices.choose_device("spread")) == device
 
@@ -89,7 +86,7 @@ def test_gpus_are_given_to_the_processes_in_turn(monkeypatch, process, gpus, dev
 @pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
 def test_runs_at_once_and_a_failing_one_stops_no_other(train, tmp_path, launcher):
     done = train(*GRID, f"hydra/launcher={launcher}", "loss=isda", "loss.strength=0.5,-1")
-    assert done.returncode == 1
+    done.check(1)
     assert len(list(tmp_path.glob("runs/digits-*/record.json"))) == 2
     assert "loss.strength=-1: should be greater than or equal to 0" in done.stderr
     assert "Traceback" not in done.stderr and "UserWarning" not in done.stderr
@@ -97,12 +94,10 @@ def test_runs_at_once_and_a_failing_one_stops_no_other(train, tmp_path, launcher
 
 @pytest.mark.slow
 def test_two_launchers_on_one_table_share_its_runs(train, tmp_path):
-    command = [sys.executable, str(REPOSITORY / "train.py"), *GRID, "loss=isda,cross_entropy"]
-    command += [f"runs_dir={tmp_path / 'runs'}", "schedule.epochs=40"]
-    command = [part for part in command if part != "schedule.epochs=2"]
-    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tmp_path) for _ in range(2)]
-    printed = [process.communicate(timeout=300)[0] for process in both]
-    assert [process.returncode for process in both] == [0, 0]
+    grid = [part for part in GRID if part != "schedule.epochs=2"]
+    command = [str(REPOSITORY / "train.py"), *grid, "loss=isda,cross_entropy", "schedule.epochs=40"]
+    both = [start_python(*command, f"runs_dir={tmp_path / 'runs'}", cwd=tmp_path) for _ in range(2)]
+    printed = [process.wait().check().stdout for process in both]
     trained = re.findall(r"^(\S+): test error .*best [\d.]+%\)$", "".join(printed), re.MULTILINE)
     assert len(trained) == len(set(trained)) == 4
     assert len(list(tmp_path.glob("runs/*/record.json"))) == 4
@@ -113,18 +108,25 @@ def test_two_launchers_on_one_table_share_its_runs(train, tmp_path):
 def test_an_interrupted_launcher_leaves_no_worker_and_no_lock(tmp_path, number):
     script = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
     script += "from isda_bench.cli.command_line import main\nmain()"  # a shell may hide SIGINT from its jobs
-    command = [sys.executable, "-c", script, "-m", *TINY, "seed=0,1", "schedule.epochs=9000"]
-    command += ["hydra/launcher=joblib", f"runs_dir={tmp_path}"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
-    deadline = time.monotonic() + 120
-    while len(list(tmp_path.glob("*/metrics.jsonl"))) < 2 and time.monotonic() < deadline:
-        time.sleep(0.2)
-    os.kill(process.pid, number)
-    assert process.wait(timeout=60) == 128 + number
-    assert "the same command resumes from the last checkpoint" in process.stderr.read()
-    lengths = [path.stat().st_size for path in tmp_path.glob("*/metrics.jsonl")]
-    time.sleep(3)
-    assert [path.stat().st_size for path in tmp_path.glob("*/metrics.jsonl")] == lengths
+    command = ["-c", script, "-m", *TINY, "seed=0,1", "schedule.epochs=9000", "hydra/launcher=joblib"]
+    process = start_python(*command, f"runs_dir={tmp_path}", start_new_session=True)
+    process.until(lambda: len(list(tmp_path.glob("*/metrics.jsonl"))) == 2)
+    workers = session(process.pid)
+    assert len(workers) > 2  # itself, and one a run
+    process.send(number)
+    done = process.wait().check(128 + number)
+    assert "the same command resumes from the last checkpoint" in done.stderr
+    until(lambda: not session(process.pid))
+
+
+def session(leader):
+    """The living processes of a session."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it has just ended
+            state, _, _, number = path.read_text().rpartition(")")[2].split()[:4]
+            found += [path] if int(number) == leader and state not in "ZX" else []
+    return found
 
 
 SBATCH = """#!/bin/bash
@@ -153,7 +155,7 @@ def test_a_grid_is_one_slurm_array(train, tmp_path):
         (commands / name).chmod(0o755)
     slurm = {"PATH": f"{commands}:{os.environ['PATH']}", "SUBMISSION": str(tmp_path / "submission.sh")}
     done = train(*GRID, "hydra/launcher=submitit_slurm", "hydra.launcher.partition=gpu", env=slurm)
-    assert done.returncode == 0, done.stderr
+    done.check()
     assert len(list(tmp_path.glob("runs/digits-*/record.json"))) == 2
     lines = (tmp_path / "submission.sh").read_text().splitlines()
     for line in (

@@ -1,17 +1,17 @@
 import json
-import subprocess
-import sys
 
 import pytest
 import torch
 
 import isda_bench
+from helpers.processes import run_python
+from helpers.tiny import REPOSITORY, TINY
 from isda_bench.config.compose import compose_run
 from isda_bench.errors import UserError
 from isda_bench.loading import load_loss
+from isda_bench.storage.provenance import versions
 from isda_bench.training.evaluate import evaluate_run
 from isda_bench.training.run import run
-from tiny import REPOSITORY, TINY
 
 
 @pytest.fixture(scope="module")
@@ -33,9 +33,7 @@ def test_load_run_gives_config_model_and_record(finished):
 def test_evaluated_again_it_has_the_recorded_error(finished):
     record = isda_bench.load_run(finished).record
     assert evaluate_run(finished)["error"] == record["error"]["final"]
-    arguments = [sys.executable, str(REPOSITORY / "scripts" / "evaluate.py"), f"run={finished}"]
-    done = subprocess.run(arguments, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
+    done = run_python(str(REPOSITORY / "scripts" / "evaluate.py"), f"run={finished}").check()
     assert f"test error {record['error']['final']:.2f}%" in done.stdout
 
 
@@ -59,6 +57,12 @@ def test_record_says_what_was_run_and_where(finished):
     rows = [json.loads(line) for line in (finished / "metrics.jsonl").read_text().splitlines()]
     assert record["error"]["final"] == rows[-1]["test_error"]
     assert record["error"]["last_10"] == sum(row["test_error"] for row in rows) / len(rows)
+
+
+def test_a_record_names_the_build_of_torch(monkeypatch):
+    """Builds of one version have different kernels; the metadata of a CUDA wheel leaves the build out."""
+    monkeypatch.setattr(torch, "__version__", "2.14.1+cu130")
+    assert versions()["torch"] == "2.14.1+cu130"
 
 
 def test_what_is_no_finished_run(tmp_path, finished):

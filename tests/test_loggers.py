@@ -3,8 +3,6 @@
 import json
 import os
 import struct
-import subprocess
-import sys
 import time
 from threading import Event
 
@@ -13,14 +11,14 @@ import torch
 from matplotlib.image import imread
 from wandb.proto import wandb_internal_pb2
 
-from forked import until
+from helpers.processes import DEADLINE, run_python, until
+from helpers.tiny import TINY
 from isda_bench.config.compose import compose_run
 from isda_bench.monitoring import loggers
 from isda_bench.monitoring.loggers import WandbLogger
 from isda_bench.storage import checkpoint
 from isda_bench.storage.checkpoint import load_newest
 from isda_bench.training.run import run
-from tiny import TINY
 
 BLOCK, FULL, LAST = 32768, 1, 4
 
@@ -29,6 +27,12 @@ BLOCK, FULL, LAST = 32768, 1, 4
 def working_directory(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("WANDB_MODE")
+    monkeypatch.setenv(
+        "WANDB_SERVICE", ""
+    )  # set by wandb: processes of later tests would use this one's service
+    monkeypatch.delenv("WANDB_SERVICE")
+    for name in ("SECONDS_TO_ANSWER", "SECONDS_TO_WAIT"):  # a busy machine is no failure of wandb's
+        monkeypatch.setattr(loggers, name, DEADLINE)
 
 
 def records_of(content):
@@ -156,13 +160,9 @@ def test_a_failure_of_wandb_does_not_stop_the_run(tmp_path, monkeypatch, capsys)
 def test_wandb_is_the_default_and_without_it_nothing_of_it_is_imported(tmp_path, arguments, imported):
     check = "import sys, atexit; atexit.register(lambda: print('wandb' in sys.modules))"
     script = f"{check}\nfrom isda_bench.cli.command_line import main\nmain()"
-    done = subprocess.run(
-        [sys.executable, "-c", script, *TINY, "schedule.epochs=1", f"runs_dir={tmp_path}", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert done.stdout.splitlines()[-1] == imported, done.stderr
+    run_dir = f"runs_dir={tmp_path}"
+    done = run_python("-c", script, *TINY, "schedule.epochs=1", run_dir, *arguments).check()
+    assert done.stdout.splitlines()[-1] == imported
     assert "wandb" not in done.stderr
     assert bool(list(tmp_path.glob("wandb/offline-run-*/run-*.wandb"))) == (imported == "True")
 

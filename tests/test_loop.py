@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from forked import run_forked, start_forked, until
+from helpers.forked import run_forked, start_forked
+from helpers.interruption import Killed, dying_after_batches, dying_at_call
+from helpers.run_files import CLOCKS, metrics_of, same_weights
+from helpers.tiny import TINY
 from isda_bench.config.compose import compose_run
 from isda_bench.data.loader import Loader
 from isda_bench.losses.isda import ISDA
@@ -17,20 +20,13 @@ from isda_bench.storage import checkpoint
 from isda_bench.storage.run_directory import read_record
 from isda_bench.training.loop import NonFiniteLoss
 from isda_bench.training.run import run
-from tiny import TINY
 
 EPOCHS = 5
-CLOCKS = {"seconds", "images_per_second"}
 CHANGING = CLOCKS | {"started", "ended", "peak_memory_bytes"}
 
 
 def configuration(runs: Path, *overrides: str):
     return compose_run([*TINY, f"schedule.epochs={EPOCHS}", f"runs_dir={runs}", *overrides])
-
-
-def metrics(directory: Path) -> list[dict]:
-    rows = [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
-    return [{key: value for key, value in row.items() if key not in CLOCKS} for row in rows]
 
 
 def record(directory: Path) -> dict:
@@ -39,15 +35,10 @@ def record(directory: Path) -> dict:
     return {key: value for key, value in content.items() if key not in CHANGING}
 
 
-def newest_weights(directory: Path) -> dict:
-    return checkpoint.load_newest(directory)["model"]
-
-
 def assert_same_run(left: Path, right: Path) -> None:
-    assert metrics(left) == metrics(right)
+    assert metrics_of(left) == metrics_of(right)
     assert record(left) == record(right)
-    ours, theirs = newest_weights(left), newest_weights(right)
-    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    assert same_weights(left, right)
 
 
 @pytest.fixture(scope="module")
@@ -58,25 +49,11 @@ def unbroken(tmp_path_factory):
     return runs / config.run_id
 
 
-class Killed(BaseException):
-    """Stands for the process's death in the middle of an epoch."""
-
-
 @pytest.mark.parametrize("checkpoint_every", [1, 2])
 def test_interrupted_run_equals_an_unbroken_one(tmp_path, monkeypatch, unbroken, checkpoint_every):
     config = configuration(tmp_path, "loss=isda", "model.dropout=0.1", f"checkpoint.every={checkpoint_every}")
-    calls = 0
-    compute = ISDA.compute
-
-    def dies_in_epoch_4(self, *arguments):
-        nonlocal calls
-        calls += 1
-        if calls == 3 * 4 + 2:  # four steps an epoch
-            raise Killed
-        return compute(self, *arguments)
-
     with monkeypatch.context() as patch:
-        patch.setattr(ISDA, "compute", dies_in_epoch_4)
+        patch.setattr(ISDA, "compute", dying_at_call(ISDA.compute, 3 * 4 + 2))  # in epoch 4, of four steps
         with pytest.raises(Killed):
             run(config)
     directory = tmp_path / config.run_id
@@ -86,11 +63,8 @@ def test_interrupted_run_equals_an_unbroken_one(tmp_path, monkeypatch, unbroken,
     ours, theirs = record(directory), record(unbroken)
     ours["config"]["checkpoint"] = theirs["config"]["checkpoint"]
     assert ours == theirs
-    assert metrics(directory) == metrics(unbroken)
-    assert all(
-        torch.equal(a, b)
-        for a, b in zip(newest_weights(directory).values(), newest_weights(unbroken).values(), strict=True)
-    )
+    assert metrics_of(directory) == metrics_of(unbroken)
+    assert same_weights(directory, unbroken)
 
 
 @pytest.mark.parametrize(
@@ -112,27 +86,13 @@ def test_random_branches_go_on_where_they_were(tmp_path, network):
     ]
     broken, unbroken = (compose_run([*overrides, f"runs_dir={tmp_path / name}"]) for name in ("a", "b"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Loader, "__iter__", _dies_after(Loader.__iter__, batches=5))
+        patch.setattr(Loader, "__iter__", dying_after_batches(5))
         with pytest.raises(Killed):
             run(broken)
     torch.manual_seed(99)
     run(broken)
     run(unbroken)
     assert_same_run(tmp_path / "a" / broken.run_id, tmp_path / "b" / unbroken.run_id)
-
-
-def _dies_after(iterate, batches):
-    given = 0
-
-    def dying(self):
-        nonlocal given
-        for batch in iterate(self):
-            given += self.shuffle
-            if given == batches:
-                raise Killed
-            yield batch
-
-    return dying
 
 
 @pytest.mark.parametrize(
@@ -144,10 +104,10 @@ def test_killed_process_goes_on(tmp_path, unbroken, after):
     process = start_forked(arguments, tmp_path)
     directory = tmp_path / unbroken.name
     lines = directory / "metrics.jsonl"
-    until(lambda: lines.exists() and lines.stat().st_size)
+    process.until(lambda: lines.exists() and lines.stat().st_size)
     time.sleep(after)
     process.send(signal.SIGKILL)
-    process.wait()
+    process.wait().check(0, -signal.SIGKILL)
     run(configuration(tmp_path, "loss=isda", "model.dropout=0.1"))
     assert_same_run(directory, unbroken)
 
@@ -155,10 +115,9 @@ def test_killed_process_goes_on(tmp_path, unbroken, after):
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_cleanly_and_says_how_to_go_on(tmp_path, number, code):
     process = start_forked([*TINY, "schedule.epochs=2000", f"runs_dir={tmp_path}"], tmp_path)
-    until(lambda: list(tmp_path.glob("*/checkpoint-*")))
+    process.until(lambda: list(tmp_path.glob("*/checkpoint-*")))
     process.send(number)
-    done = process.wait(30)
-    assert done.returncode == code
+    done = process.wait().check(code)
     assert "the same command goes on" in done.stderr and "Traceback" not in done.stderr
     assert not list(tmp_path.glob("*/record.json"))
 
@@ -203,28 +162,28 @@ def test_milestones_that_are_never_reached_are_told(tmp_path, capsys, milestones
 def test_evaluate_every_but_always_the_last_ten(tmp_path):
     config = compose_run([*TINY, "schedule.epochs=13", "evaluate.every=2", f"runs_dir={tmp_path}"])
     run(config)
-    evaluated = [row["epoch"] for row in metrics(tmp_path / config.run_id) if "test_error" in row]
+    evaluated = [row["epoch"] for row in metrics_of(tmp_path / config.run_id) if "test_error" in row]
     assert evaluated == [2, *range(4, 14)]
 
 
 def test_validation_mode_leaves_the_test_set_alone(tmp_path):
     config = configuration(tmp_path, "dataset.val_size=100")
     result = run(config)
-    rows = metrics(tmp_path / config.run_id)
+    rows = metrics_of(tmp_path / config.run_id)
     assert result["split"] == "validation"
     assert all("validation_error" in row and "test_error" not in row for row in rows)
 
 
 def test_another_configuration_in_the_directory_is_refused(train, tmp_path):
     arguments = [*TINY, "schedule.epochs=1"]
-    assert train(*arguments).returncode == 0
+    train(*arguments).check()
     (directory,) = (tmp_path / "runs").glob("digits-*")
     (directory / "record.json").unlink()
     held = json.loads((directory / "run.json").read_text())
     held["identity"]["seed"] = 7
     (directory / "run.json").write_text(json.dumps(held))
     done = train(*arguments)
-    assert done.returncode == 1
+    done.check(1)
     assert "another configuration" in done.stderr and "Traceback" not in done.stderr
 
 
@@ -234,8 +193,8 @@ def test_two_processes_on_one_run(train, tmp_path):
     config = compose_run([*TINY, "schedule.epochs=1", f"runs_dir={tmp_path / 'runs'}"])
     with RunDirectory(config).locked():
         done = train(*TINY, "schedule.epochs=1")
-    assert done.returncode == 1 and "another process" in done.stderr
-    assert train(*TINY, "schedule.epochs=1").returncode == 0
+    assert "another process" in done.check(1).stderr
+    train(*TINY, "schedule.epochs=1").check()
 
 
 def limit_files() -> None:
@@ -247,7 +206,7 @@ def limit_files() -> None:
 def test_full_disk_while_training(tmp_path):
     """A limit on the size of a file stands for the full disk: metrics fit, the checkpoint does not."""
     done = run_forked([*TINY, f"runs_dir={tmp_path}", "schedule.epochs=2"], tmp_path, prepare=limit_files)
-    assert done.returncode == 1
+    done.check(1)
     assert "checkpoint-00001" in done.stderr and "cannot be written" in done.stderr
     assert "Traceback" not in done.stderr
     (directory,) = tmp_path.glob("digits-*")

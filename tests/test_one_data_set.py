@@ -9,6 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from helpers.commands import call
+from helpers.made_runs import write_run
+from helpers.planted import rewrite, rewrite_generator, write_generator
+from helpers.tiny import TINY
 from isda_bench.config.compose import compose_run
 from isda_bench.config.generator_config import GeneratorConfig
 from isda_bench.errors import UserError
@@ -20,10 +24,6 @@ from isda_bench.storage.listing import summaries
 from isda_bench.storage.records import collect_records, read_records, unfinished_runs
 from isda_bench.training.evaluate import evaluate_run
 from isda_bench.training.run import run
-from made_runs import write_run
-from planted import rewrite, rewrite_generator, write_generator
-from scripts_of import call_script
-from tiny import TINY
 
 ONE_EPOCH = ["schedule.epochs=1", "schedule.milestones=[]"]
 
@@ -125,10 +125,10 @@ def test_evaluation_and_generators_compare_their_data(two_folders, on_a, tmp_pat
         evaluate_run(directory, root=str(b))
     generator = write_generator(tmp_path, compose_run(["dataset=digits"], GeneratorConfig), "f" * 64)
     with pytest.raises(UserError, match=f"other data.*{'f' * 64}"):
-        call_script("measure_generator", f"run={generator}")
+        call("measure", f"run={generator}")
     rewrite_generator(generator, lambda held: held["run"].pop("config"))
     with pytest.raises(UserError, match="dataset: should be a section"):
-        call_script("measure_generator", f"run={generator}")
+        call("measure", f"run={generator}")
 
 
 COMPONENT = '''
@@ -243,21 +243,21 @@ def test_the_same_run_twice(tmp_path, capsys):
 def test_tables_are_of_the_users_runs_and_of_shipped_ones_on_request(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(Path(__file__).parents[1])
     command = ["experiment=demo", f"runs_dir={tmp_path / 'runs'}", f"out={tmp_path / 'out'}"]
-    call_script("make_tables", *command)
+    call("tables", *command)
     assert "0 of 6 runs are finished" in capsys.readouterr().out
-    call_script("make_tables", *command, "records=results/records")
+    call("tables", *command, "records=results/records")
     assert "6 of 6 runs are finished" in capsys.readouterr().out
-    for name in ("make_report", "make_figures"):
+    for name in ("report", "figures"):
         with pytest.raises(UserError, match="no finished runs"):
-            call_script(name, *command)
+            call(name, *command)
 
 
 def test_deviating_runs_stand_below_or_nowhere(tmp_path, capsys):
     config = compose_run(["experiment=demo", "loss=isda", "seed=0", "schedule.epochs=7"])
     write_run(tmp_path / "runs", config, 3.0)
     command = ["experiment=demo", f"runs_dir={tmp_path / 'runs'}", f"out={tmp_path / 'out'}"]
-    call_script("make_tables", *command)
+    call("tables", *command)
     out = capsys.readouterr().out
     assert "1 more runs deviate" in out and "7 epochs" not in out
-    call_script("make_tables", *command, "deviations=true")
+    call("tables", *command, "deviations=true")
     assert "7 epochs" in capsys.readouterr().out

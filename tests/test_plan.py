@@ -2,18 +2,16 @@
 
 import json
 import re
-import sys
 
 import pytest
 
+from helpers.made_runs import changed, write_run
+from helpers.tiny import REPOSITORY
 from isda_bench.cli import command_line
 from isda_bench.config.compose import compose_run, grid_runs
 from isda_bench.config.run_config import identity
-from isda_bench.errors import ConfigError
 from isda_bench.reporting import plan
 from isda_bench.reporting.cost import ASSUMED_FLOPS, Rates
-from made_runs import changed, write_run
-from tiny import REPOSITORY
 
 
 @pytest.fixture(autouse=True)
@@ -33,11 +31,9 @@ def test_plan_to_the_character(tmp_path):
     assert plan.plan(jobs) + "\n" == (REPOSITORY / "tests" / "golden" / "plan.md").read_text()
 
 
-def test_nothing_is_started_or_written(tmp_path, monkeypatch, capsys):
+def test_nothing_is_started_or_written(tmp_path, typed_in, capsys):
     runs = tmp_path / "runs"
-    arguments = ["train.py", "experiment=demo", "seed=0", "plan=true", f"runs_dir={runs}"]
-    monkeypatch.setattr(sys, "argv", arguments)
-    monkeypatch.setattr(command_line.signal, "signal", lambda *_: None)
+    typed_in(tmp_path, "train.py", "experiment=demo", "seed=0", "plan=true", f"runs_dir={runs}")
     command_line.main()
     assert "2 runs: 0 done, 0 unfinished, 2 missing" in capsys.readouterr().out
     assert not runs.exists()
@@ -79,10 +75,12 @@ def test_hours_of_a_whole_training():
     assert (run.state, run.rate.source) == ("missing", "FLOPs")
 
 
-def test_a_wrong_value_in_one_job_is_one_error():
-    line = ["dataset=digits", "model=resnet8", "plan=true", "seed=0,-1"]
-    with pytest.raises(ConfigError, match="seed=-1: should be greater"):
-        command_line._plans(line)
+def test_a_wrong_value_in_one_job_is_one_error(tmp_path, typed_in, capsys):
+    typed_in(tmp_path, "train.py", "-m", "dataset=digits", "model=resnet8", "plan=true", "seed=0,-1")
+    with pytest.raises(SystemExit) as raised:
+        command_line.main()
+    told = capsys.readouterr().err
+    assert raised.value.code == 2 and "seed=-1: should be greater" in told and told.count("error: ") == 1
 
 
 def test_how_it_is_launched_changes_nothing():

@@ -6,6 +6,7 @@ import re
 import pandas as pd
 import pytest
 
+from helpers.tiny import REPOSITORY
 from isda_bench.config.compose import grid_runs
 from isda_bench.config.experiment_files import table_names
 from isda_bench.config.generator_config import FOLDER, GeneratorConfig
@@ -14,7 +15,6 @@ from isda_bench.reporting.build_tables import experiment_table
 from isda_bench.reporting.claims import check_claims, markdown_claims
 from isda_bench.reporting.render_tables import csv_table, latex, markdown, markdown_table
 from isda_bench.storage.records import read_records
-from tiny import REPOSITORY
 
 RESULTS = REPOSITORY / "results"
 RECORDS = sorted((RESULTS / "records").glob("*/record.json"))

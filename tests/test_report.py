@@ -3,11 +3,12 @@
 import json
 import re
 import shutil
-import subprocess
 from html.parser import HTMLParser
 
 import pytest
 
+from helpers.processes import Started
+from helpers.tiny import TINY
 from isda_bench.config.compose import compose_run
 from isda_bench.experiments.coordinates import Coordinates
 from isda_bench.experiments.published import Published
@@ -16,7 +17,6 @@ from isda_bench.reporting.gallery import gallery
 from isda_bench.reporting.html_report import report
 from isda_bench.reporting.table import Paired, Table, TableRow
 from isda_bench.storage.records import read_records
-from tiny import TINY
 
 HOSTILE = "<script>alert(1)</script> & <b>"
 LOADS = {
@@ -176,19 +176,8 @@ def test_sorting_in_a_browser(page, tmp_path):
         (tmp_path / "page.html").write_text(
             page.replace("</script>\n</body>", f"{clicks * times}</script></body>")
         )
-        done = subprocess.run(
-            [
-                browser,
-                "--headless=new",
-                "--no-sandbox",
-                f"--user-data-dir={tmp_path}/user",
-                "--dump-dom",
-                f"file://{tmp_path}/page.html",
-            ],
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
+        command = [browser, "--headless=new", "--no-sandbox", f"--user-data-dir={tmp_path}/user"]
+        done = Started([*command, "--dump-dom", f"file://{tmp_path}/page.html"]).wait().check()
         body = done.stdout.partition('id="table-demo"')[2].partition("</table>")[0]
         cells = [row[4].split()[0] for row in Page(body).rows[1:]]
         assert cells == order

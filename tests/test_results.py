@@ -5,6 +5,9 @@ from functools import cache
 
 import pytest
 
+from helpers.made_runs import changed, write_run
+from helpers.planted import rewrite, write_generator
+from helpers.tiny import TINY
 from isda_bench.config.compose import compose_run
 from isda_bench.config.generator_config import GeneratorConfig
 from isda_bench.errors import UserError
@@ -12,9 +15,6 @@ from isda_bench.reporting.cells import cell_statistics
 from isda_bench.reporting.figures import error_curves
 from isda_bench.reporting.render_tables import markdown_table
 from isda_bench.storage.records import collect_records, read_records
-from made_runs import changed, write_run
-from planted import rewrite, write_generator
-from tiny import TINY
 
 EPOCHS = 4
 

@@ -1,30 +1,21 @@
 """Listing and pruning real run directories."""
 
-import importlib.util
+import platform
 import shutil
 import sys
 
 import pytest
 
+from helpers.tiny import REPOSITORY, TINY
+from isda_bench.cli.runs import command
 from isda_bench.config.compose import compose_run
 from isda_bench.config.generator_config import GeneratorConfig
-from isda_bench.config.options import main
 from isda_bench.gan import load_generator
 from isda_bench.gan.run import run as train_generator
-from isda_bench.storage import run_lock
 from isda_bench.storage.listing import listing, size, summaries
 from isda_bench.storage.run_directory import RunDirectory
 from isda_bench.storage.run_lock import RunLock
 from isda_bench.training.run import run
-from tiny import REPOSITORY, TINY
-
-
-@pytest.fixture(scope="module")
-def script():
-    spec = importlib.util.spec_from_file_location("runs_script", REPOSITORY / "scripts" / "runs.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="module")
@@ -46,10 +37,10 @@ def runs_dir(made, tmp_path):
 
 
 @pytest.fixture
-def call(script, runs_dir, monkeypatch, capsys):
+def call(runs_dir, monkeypatch, capsys):
     def typed(*arguments):
-        monkeypatch.setattr(sys, "argv", ["runs.py", f"runs_dir={runs_dir}", *arguments])
-        main(script.RunsOptions, script.runs, script.__doc__)
+        monkeypatch.setattr(sys, "argv", ["isda-bench", f"runs_dir={runs_dir}", *arguments])
+        command()
         return capsys.readouterr().out
 
     return typed
@@ -112,7 +103,7 @@ def test_a_run_at_work_is_seen_here_and_from_afar(runs_dir, monkeypatch):
     with RunLock(path):
         assert [run.state for run in summaries(runs_dir)] == ["damaged", "finished", "at work"]
         with monkeypatch.context() as there:
-            there.setattr(run_lock, "_host", lambda: "far away")
+            there.setattr(platform, "node", lambda: "far away")
             assert RunLock(path).seems_held()
             assert not RunLock(path, silence=-1).seems_held()
     assert not RunLock(path).seems_held()

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import isda_bench
+from helpers.tiny import TINY
 from isda_bench.config.building import ANY_MODULE, build, build_stored, component_class, plain_problems
 from isda_bench.config.compose import compose_run
 from isda_bench.config.options import Options, parse
@@ -15,7 +16,6 @@ from isda_bench.losses.isda import ISDA
 from isda_bench.models.base import Classifier
 from isda_bench.training.evaluate import evaluate_run
 from isda_bench.training.run import run
-from tiny import TINY
 
 USERS = """
 from isda_bench.losses.cross_entropy import CrossEntropy

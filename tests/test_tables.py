@@ -6,14 +6,14 @@ import pandas as pd
 import pytest
 from scipy.stats import t as student
 
+from helpers.made_runs import changed, write_run, write_runs
+from helpers.tiny import REPOSITORY
 from isda_bench.config.compose import compose_run
 from isda_bench.config.experiment_files import parts
 from isda_bench.experiments.planned import planned
 from isda_bench.reporting.build_tables import experiment_table, welch
 from isda_bench.reporting.render_tables import csv_table, latex, markdown
 from isda_bench.storage.records import read_records, unfinished_runs
-from made_runs import changed, write_run, write_runs
-from tiny import REPOSITORY
 
 GOLDEN = REPOSITORY / "tests" / "golden"
 

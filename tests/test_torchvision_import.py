@@ -1,21 +1,21 @@
 import importlib.util
-import subprocess
 import sys
 
 import pytest
 
+from helpers.processes import run_python
 from isda_bench.runtime import torchvision_import
 
 
-def _run(code):
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+def printed(code):
+    return run_python("-c", code).check().stdout
 
 
 def test_torchvision_and_timm_can_be_imported_after_it():
-    result = _run(
+    code = (
         "import isda_bench.runtime.torchvision_import, torchvision, timm; torchvision.ops.nms; print('fine')"
     )
-    assert result.stdout == "fine\n", result.stderr
+    assert printed(code) == "fine\n"
 
 
 def test_operators_that_exist_are_left_alone():
@@ -24,9 +24,9 @@ def test_operators_that_exist_are_left_alone():
         "own = torch.library.Library('torchvision', 'FRAGMENT')\n"
         "own.define('nms(Tensor a) -> Tensor')\n"
         "from isda_bench import torchvision_import\n"
-        "print(torchvision_import._declared, torch.ops.torchvision.nms.default._schema)"
+        "print(torchvision_import.declared, torch.ops.torchvision.nms.default._schema)"
     )
-    assert _run(code).stdout == "[] torchvision::nms(Tensor a) -> Tensor\n"
+    assert printed(code) == "[] torchvision::nms(Tensor a) -> Tensor\n"
 
 
 @pytest.mark.parametrize("loads", [True, False])
@@ -51,21 +51,21 @@ def test_declares_only_where_nothing_loads(monkeypatch, tmp_path, loads):
         def define(self, schema):
             declared.append(schema)
 
-    monkeypatch.setattr(torchvision_import, "_has_operators", lambda: bool(present))
+    monkeypatch.setattr(torchvision_import, "has_operators", lambda: bool(present))
     monkeypatch.setattr(torchvision_import.torch.ops, "load_library", load)
     monkeypatch.setattr(torchvision_import.torch.library, "Library", Library)
-    monkeypatch.setattr(torchvision_import, "_declared", [])
+    monkeypatch.setattr(torchvision_import, "declared", [])
     torchvision_import.patch_torchvision()
     assert tuple(declared) == (() if loads else torchvision_import.SCHEMAS)
 
 
 def test_without_torchvision_there_is_nothing_to_cure(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    monkeypatch.setattr(torchvision_import, "_has_operators", lambda: False)
-    monkeypatch.setattr(torchvision_import, "_declared", [])
+    monkeypatch.setattr(torchvision_import, "has_operators", lambda: False)
+    monkeypatch.setattr(torchvision_import, "declared", [])
     torchvision_import.patch_torchvision()
-    assert torchvision_import._declared == []
+    assert torchvision_import.declared == []
 
 
 def test_the_package_alone_does_not_import_torch():
-    assert _run("import isda_bench, sys; print('torch' in sys.modules)").stdout == "False\n"
+    assert printed("import isda_bench, sys; print('torch' in sys.modules)") == "False\n"

@@ -3,17 +3,21 @@
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
 from torch import nn
 
 from isda_bench.config.building import build_stored
-from isda_bench.config.components import StoredComponents, build_stored_components
 from isda_bench.config.options import module_names
+from isda_bench.config.stored_components import StoredComponents, build_stored_components
 from isda_bench.data.base import DataSet
 from isda_bench.errors import ConfigError, UserError
 from isda_bench.losses.base import Loss
 from isda_bench.models.base import Classifier
+from isda_bench.runtime.library_faults import on_device
 from isda_bench.storage import checkpoint
 from isda_bench.storage.record_files import RECORD, read_finished
+
+CPU = torch.device("cpu")
 
 
 class LoadedRun(NamedTuple):
@@ -43,7 +47,7 @@ def load_run(path: str | Path, allow: str | tuple[str, ...] = ()) -> LoadedRun:
     """
     directory = _directory(path)
     record = read_finished(directory)
-    model = _components(directory, record, allow).model
+    model = on_device(_components(directory, record, allow).model, CPU)
     _restore(model, directory, "model", record)
     return LoadedRun(record["config"], model.eval(), record)
 
@@ -60,7 +64,7 @@ def load_loss(path: str | Path, allow: str | tuple[str, ...] = ()) -> Loss:
     """
     directory = _directory(path)
     record = read_finished(directory)
-    loss = _components(directory, record, allow).loss
+    loss = on_device(_components(directory, record, allow).loss, CPU)
     _restore(loss, directory, "loss", record)
     return loss.eval()
 
@@ -81,12 +85,13 @@ def stored_dataset(
         UserError: it cannot be built.
     """
     section = config.get("dataset")
+    seed = config.get("seed")
     if root is not None and isinstance(section, dict):
         if "root" not in section:
             raise ConfigError([f"root={root}: the data set of this run has no root"])
         section["root"] = root
     dataset: DataSet = build_stored(source, "dataset", section, DataSet, module_names(allow))
-    return dataset
+    return dataset.with_seed(seed) if isinstance(seed, int) else dataset
 
 
 def _directory(path: str | Path) -> Path:

@@ -1,5 +1,3 @@
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -8,20 +6,12 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from torch.nn import functional as F
 
+from helpers.processes import run_python
 from isda_bench.data.augment import Cutout, NoAugmentation, Standard
 from isda_bench.errors import UserError
 
 AUGMENTATIONS = sorted((Path(__file__).parents[2] / "conf" / "augment").glob("*.yaml"))
 each_augmentation = pytest.mark.parametrize("path", AUGMENTATIONS, ids=lambda path: path.stem)
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """These batches are small: threads would only wait for one another."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def build(path):
@@ -132,4 +122,4 @@ def test_wrong_settings_are_refused(settings):
 
 def test_standard_does_not_import_torchvision():
     code = "import sys, isda_bench.data.augment; sys.exit('torchvision' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+    run_python("-c", code).check()

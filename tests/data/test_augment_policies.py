@@ -14,15 +14,6 @@ NO_SIZE = {"AutoContrast", "Equalize", "Invert", "Identity"}
 each_operation = pytest.mark.parametrize("name", sorted(OPERATIONS))
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """These batches are small: threads would only wait for one another."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture
 def images():
     """Smooth random images: like photographs, neighbours resemble one another."""

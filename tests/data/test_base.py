@@ -7,8 +7,12 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from isda_bench.data.base import DataSet, ImageSet, checksum_of, split_indices, stratified_order
+from helpers.tiny import TINY
+from isda_bench.config.components import build_dataset
+from isda_bench.config.compose import compose_run
+from isda_bench.data.base import DataSet, ImageSet, checksum_of
 from isda_bench.data.digits import Digits
+from isda_bench.data.splits import checksum_of_indices, long_tail, split_indices, stratified_order
 from isda_bench.errors import UserError
 
 UNEVEN = np.random.default_rng(0).permutation(np.repeat(np.arange(5), [7, 50, 100, 3, 141]))  # 301 images
@@ -144,3 +148,94 @@ def test_wrong_labels_and_numbers_of_images_are_refused(targets, test_targets, c
 
 def test_right_labels_pass():
     assert len(Labelled([0, 1, 2, 0], [2]).load().train.targets) == 4
+
+
+def tail_of(total: int, classes: int, imbalance: float) -> np.ndarray:
+    targets = np.random.default_rng(1).permutation(np.arange(total) % classes)
+    order = stratified_order(targets, 0)
+    return np.bincount(targets[long_tail(order, targets, imbalance)])
+
+
+@pytest.mark.parametrize(("classes", "imbalance", "images"), [(10, 100, 12_406), (100, 100, 10_847)])
+def test_the_long_tail_is_cifars_of_the_literature(classes, imbalance, images):
+    counts = tail_of(50_000, classes, imbalance)
+    assert counts.sum() == images
+    assert counts[0] == 50_000 // classes == imbalance * counts[-1]
+    assert (np.diff(counts) <= 0).all()
+
+
+def test_a_tail_of_uneven_classes_has_the_profile_that_they_allow():
+    targets = np.repeat([0, 1, 2], [40, 300, 8])
+    tail = long_tail(stratified_order(targets, 0), targets, 16)
+    assert np.bincount(targets[tail]).tolist() == [40, 10, 2]
+    assert len(set(tail)) == len(tail)
+
+
+def test_every_beginning_of_the_tail_has_each_class_in_its_share():
+    targets = np.random.default_rng(1).permutation(np.arange(1000) % 4)
+    tail = long_tail(stratified_order(targets, 0), targets, 8)
+    whole = np.bincount(targets[tail])
+    for size in (1, 50, 200, len(tail)):
+        wanted = whole * size / len(tail)
+        assert np.abs(np.bincount(targets[tail[:size]], minlength=4) - wanted).max() <= 1
+
+
+def test_a_long_tailed_data_set():
+    whole, tail = Digits().load(), Digits(imbalance=10).load()
+    counts = tail.train.targets.bincount().tolist()
+    assert counts[0] == pytest.approx(10 * counts[9], rel=0.1)
+    assert torch.equal(tail.evaluation.images, whole.evaluation.images)
+    assert tail.checksum == whole.checksum and tail.indices != whole.indices
+    held = Digits(imbalance=10, val_size=300).load()
+    assert held.evaluation.targets.bincount().min() > 20  # in the shares of the set as it is
+    small = Digits(imbalance=10, train_size=100).load()
+    larger = {image.numpy().tobytes() for image in tail.train.images}
+    assert all(image.numpy().tobytes() in larger for image in small.train.images)
+    with pytest.raises(UserError, match=r"train_size=1000: the long-tailed set of dataset.imbalance=10 has"):
+        Digits(imbalance=10, train_size=1000).load()
+
+
+def test_resampling_draws_anew_for_each_seed_and_only_then():
+    def drawn(seed, **settings):
+        return Digits(train_size=50, val_size=40, **settings).with_seed(seed).load()
+
+    def same(a, b):
+        return tuple(torch.equal(x.images, y.images) for x, y in zip(a[:2], b[:2], strict=True))
+
+    assert same(drawn(0), drawn(1)) == (True, True)
+    assert same(drawn(3, resample=True), drawn(3, resample=True)) == (True, True)
+    assert same(drawn(0, resample=True), drawn(1, resample=True)) == (False, False)
+    assert same(drawn(1, resample=True), drawn(1)) == (False, False)
+    assert same(drawn(0, resample=True), drawn(0, resample=True, split_seed=1)) == (False, False)
+    expected, _ = split_indices(Digits().read()[0].targets.numpy(), 50, 40, np.random.SeedSequence([0, 3]))
+    assert torch.equal(drawn(3, resample=True).train.images, Digits().read()[0].take(expected).images)
+    with pytest.raises(ValueError, match="with_seed"):
+        Digits(train_size=50, resample=True).load()
+
+
+def test_the_run_s_seed_reaches_the_data_set():
+    run = compose_run([*TINY, "dataset.resample=true", "seed=5"])
+    wanted = Digits(train_size=run.settings.dataset["train_size"], resample=True).with_seed(5)
+    assert build_dataset(run.settings).fingerprint() == wanted.fingerprint()
+
+
+def test_the_fingerprint_is_that_of_what_is_loaded():
+    digits = Digits(train_size=100)
+    assert digits.fingerprint() == digits.load().fingerprint
+    assert digits.fingerprint().data == checksum_of(*digits.read())
+    prints = [Digits(**given).fingerprint() for given in ({}, {"train_size": 100}, {"val_size": 100})]
+    assert len({given.indices for given in prints}) == 3 and len({given.data for given in prints}) == 1
+
+
+def test_the_checksum_of_indices_knows_which_are_trained_on():
+    a, b = np.arange(5), np.arange(5, 8)
+    sums = {checksum_of_indices(*parts) for parts in ((a, b), (b, a), (np.arange(8), a[:0]), (a[:4], a[4:]))}
+    assert len(sums) == 4
+    assert checksum_of_indices(a, b) == checksum_of_indices(a.astype(np.int32), b)
+
+
+def test_new_keys_leave_older_ids_alone():
+    old = compose_run(["dataset=cifar10"]).as_dict()["identity"]["dataset"]
+    assert not {"resample", "imbalance"} & set(old)
+    new = compose_run(["dataset=cifar10", "dataset.imbalance=100", "dataset.resample=true"])
+    assert new.as_dict()["identity"]["dataset"] == old | {"imbalance": 100, "resample": True}

@@ -8,9 +8,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from helpers.published_cifar import Published
 from isda_bench.data.cifar import CIFAR10, CIFAR100
 from isda_bench.errors import UserError
-from published_cifar import Published
 
 
 @pytest.fixture(params=[CIFAR10, CIFAR100], ids=lambda ours: ours.__name__)
@@ -48,9 +48,7 @@ def test_the_kept_arrays_serve_the_second_time_without_the_files(published, monk
     first = dataset.load()
     for path in published.folder.iterdir():
         path.unlink()
-    monkeypatch.setattr(
-        "isda_bench.data.cifar._torchvision_datasets", lambda: pytest.fail("torchvision asked")
-    )
+    monkeypatch.setattr(published.source, "__init__", lambda *_, **__: pytest.fail("torchvision asked"))
     second = dataset.load()
     assert first.checksum == second.checksum
     for a, b in zip((*first.train, *first.evaluation), (*second.train, *second.evaluation), strict=True):
@@ -139,6 +137,28 @@ def test_a_hostile_pickle_in_place_of_the_kept_arrays_is_not_executed(cifar10, t
     replace_by_hostile(kept(cifar10))
     CIFAR10(root=str(cifar10.root)).read()
     assert not (tmp_path / "executed").exists()
+
+
+def test_the_fingerprint_reads_no_image_of_kept_arrays(published, monkeypatch):
+    dataset = published.ours(root=str(published.root), train_size=40)
+    loaded = dataset.load()
+    monkeypatch.setattr(published.ours, "read", lambda self: pytest.fail("was read"))
+    assert dataset.fingerprint() == loaded.fingerprint
+    other = published.ours(root=str(published.root), train_size=60).fingerprint()
+    assert other.data == loaded.checksum and other.indices != loaded.indices
+
+
+def test_the_fingerprint_of_published_files_is_that_of_the_arrays_made_of_them(cifar10):
+    given = CIFAR10(root=str(cifar10.root)).fingerprint()
+    assert given == CIFAR10(root=str(cifar10.root)).load().fingerprint
+
+
+def test_the_fingerprint_downloads_nothing(cifar10, monkeypatch, tmp_path):
+    monkeypatch.setattr("torchvision.datasets.utils.urllib.request.urlopen", lambda *_: pytest.fail("asked"))
+    assert CIFAR10(root=str(tmp_path / "none")).fingerprint() is None
+    assert not (tmp_path / "none").exists()
+    (cifar10.folder / "data_batch_2").unlink()
+    assert CIFAR10(root=str(cifar10.root)).fingerprint() is None
 
 
 def test_missing_files_are_named(cifar10):

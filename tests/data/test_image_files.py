@@ -1,21 +1,26 @@
 """Folders of JPEGs: read, cropped, left out where they cannot be read, and trained on."""
 
-import isda_bench.runtime.torchvision_import  # noqa: F401  # isort: skip
+import isda_bench.runtime.torchvision_import  # isort: skip
 
-import json
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from image_folder import SIZES, make_image_folder
 from PIL import Image
 from torchvision import transforms
 
+import isda_bench
+from helpers.image_folder import SIZES, make_image_folder
+from helpers.interruption import Killed, dying_after_batches
+from helpers.run_files import metrics_of, same_weights
 from isda_bench.config.compose import compose_run
 from isda_bench.config.run_config import identity
+from isda_bench.data.base import ImageSet
+from isda_bench.data.decoding import Decoding
 from isda_bench.data.image_files import centre_crop, default_workers, random_crop
+from isda_bench.data.image_folder import ImageFolder
 from isda_bench.data.imagenet import ImageNet
 from isda_bench.data.loader import Loader, evaluation_loader
 from isda_bench.errors import ConfigError, UserError
@@ -51,6 +56,23 @@ def test_the_centre_is_torchvisions(size):
     image = Image.fromarray(draws.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8))
     reference = transforms.Compose([transforms.Resize(36), transforms.CenterCrop(32)])(image)
     assert np.array_equal(np.asarray(centre_crop(image, 32, 36)), np.asarray(reference))
+
+
+@pytest.mark.parametrize("size", [(30_000, 1), (1, 30_000), (40_000, 2)])
+def test_a_thin_image_is_cut_before_it_is_resized(size, monkeypatch):
+    """Resized whole to 36 pixels of width, one of 30,000 x 1 would have 39 million."""
+    ramp = np.linspace(0, 255, max(size)).astype(np.uint8)
+    levels = ramp[None].repeat(size[1], 0) if size[0] > size[1] else ramp[:, None].repeat(size[0], 1)
+    resize = Image.Image.resize
+
+    def small(self, size, *more):
+        assert size[0] * size[1] < 2**24
+        return resize(self, size, *more)
+
+    monkeypatch.setattr(Image.Image, "resize", small)
+    pixels = np.asarray(centre_crop(Image.fromarray(levels).convert("RGB"), 32, 36))
+    assert pixels.shape == (32, 32, 3)
+    assert np.abs(pixels.astype(int) - 127).max() <= 1  # the middle of the ramp
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -150,6 +172,114 @@ def test_a_batch_of_unreadable_images_is_an_error(damaged):
         next(data.train.batches([torch.tensor([0])], seed=0))
 
 
+def test_a_single_image_that_is_left_comes_twice(damaged):
+    """BatchNorm cannot be trained on one."""
+    data = ImageNet(root=str(damaged), **SMALL).load()
+    images, targets = next(data.train.batches([torch.tensor([0, 5])], seed=0))
+    assert len(images) == len(targets) == 2 and torch.equal(images[0], images[1])
+    images, targets = next(data.train.batches([torch.tensor([5])], seed=0))
+    assert len(images) == len(targets) == 1
+
+
+def test_an_unreadable_evaluation_image_is_an_error(folder, tmp_path):
+    root = tmp_path / "damaged"
+    shutil.copytree(folder, root)
+    file = root / "val" / "n00000005" / "5_0.JPEG"
+    dataset = ImageNet(root=str(root), unreadable_limit=10, **SMALL)
+    file.write_text("<html>")
+    batches = evaluation_loader(dataset.load().evaluation, dataset, CPU)
+    with pytest.raises(UserError, match=r"5_0\.JPEG: cannot be read .*evaluated are never left out"):
+        epoch(batches)
+    file.write_text("")
+    with pytest.raises(UserError, match=r"5_0\.JPEG: is empty .*evaluated are never left out"):
+        dataset.load()
+
+
+def test_the_record_counts_unreadable_training_images(damaged, tmp_path):
+    record = run(compose_run([*overrides(damaged, tmp_path / "runs"), "schedule.epochs=1"]))
+    assert record["unreadable_images"] == 3
+
+
+@pytest.mark.parametrize("size", [33, 119])
+def test_a_last_batch_of_one_is_reported_before_the_training(folder, tmp_path, size):
+    given = [f"dataset.train_size={size}", f"schedule.batch_size={'32' if size == 33 else '118'}"]
+    with pytest.raises(ConfigError) as raised:
+        run(compose_run([*overrides(folder, tmp_path / "runs", "resnet50"), *given]))
+    (line,) = raised.value.problems
+    assert f"the last batch of {size} training images has a single one" in line
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_batch_of_one_is_no_problem_where_the_last_features_are_larger(folder, tmp_path):
+    given = ["dataset.train_size=33", "schedule.epochs=1"]
+    assert run(compose_run([*overrides(folder, tmp_path / "runs"), *given]))["epochs"] == 1
+
+
+@pytest.mark.parametrize("dataset", [ImageNet, ImageFolder])
+def test_the_fingerprint_is_that_of_the_data_and_reads_no_image(folder, tmp_path, monkeypatch, dataset):
+    root = tmp_path / "images"
+    shutil.copytree(folder, root)
+    settings = SMALL | {"train_size": 80}
+    loaded = dataset(root=str(root), **settings).load()
+    monkeypatch.setattr(Decoding, "read", lambda *_: pytest.fail("an image was read"))
+    given = dataset(root=str(root), **settings).fingerprint()
+    assert given == loaded.fingerprint
+    other = dataset(root=str(root), **settings | {"split_seed": 1}).fingerprint()
+    assert other.data == given.data and other.indices != given.indices
+    file = root / "val" / "n00000005" / "5_0.JPEG"
+    file.write_bytes(file.read_bytes() + b"\0")
+    assert dataset(root=str(root), **settings).fingerprint().data != given.data
+    assert dataset(root=str(tmp_path / "none"), **settings).fingerprint() is None
+
+
+def test_an_image_folder_is_the_same_in_memory_and_by_the_batch(folder):
+    sets = []
+    for in_memory in (True, False, None):
+        dataset = ImageFolder(root=str(folder), **SMALL, in_memory=in_memory, train_size=90)
+        data = dataset.load()
+        torch.manual_seed(0)
+        sets.append(epoch(Loader(data.train, 32, CPU, [], shuffle=True)))
+        sets[-1] += epoch(evaluation_loader(data.evaluation, dataset, CPU))
+        assert (
+            isinstance(data.train, ImageSet)
+            == isinstance(data.evaluation, ImageSet)
+            == (in_memory is not False)
+        )
+    assert same(sets[0], sets[1]) and same(sets[0], sets[2])
+
+
+def test_an_image_folder_by_size(folder, monkeypatch):
+    monkeypatch.setattr("isda_bench.data.image_folder.IN_MEMORY", 100 * 3 * 16 * 16)
+    data = ImageFolder(root=str(folder), **SMALL).load()  # 120 training, 40 evaluation images
+    assert not isinstance(data.train, ImageSet) and isinstance(data.evaluation, ImageSet)
+
+
+def test_an_image_folder_counts_its_classes_and_needs_no_val_where_images_are_held_out(folder, tmp_path):
+    root = tmp_path / "images"
+    shutil.copytree(folder / "train", root / "train")
+    dataset = ImageFolder(root=str(root), **SMALL | {"num_classes": None}, val_size=40)
+    data = dataset.load()
+    assert (dataset.num_classes, data.split, len(data.evaluation.targets)) == (CLASSES, "validation", 40)
+    with pytest.raises(UserError, match=r"there is no folder .*val"):
+        ImageFolder(root=str(root), **SMALL).load()
+
+
+def test_an_image_folder_in_memory_leaves_unreadable_images_out(damaged):
+    data = ImageFolder(root=str(damaged), **SMALL).load()
+    assert len(data.train.targets) == 117
+    assert sorted(Path(name).name for name in data.train.unreadable) == ["0_0.JPEG", "3_1.JPEG", "6_2.JPEG"]
+    with pytest.raises(UserError, match=r"3 images cannot be read, dataset.unreadable_limit=2"):
+        ImageFolder(root=str(damaged), **SMALL, unreadable_limit=2).load()
+
+
+def test_an_image_folder_trains(folder, tmp_path):
+    given = [line.replace("dataset=imagenet", "dataset=image_folder") for line in overrides(folder, tmp_path)]
+    given += ["dataset.num_classes=null", "dataset.mean=[120,110,100]", "schedule.epochs=1"]
+    record = run(compose_run(given))
+    assert record["run_id"].startswith("image_folder-resnet8-isda-s0-")
+    assert isda_bench.load_run(tmp_path / record["run_id"]).model.head.out_features == CLASSES
+
+
 def without(part: str):
     return lambda root: shutil.rmtree(root / part)
 
@@ -174,8 +304,8 @@ def another_class(root: Path) -> None:
         (without("train"), "there is no folder .*train; it should hold"),
         (without("val"), "there is no folder .*val; it should hold"),
         (without("train/n00000007"), "has 39 classes, should be dataset.num_classes=40"),
-        (no_images, "no valid file for the classes n00000007"),
-        (no_classes, "train: Couldn't find any class folder"),
+        (no_images, "no image in the classes n00000007"),
+        (no_classes, "train has no class"),
         (another_class, "train and val should have the same classes; dog, n00000007"),
     ],
 )
@@ -237,31 +367,12 @@ def overrides(root: Path, runs: Path, model: str = "resnet8") -> list[str]:
     ]
 
 
-class Killed(BaseException):
-    """Stands for the process's death."""
-
-
-def metrics(directory: Path) -> list[dict]:
-    rows = [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in row.items() if k not in ("seconds", "images_per_second")} for row in rows]
-
-
 def test_a_run_that_dies_within_an_epoch_is_the_one_that_did_not(folder, tmp_path):
     unbroken = compose_run([*overrides(folder, tmp_path / "a"), "dataset.workers=1"])
     broken = compose_run([*overrides(folder, tmp_path / "b"), "checkpoint.every_minutes=0.000001"])
     assert broken.run_id == unbroken.run_id
-    iterate = Loader.__iter__
-
-    def dying(self):
-        for batch in iterate(self):
-            if self.shuffle and self.step == 3 and self.epochs_given == 1:
-                raise Killed
-            yield batch
-        self.epochs_given += self.shuffle
-
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(Loader, "epochs_given", 0, raising=False)
-        patch.setattr(Loader, "__iter__", dying)
+        patch.setattr(Loader, "__iter__", dying_after_batches(4 + 3))  # in epoch 2, of four steps
         run(broken)
     directory = tmp_path / "b" / broken.run_id
     assert checkpoint.checkpoints(directory)[0].name.startswith("checkpoint-00001_000002-")
@@ -269,11 +380,9 @@ def test_a_run_that_dies_within_an_epoch_is_the_one_that_did_not(folder, tmp_pat
     record = run(broken)
     run(unbroken)
     other = tmp_path / "a" / unbroken.run_id
-    assert metrics(directory) == metrics(other)
-    ours, theirs = (checkpoint.load_newest(path) for path in (directory, other))
-    for part in ("model", "loss"):
-        assert all(torch.equal(ours[part][key], theirs[part][key]) for key in theirs[part])
-    last = metrics(directory)[-1]
+    assert metrics_of(directory) == metrics_of(other)
+    assert same_weights(directory, other)
+    last = metrics_of(directory)[-1]
     assert record["top5_error"]["final"] == last["test_top5_error"] <= last["test_error"]
     measured = evaluate_run(directory, device="cpu")
     assert (measured["error"], measured["top5_error"]) == (last["test_error"], last["test_top5_error"])

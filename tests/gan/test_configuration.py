@@ -1,7 +1,6 @@
 """conf_generator, and scripts/train_generator.py as a user types it."""
 
 import inspect
-import sys
 
 import pytest
 from hydra.utils import get_class
@@ -63,10 +62,8 @@ def test_the_papers_values_are_the_defaults_and_the_digits_have_their_own():
         (["-m", "generator=cgan,acgan", "precision=bf16"], "precision='bf16': should be 'fp32' or 'tf32'"),
     ],
 )
-def test_a_mistake_ends_with_code_2_and_one_message(monkeypatch, tmp_path, capsys, arguments, told):
-    monkeypatch.setattr(sys, "argv", ["train_generator.py", *arguments])
-    monkeypatch.setattr(command_line.signal, "signal", lambda *_: None)
-    monkeypatch.chdir(tmp_path)
+def test_a_mistake_ends_with_code_2_and_one_message(typed_in, tmp_path, capsys, arguments, told):
+    typed_in(tmp_path, "train_generator.py", *arguments)
     with pytest.raises(SystemExit) as raised:
         command_line.main(GeneratorConfig, program="isda_bench.gan.run")
     err = capsys.readouterr().err

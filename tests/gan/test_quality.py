@@ -6,11 +6,11 @@ import torch
 from scipy.linalg import sqrtm
 from sklearn.neighbors import NearestNeighbors
 
+from helpers.made_runs import write_run
+from helpers.tiny import TINY
 from isda_bench.config.compose import compose_run
 from isda_bench.gan.quality import Quality, find_classifier, frechet_distance, precision_and_recall
 from isda_bench.gan.traversal import steadiness
-from made_runs import write_run
-from tiny import TINY
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Training generators: what a run leaves, that it goes on as if never stopped, where it stops and warns."""
 
-import json
 from copy import deepcopy
 
 import pytest
@@ -10,6 +9,8 @@ from matplotlib.image import imread
 from safetensors import safe_open
 from safetensors.torch import load, save
 
+from helpers.interruption import Killed, dying_at_call
+from helpers.run_files import metrics_of, same_state
 from isda_bench.config.generator_config import GeneratorConfig
 from isda_bench.data.base import ImageSet
 from isda_bench.errors import ConfigError, NonFiniteLoss, UserError
@@ -26,16 +27,6 @@ from isda_bench.storage.run_directory import RunDirectory
 from isda_bench.storage.run_lock import RunLock, RunLocked
 
 CPU = torch.device("cpu")
-CLOCKS = {"seconds", "images_per_second"}
-
-
-def metrics(directory):
-    rows = [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
-    return [{key: value for key, value in row.items() if key not in CLOCKS} for row in rows]
-
-
-class Killed(BaseException):
-    """Stands for the process's death in the middle of an epoch."""
 
 
 @pytest.mark.parametrize("kind", [WGAN, InfoGAN])
@@ -43,25 +34,15 @@ def test_an_interrupted_training_equals_an_unbroken_one(tmp_path, configuration,
     overrides = [f"generator={kind.__name__.lower()}", "samples.every=2"]
     whole, broken = (configuration(tmp_path / name, *overrides) for name in ("whole", "broken"))
     run(whole)
-    loss_of, calls = kind.generator_loss, 0
-
-    def dies_in_epoch_3(self, n):
-        nonlocal calls
-        calls += 1
-        if calls == 2 * 4 + 2:
-            raise Killed
-        return loss_of(self, n)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(kind, "generator_loss", dies_in_epoch_3)
+    with monkeypatch.context() as patch:  # in epoch 3, of four steps
+        patch.setattr(kind, "generator_loss", dying_at_call(kind.generator_loss, 2 * 4 + 2))
         with pytest.raises(Killed):
             run(broken)
     assert not (broken.directory / "record.json").exists()
     torch.manual_seed(99)
     assert run(broken)["epochs"] == 3
-    assert metrics(broken.directory) == metrics(whole.directory)
-    ours, theirs = (load_generator(config.directory).state_dict() for config in (broken, whole))
-    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    assert metrics_of(broken.directory) == metrics_of(whole.directory)
+    assert same_state(*(load_generator(config.directory).state_dict() for config in (broken, whole)))
     pictures = {path.name for path in broken.directory.glob("*.png")}
     assert pictures == {"samples-00002.png", "samples-00003.png"}
 
@@ -224,8 +205,7 @@ def test_runs_of_a_version_without_the_running_mean_are_still_read(tmp_path, con
     assert run(config)["epochs"] == 3
     whole = configuration(tmp_path / "whole", "generator=cgan", "schedule.average=0.0")
     run(whole)
-    ours, theirs = (load_generator(c.directory).state_dict() for c in (config, whole))
-    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    assert same_state(*(load_generator(each.directory).state_dict() for each in (config, whole)))
 
 
 def test_a_file_of_a_version_without_digests_is_read(tmp_path):

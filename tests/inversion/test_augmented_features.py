@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from isda_bench.inversion.augmented_features import augmented, covariance_of
+from isda_bench.inversion.augmented_features import augmented
 from isda_bench.losses import ISDA
 
 DIM, CLASSES = 6, 3
@@ -25,12 +25,12 @@ def statistics_of(covariance):
 def test_augmented_features_have_the_wanted_mean_and_covariance(covariance):
     """z-scores of mean and covariance over many draws; their fourth moments are the normal's (Isserlis)."""
     statistics = statistics_of(covariance)
-    wanted = covariance_of(statistics, 1, DIM).double()
+    wanted = statistics.covariance_of(1).double()
     if covariance == "full":
         assert torch.linalg.matrix_rank(wanted, rtol=1e-5) < DIM, "should be rank-deficient"
     features, draws, strength = torch.randn(2, DIM, dtype=torch.float64), 40_000, 0.7
     own = torch.Generator().manual_seed(2)
-    sigmas = [wanted, covariance_of(statistics, 2, DIM).double()]
+    sigmas = [wanted, statistics.covariance_of(2).double()]
     drawn = augmented(features, sigmas, strength, draws, own).unflatten(0, (2, draws))
     for a, sigma, sample in zip(features, sigmas, drawn, strict=True):
         target = strength * sigma

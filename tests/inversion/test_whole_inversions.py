@@ -2,8 +2,9 @@
 
 import pytest
 import torch
-from searches import closed_case, networks
 
+from helpers.searches import closed_case, networks
+from helpers.tiny import TINY
 from isda_bench.config.compose import compose_run
 from isda_bench.config.generator_config import GeneratorConfig
 from isda_bench.config.options import parse
@@ -15,14 +16,13 @@ from isda_bench.inversion import descent as descent_module
 from isda_bench.inversion import report
 from isda_bench.inversion import run as inversion_run
 from isda_bench.inversion.augmented_features import estimated, nearest
-from isda_bench.inversion.descent import STEPS, FixedClasses, descend, iteration_of, start_at
+from isda_bench.inversion.descent import STEPS, FixedClasses, Point, descend, iteration_of, start_at
 from isda_bench.inversion.run import invert
 from isda_bench.inversion.setup import InversionOptions, prepare, weights_sha256
 from isda_bench.storage import checkpoint
 from isda_bench.storage.checksummed_json import read_checksummed
 from isda_bench.storage.run_lock import RunLock, RunLocked
 from isda_bench.training.run import run
-from tiny import TINY
 
 
 @pytest.mark.slow
@@ -81,8 +81,9 @@ def test_a_whole_inversion(options, runs):
     assert len(record["nearest"]["indices"]) == 6
     state = checkpoint.load_newest(directory)
     setup = prepare(options())
-    first, second = state["points"]
-    searched = inversion_run.search_of(setup, inversion_run._kept(directory, setup), 1)
+    del state["identity"]
+    first, second = state["points"] = [Point(*point) for point in state["points"]]
+    searched = inversion_run.search_of(setup, inversion_run.State(**state), 1)
     start = first[0].repeat_interleave(2, 0)
     assert torch.equal(searched(start)[1], second[2][0]), "Step II starts at Step I's z"
 
@@ -122,7 +123,7 @@ def test_two_at_once_and_another_in_its_place_are_refused(options, unreported):
 
 def test_a_finished_one_is_only_drawn_again(options, monkeypatch):
     directory = invert(options(iterations=4))
-    monkeypatch.setattr(descent_module, "_gradient", None)
+    monkeypatch.setattr(descent_module.Search, "forward", None)
     invert(options(iterations=4, nearest=1))
     assert len(read_checksummed(directory / "inversion.json")["nearest"]["distances"]) == 6
 

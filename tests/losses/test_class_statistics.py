@@ -1,10 +1,11 @@
 import pytest
 import torch
-from isda_reference import closed_form
 
+from helpers.isda_reference import closed_form
 from isda_bench.losses import class_statistics
 from isda_bench.losses.class_statistics import ClassStatistics
-from isda_bench.losses.covariances import DiagonalCovariance, SharedCovariance
+from isda_bench.losses.covariances import DiagonalCovariance, IdentityCovariance, SharedCovariance
+from isda_bench.losses.low_rank_covariance import LowRankCovariance
 
 C, A = 5, 7
 
@@ -37,7 +38,7 @@ def test_any_sequence_of_batches_gives_the_closed_form(sizes, seed):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("fixed", [False, True])
 def test_an_absent_class_keeps_its_values_to_the_bit(make, dtype, fixed, monkeypatch):
-    monkeypatch.setattr(class_statistics, "fixed_shapes", lambda values: fixed)
+    monkeypatch.setattr(class_statistics, "needs_static_shapes", lambda values: fixed)
     statistics = make(C, A)
     for n in (50, 30):
         statistics.update(*draw(n, dtype))
@@ -64,7 +65,7 @@ def test_fixed_shapes_give_the_same_as_one_class_at_a_time(monkeypatch):
         features, targets = draw(n, classes=C - 1)
         here.update(features, targets)
         with monkeypatch.context() as patch:
-            patch.setattr(class_statistics, "fixed_shapes", lambda values: True)
+            patch.setattr(class_statistics, "needs_static_shapes", lambda values: True)
             there.update(features, targets)
     torch.testing.assert_close(here.state_dict(), there.state_dict(), atol=1e-12, rtol=0)
 
@@ -104,3 +105,23 @@ def test_the_diagonal_keeps_c_times_a_numbers():
         "mean": (C, A),
         "covariance": (C, A),
     }
+
+
+def test_each_kind_has_its_covariance_and_its_spectrum():
+    torch.manual_seed(0)
+    features, targets = draw(60, classes=C - 1)
+    covariance = closed_form(features, targets, C)[2]
+    whole = torch.cov(features.T, correction=0)
+    wanted = {
+        ClassStatistics(C, A): covariance,
+        LowRankCovariance(C, A, rank=A): covariance,
+        DiagonalCovariance(C, A): torch.diag_embed(covariance.diagonal(dim1=1, dim2=2)),
+        SharedCovariance(C, A): whole[None],
+    }
+    for statistics, matrices in wanted.items():
+        statistics.update(features, targets)
+        of_classes = torch.stack([statistics.covariance_of(label) for label in range(C)])
+        torch.testing.assert_close(of_classes, matrices.expand(C, A, A), atol=1e-10, rtol=0)
+        eigenvalues = torch.linalg.eigvalsh(matrices).flip(1)
+        torch.testing.assert_close(statistics.spectrum(), eigenvalues, atol=1e-10, rtol=0)
+    assert torch.equal(IdentityCovariance(C, A).covariance_of(3), torch.eye(A))

@@ -1,29 +1,14 @@
 import inspect
-from pathlib import Path
 
 import pytest
 import torch
-from batches import make_batch, outputs_of, value_and_gradients
 from hydra.utils import get_class, instantiate
 from omegaconf import OmegaConf
 from torch import nn
 
-from isda_bench.losses import Loss, Outputs
-
-C, A = 5, 7
-LOSSES = sorted((Path(__file__).parents[2] / "conf" / "loss").glob("*.yaml"))
-each_loss = pytest.mark.parametrize("path", LOSSES, ids=lambda path: path.stem)
-each_setting = pytest.mark.parametrize(
-    "path, settings",
-    [(path, {}) for path in LOSSES]
-    + [(Path("isda.yaml"), {"covariance": name}) for name in ("diagonal", "shared", "identity", "lowrank")],
-    ids=lambda value: value.stem if isinstance(value, Path) else value.get("covariance", ""),
-)
-
-
-def build(path, **settings) -> Loss:
-    config = OmegaConf.load(LOSSES[0].parent / path.name)
-    return instantiate(config, **settings, num_classes=C, feature_dim=A)
+from helpers.batches import make_batch, outputs_of, value_and_gradients
+from helpers.loss_settings import A, C, build, each_loss, each_setting
+from isda_bench.losses import Outputs
 
 
 @each_loss

@@ -1,8 +1,8 @@
 import pytest
 import torch
-from batches import gradients_agree, make_batch, outputs_of, value_and_gradients
 from torch.nn import functional as F
 
+from helpers.batches import gradients_agree, make_batch, outputs_of, value_and_gradients
 from isda_bench.losses import CrossEntropy
 from isda_bench.losses.disturb_label import DisturbLabel
 

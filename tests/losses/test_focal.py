@@ -2,8 +2,8 @@ import math
 
 import pytest
 import torch
-from batches import gradients_agree, make_batch, value_and_gradients
 
+from helpers.batches import gradients_agree, make_batch, value_and_gradients
 from isda_bench.losses import CrossEntropy
 from isda_bench.losses.focal import Focal
 

@@ -1,9 +1,9 @@
 import pytest
 import torch
-from batches import gradients_agree, make_batch, outputs_of, value_and_gradients
-from isda_reference import closed_form, isda_gradients, isda_loss
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from helpers.batches import gradients_agree, make_batch, outputs_of, value_and_gradients
+from helpers.isda_reference import closed_form, isda_gradients, isda_loss
 from isda_bench.benchmarks.losses import NaiveISDA
 from isda_bench.losses import ISDA, CrossEntropy, isda
 
@@ -75,12 +75,11 @@ def test_the_order_of_the_batch_does_not_matter(whole_limit, covariance):
     torch.testing.assert_close(one.state_dict(), other.state_dict(), atol=1e-12, rtol=0)
 
 
-def test_all_classes_at_once_equal_one_class_at_a_time():
+def test_all_classes_at_once_equal_one_class_at_a_time(monkeypatch):
     batch = make_batch()
-    covariance = closed_form(batch.features, batch.targets, C)[2]
-    logits = batch.features @ batch.weight.T + batch.bias
-    arguments = (logits, batch.weight, covariance, batch.targets, 0.7)
-    whole, parts = isda._augment_all_classes(*arguments), isda._augment_class_by_class(*arguments)
+    whole = value_and_gradients(ISDA(C, A, strength=0.7), batch)
+    monkeypatch.setattr(isda, "WHOLE_LIMIT", 0)
+    parts = value_and_gradients(ISDA(C, A, strength=0.7), batch)
     torch.testing.assert_close(whole, parts, atol=1e-12, rtol=0)
 
 

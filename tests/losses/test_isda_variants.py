@@ -1,8 +1,8 @@
 import pytest
 import torch
-from batches import gradients_agree, make_batch, outputs_of, value_and_gradients
-from isda_reference import isda_gradients, isda_loss
 
+from helpers.batches import gradients_agree, make_batch, outputs_of, value_and_gradients
+from helpers.isda_reference import isda_gradients, isda_loss
 from isda_bench.losses import ISDA
 
 C, A = 5, 7

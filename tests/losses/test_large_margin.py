@@ -2,8 +2,9 @@ import math
 
 import pytest
 import torch
-from batches import gradients_agree, make_batch, value_and_gradients
 
+from helpers.batches import gradients_agree, make_batch, value_and_gradients
+from helpers.large_margin_reference import large_margin
 from isda_bench.losses import CrossEntropy
 from isda_bench.losses.large_margin import LargeMargin, margin_cosine
 
@@ -35,6 +36,44 @@ def test_agrees_with_the_plain_form(margin, progress):
     value = value_and_gradients(LargeMargin(C, A, margin), batch, progress)[0]
     annealing = 1000 * (1 + 0.3 * progress) ** -45
     assert value.item() == pytest.approx(reference(batch, margin, annealing), abs=1e-10, rel=0)
+
+
+def at_angles(batch, thetas, length=1.0):
+    """The batch with features of this length at these angles to the weight of their class."""
+    own = batch.weight[batch.targets]
+    axis = own / own.norm(dim=1, keepdim=True)
+    side = batch.features - (batch.features * axis).sum(1, keepdim=True) * axis
+    side = side / side.norm(dim=1, keepdim=True)
+    features = length * (thetas.cos()[:, None] * axis + thetas.sin()[:, None] * side)
+    return batch._replace(features=features)
+
+
+@pytest.mark.parametrize("margin", [1, 2, 3, 4])
+@pytest.mark.parametrize("annealing", [0.0, 5.0, 1000.0])
+@pytest.mark.parametrize("length", [1e-4, 1.0, 30.0])
+def test_value_and_gradients_in_every_segment_agree_with_the_paper_s_formula(margin, annealing, length):
+    """Angles inside each segment k = 0..m-1, close to both of its ends, and near 0 and pi."""
+    edges = torch.arange(margin + 1, dtype=torch.float64) * math.pi / margin
+    inside = edges[:-1, None] + torch.tensor([1e-3, 0.3, 0.5, 0.8, 1 - 1e-3]) * math.pi / margin
+    thetas = inside.flatten().repeat(3)
+    batch = at_angles(make_batch(len(thetas)), thetas, length)
+    loss = LargeMargin(C, A, margin, annealing_start=annealing, annealing_end=annealing)
+    got = value_and_gradients(loss, batch)
+    wanted = large_margin(*(part.numpy() for part in batch), margin, annealing)
+    for found, expected in zip(got, wanted, strict=True):
+        expected = torch.as_tensor(expected, dtype=torch.float64)
+        torch.testing.assert_close(found, expected, atol=1e-10, rtol=1e-9)
+
+
+@pytest.mark.parametrize("margin", [1, 2, 3, 4])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_vectors_of_zeros_have_the_loss_of_equal_logits_and_finite_gradients(margin, dtype):
+    batch = make_batch(dtype=dtype)
+    for zeros in ({"features": 0 * batch.features}, {"weight": 0 * batch.weight}):
+        parts = batch._replace(bias=0 * batch.bias, **zeros)
+        value, *gradients = value_and_gradients(LargeMargin(C, A, margin), parts, 1.0)
+        assert value.item() == pytest.approx(math.log(C), rel=1e-6)
+        assert all(gradient.isfinite().all() for gradient in gradients)
 
 
 @MARGINS

@@ -1,6 +1,7 @@
 import pytest
 from hydra.utils import instantiate
-from networks import model_config
+
+from helpers.networks import model_config
 
 
 @pytest.fixture(scope="session")

@@ -34,6 +34,7 @@ WRONG = [
     (DenseNet, {"compression": 1.5}, "compression\n.*less than or equal to 1"),
     (DenseNet, {"compression": 0.01}, r"compression=0.01: should lie in \[1/6, 1\]"),
     (ShakeShake, {"depth": 27}, "depth=27: should be 6n [+] 2"),
+    (ShakeShake, {"skip": "three_paths"}, "skip\n.*'one_path' or 'two_paths'"),
     (ShakeShake, {"width": 0}, "width\n.*greater than 0"),
     (PyramidNet, {"depth": 270}, "depth=270: should be 6n [+] 2"),
     (PyramidNet, {"depth": 100, "block": "bottleneck"}, "depth=100: should be 9n [+] 2"),

@@ -54,16 +54,39 @@ def test_evaluation_is_the_expectation(branches):
         assert_close(values, torch.full_like(values, 0.5))
 
 
-def test_skip_that_halves_the_resolution_reads_two_shifted_grids():
-    skip = TwoPaths(1, 4).eval()
+@pytest.mark.parametrize("stride", [1, 2])
+def test_the_skip_s_paths_read_shifted_grids(stride):
+    skip = TwoPaths(1, 4, stride).eval()
     image = torch.randn(1, 1, 8, 8, requires_grad=True)
     out = skip(image)
-    assert out.shape == (1, 4, 4, 4)
+    assert out.shape == (1, 4, 8 // stride, 8 // stride)
     for channels, offset in ((slice(0, 2), 0), (slice(2, 4), 1)):
         (grad,) = torch.autograd.grad(out[:, channels].square().sum(), image, retain_graph=True)
         seen = torch.zeros(8, 8, dtype=torch.bool)
-        seen[offset::2, offset::2] = True
+        seen[offset::stride, offset::stride] = True
         assert torch.equal(grad[0, 0] != 0, seen)
+
+
+def test_one_path_is_another_function_with_as_many_parameters():
+    """With the same weights: the one 1x1 convolution of the first stage holds those of both paths."""
+    torch.manual_seed(0)
+    networks = [ShakeShake(num_classes=3, depth=8, width=6, skip=skip) for skip in ("two_paths", "one_path")]
+    weights = networks[0].state_dict()
+    first = "stages.0.0.skip."
+    paths = [weights.pop(f"{first}{path}.weight") for path in ("path1", "path2")]
+    weights = {key.replace(f"{first}norm.", f"{first}1."): value for key, value in weights.items()}
+    networks[1].load_state_dict(weights | {f"{first}0.weight": torch.cat(paths)})
+    counts = {sum(p.numel() for p in network.parameters()) for network in networks}
+    images = torch.randn(4, 3, 16, 16)
+    two, one = (network.eval()(images) for network in networks)
+    assert len(counts) == 1 and (two - one).abs().max() > 0.01
+
+
+def test_every_configuration_takes_two_paths(build):
+    for width in (32, 96, 112):
+        with torch.device("meta"):
+            model = build(f"shake_shake_26_2x{width}d")
+        assert [isinstance(stage[0].skip, TwoPaths) for stage in model.stages] == [True] * 3
 
 
 def test_idle_projections_count_and_do_nothing():

@@ -6,10 +6,10 @@ import inspect
 import pytest
 import torch
 from hydra.utils import get_class
-from networks import model_config
 from torch import nn
 from torch.testing import assert_close
 
+from helpers.networks import model_config
 from isda_bench.losses.base import Outputs
 from isda_bench.losses.isda import ISDA
 from isda_bench.models.base import Classifier
@@ -149,7 +149,7 @@ def test_two_steps_with_isda(small, images, name):
 
 
 @pytest.mark.parametrize("name", ["shake_shake_26_2x32d", "pyramidnet272_a200", "wrn28_10"])
-def test_random_branches_go_on_from_torchs_default_generator(small, images, name):
+def test_random_branches_resume_from_torchs_default_generator(small, images, name):
     model = small(name).train()
     loss = ISDA(num_classes=C, feature_dim=model.feature_dim)
     _train(model, loss, images, steps=1)

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
+from helpers.published_cifar import Published
+from helpers.run_files import checkpoint_name, same_state
+from helpers.tiny import TINY
 from isda_bench.config.compose import compose_run
 from isda_bench.data.base import checksum_of
 from isda_bench.data.cifar import CIFAR10
@@ -21,8 +23,6 @@ from isda_bench.storage import checkpoint
 from isda_bench.storage.records import collect_records, read_metrics, read_records
 from isda_bench.storage.run_directory import RunDirectory, read_record
 from isda_bench.training.run import run
-from published_cifar import Published
-from tiny import TINY
 
 TIMES = [10, pytest.param(200, marks=pytest.mark.slow)]
 KINDS = ("truncated", "a bit flipped")
@@ -69,10 +69,6 @@ def attack(path: Path, times: int, rng, outcome, tried) -> None:
         tried(f"{name} {kind}", outcomes)
 
 
-def same(left: dict, right: dict) -> bool:
-    return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
-
-
 @pytest.mark.parametrize("times", TIMES)
 def test_newest_checkpoint(directory, rng, tried, capsys, times):
     newest, before = checkpoint.checkpoints(directory)
@@ -82,7 +78,7 @@ def test_newest_checkpoint(directory, rng, tried, capsys, times):
         state = checkpoint.load_newest(directory)
         message = capsys.readouterr().err
         assert newest.name in message and "using the one before" in message
-        assert same(state["model"], good)
+        assert same_state(state["model"], good)
         return "named, the one before taken"
 
     attack(newest, times, rng, outcome, tried)
@@ -211,7 +207,7 @@ def test_generator_file(tmp_path, rng, tried, times):
     right = read_metadata(path)
 
     def outcome():
-        weights = told_or_right(lambda: same(load_generator(tmp_path).state_dict(), whole), True, path)
+        weights = told_or_right(lambda: same_state(load_generator(tmp_path).state_dict(), whole), True, path)
         assert told_or_right(lambda: read_metadata(path), right, path) == weights
         return weights
 
@@ -233,9 +229,9 @@ def test_hostile_files_are_refused_and_not_executed(directory, tmp_path, monkeyp
     marker = tmp_path / "executed"
     content = pickle.dumps(Hostile(marker))
     held = checkpoint.checkpoints(directory)
-    hostile = directory / f"checkpoint-00009-{checkpoint._digest(content)}.pt"
+    hostile = directory / checkpoint_name(9, content)
     hostile.write_bytes(content)
-    assert same(checkpoint.load_newest(directory)["model"], checkpoint.load(held[0])["model"])
+    assert same_state(checkpoint.load_newest(directory)["model"], checkpoint.load(held[0])["model"])
     assert "checkpoint-00009" in (told := capsys.readouterr().err) and "refused" in told
     files = Published(CIFAR10, tmp_path / "data", monkeypatch, images=10)
     dataset = CIFAR10(root=str(files.root), download=False)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-import attacks
-from trials import make_project, make_tables, result, train
+from helpers import attacks
+from helpers.trials import make_project, make_tables, result, train
 
 TMPFS = 16 * 2**20
 PAGE = 4096
@@ -20,8 +20,8 @@ PAGE = 4096
 def unbroken(tmp_path_factory):
     """A finished project."""
     project = make_project(tmp_path_factory.mktemp("unbroken"))
-    assert train(project).returncode == 0
-    assert make_tables(project).returncode == 0
+    train(project).check()
+    make_tables(project).check()
     return project
 
 
@@ -33,7 +33,7 @@ def project(tmp_path):
 
 def one_error(done, *parts):
     """A UserError's end, which names the parts."""
-    assert done.returncode == 1, done
+    done.check(1)
     assert done.stderr.count("error: ") == 1 and "Traceback" not in done.stderr, done.stderr
     assert all(part in done.stderr for part in parts), (parts, done.stderr)
 
@@ -49,7 +49,7 @@ def test_full_disk_at_each_file(project, unbroken, name, tried):
     done = train(project, prepare=partial(attacks.fail_writes, name))
     one_error(done, name, "No space left on device")
     assert not list(project.rglob(".writing-*"))
-    assert train(project).returncode == 0
+    train(project).check()
     assert result(project) == result(unbroken)
     tried("disk full at a file", ["one error, then identical"])
 
@@ -83,7 +83,7 @@ def test_full_disk_at_any_size(small_disk, unbroken, rng, tried, trials):
         make_project(project)
         filler = fill(small_disk, PAGE * int(math.exp(rng.uniform(0, math.log(800)))))
         done = train(project)
-        if done.returncode:
+        if done.check(0, 1).returncode:
             one_error(done, "No space left on device")
             told.append("one error, then identical")
         else:
@@ -93,7 +93,8 @@ def test_full_disk_at_any_size(small_disk, unbroken, rng, tried, trials):
             one_error(tables)
         assert not list(project.rglob(".writing-*"))
         filler.unlink()
-        assert train(project).returncode == 0 and make_tables(project).returncode == 0
+        train(project).check()
+        make_tables(project).check()
         assert result(project) == result(unbroken)
         shutil.rmtree(project)
     tried("disk full with 4 KiB to 3 MiB left", told)
@@ -108,10 +109,10 @@ def test_limit_on_the_size_of_files(tmp_path, unbroken, rng, tried, trials):
         size = int(math.exp(rng.uniform(6, 14)))
         done = train(project, prepare=partial(attacks.full_above_size, size))
         if done.returncode:
-            assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
+            assert "Traceback" not in done.check(1).stderr, done.stderr
         told.append("one error, then identical" if done.returncode else "room enough")
         assert not list(project.rglob(".writing-*"))
-        assert train(project).returncode == 0
+        train(project).check()
         assert result(project) == result(unbroken)
     tried("file size limited", told)
 
@@ -137,7 +138,7 @@ def test_no_permission(project, unbroken, place, mode, told, tried):
     done = train(project, prepare=attacks.bound_by_permissions)
     path.chmod(before)
     one_error(done, told)
-    assert train(project).returncode == 0
+    train(project).check()
     assert result(project) == result(unbroken)
     tried("no permission to write or read", ["one error, then identical"])
 
@@ -155,14 +156,14 @@ def test_no_permission_in_the_run(project, unbroken, name, tried):
     path.chmod(0o000 if name else 0o555)
     done = train(project, prepare=attacks.bound_by_permissions)
     if name == "metrics.jsonl":
-        assert done.returncode == 0, "it is replaced as a whole"
+        done.check()  # it is replaced as a whole
     else:
         one_error(done, name or "cannot be written")
     if path.exists() and name != "metrics.jsonl":
         path.chmod(before)
     if name == "record.json":
         path.unlink()
-    assert train(project).returncode == 0
+    train(project).check()
     assert result(project) == result(unbroken)
     tried("no permission in a run begun by another", ["one error, then identical"])
 
@@ -184,11 +185,11 @@ def test_data_that_vanishes(project, unbroken, tried):
     vanish = partial(shutil.rmtree, "data")
     kept = Path(shutil.copytree(project / "data", project / "kept"))
     both = partial(attacks.after_checkpoint, attacks.each(vanish, attacks.dies))
-    assert train(project, prepare=both).returncode == -9
+    train(project, prepare=both).check(-9)
     one_error(train(project), "dataset.root=data", "missing: data_batch_1", "dataset.download=false")
     kept.rename(project / "data")
     done = train(project, prepare=partial(attacks.after_checkpoint, vanish))
-    assert done.returncode == 0, done.stderr
+    done.check()
     shutil.copytree(unbroken / "data", project / "data")
     assert result(project) == result(unbroken)
     tried("data set vanishes between epochs", ["training goes on", "resumed: one error", "back: identical"])

@@ -7,6 +7,17 @@ from pathlib import Path
 
 import pytest
 
+from helpers.commands import call
+from helpers.planted import (
+    hostile_module,
+    hostile_nodes,
+    leaves,
+    put,
+    rewrite,
+    rewrite_generator,
+    write_generator,
+)
+from helpers.tiny import TINY
 from isda_bench.config.compose import compose_run
 from isda_bench.config.generator_config import GeneratorConfig
 from isda_bench.data.digits import Digits
@@ -24,9 +35,6 @@ from isda_bench.storage.records import collect_records, read_metrics, read_recor
 from isda_bench.storage.run_directory import RunDirectory
 from isda_bench.training.evaluate import evaluate_run
 from isda_bench.training.run import run
-from planted import hostile_module, hostile_nodes, leaves, put, rewrite, rewrite_generator, write_generator
-from scripts_of import call_script
-from tiny import TINY
 
 __all__ = ["hostile_module"]
 RUN = [*TINY, "schedule.epochs=1", "schedule.milestones=[]", "loss=isda"]
@@ -70,14 +78,10 @@ class Project:
                 "train": lambda: run(self.config),
                 "invert": lambda: prepare(options),
                 "train with generated images": lambda: run(self._with_generator()),
-                "measure_generator": lambda: call_script("measure_generator", f"run={self.generator}"),
-                "make_tables": lambda: call_script("make_tables", *demo, f"out={self.folder / 'out'}"),
-                "make_report": lambda: call_script(
-                    "make_report", *demo, f"out={self.folder / 'report.html'}"
-                ),
-                "make_figures": lambda: call_script(
-                    "make_figures", f"run={self.run}", f"out={self.folder / 'out'}"
-                ),
+                "measure_generator": lambda: call("measure", f"run={self.generator}"),
+                "make_tables": lambda: call("tables", *demo, f"out={self.folder / 'out'}"),
+                "make_report": lambda: call("make_report", *demo, f"out={self.folder / 'report.html'}"),
+                "make_figures": lambda: call("make_figures", f"run={self.run}", f"out={self.folder / 'out'}"),
             }
         return found
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-import attacks
-from forked import run_forked, start_forked
+from helpers import attacks
+from helpers.forked import run_forked, start_forked
+from helpers.tiny import TINY
+from helpers.trials import CLOCKS, IMAGES, TRAIN, make_project, result, train
 from isda_bench.storage.records import read_metrics, read_records
-from tiny import TINY
-from trials import CLOCKS, IMAGES, TRAIN, make_project, result, train
 
 SWEEP = ["-m", *TINY, "schedule.milestones=null", "schedule.factor=null", "runs_dir=runs"]
 SMALL = ["schedule.epochs=1", "seed=0,1"]
@@ -29,7 +29,7 @@ def numbers(folder: Path) -> dict:
 
 def only_elsewhere_at_work(done) -> bool:
     """Whether it did its share: nothing went wrong but that another process was at work on a run."""
-    told = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    told = [line for line in done.check(0, 1).stderr.splitlines() if line.startswith("error: ")]
     others = all("another process" in line for line in told)
     return others and "Traceback" not in done.stderr and done.returncode == (1 if told else 0)
 
@@ -41,10 +41,10 @@ def test_processes_on_one_sweep(tmp_path, tried, count, grid):
         folder.mkdir()
     sweep = [*SWEEP, *grid]
     started = [start_forked(sweep, together) for _ in range(count)]
-    ended = [process.wait(600) for process in started]
+    ended = [process.wait() for process in started]
     assert all(only_elsewhere_at_work(done) for done in ended), [done.stderr for done in ended]
-    assert run_forked(sweep, together).returncode == 0
-    assert run_forked(sweep, alone, timeout=600).returncode == 0
+    run_forked(sweep, together).check()
+    run_forked(sweep, alone).check()
     assert numbers(together) == numbers(alone)
     tried(f"{count} processes on one sweep", ["ended in order; numbers as of one"] * count)
 
@@ -65,16 +65,16 @@ def test_two_processes_on_one_run(tmp_path, tried):
 def test_a_clock_set_back_changes_nothing(tmp_path, tried):
     """Neither the order of the checkpoints nor a duration hangs on it."""
     right, wrong = (make_project(tmp_path / name) for name in ("right", "wrong"))
-    assert train(right).returncode == 0
+    train(right).check()
     back = partial(attacks.clock_set_back, 3600.0)
     done = train(wrong, prepare=attacks.each(back, partial(attacks.after_checkpoint, attacks.dies, 2)))
-    assert done.returncode == -signal.SIGKILL
+    done.check(-signal.SIGKILL)
     newest_first = sorted(wrong.glob("runs/*/checkpoint-*"), reverse=True)
     assert len(newest_first) == 2
     for age, path in enumerate(newest_first, start=1):
         os.utime(path, (10**9 * (3 - age) // 2, 10**9 * age))  # the newest looks oldest
     done = train(wrong, prepare=back)
-    assert done.returncode == 0, done.stderr
+    done.check()
     assert result(wrong) == result(right)
     (record,) = read_records([wrong / "runs"])["record"]
     assert record["seconds"] > 0
@@ -85,8 +85,8 @@ def test_a_clock_set_back_changes_nothing(tmp_path, tried):
 def test_locks_of_the_dead_do_not_hold(tmp_path, tried):
     project = make_project(tmp_path / "project")
     died = train(project, prepare=partial(attacks.after_checkpoint, attacks.dies))
-    assert died.returncode == -signal.SIGKILL
+    died.check(-signal.SIGKILL)
     assert '"released": false' in max(project.glob("runs/*/claims/*.json")).read_text()
     done = train(project)
-    assert done.returncode == 0, done.stderr
+    done.check()
     tried("lock of a dead process", ["taken over"])

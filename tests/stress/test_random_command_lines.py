@@ -134,6 +134,7 @@ def one_short_error(line, code, output):
 @pytest.mark.parametrize("examples", [2, pytest.param(2000, marks=pytest.mark.slow)])
 def test_random_command_lines(tmp_path, monkeypatch, capsys, seed, tried, examples):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")  # which the command line sets
     monkeypatch.setattr(command_line, "signal", Mock())  # its handlers; the alarm's stay
     outcomes: Counter[str] = Counter()
     right = set()

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-import attacks
-from forked import run_forked, until
+from helpers import attacks
+from helpers.forked import run_forked
+from helpers.processes import until
+from helpers.tiny import TINY
 from isda_bench.storage.records import read_records
-from tiny import TINY
 
 RUN = [
     *TINY,
@@ -92,11 +93,11 @@ OTHERS = [name for name in ATTACKS if name != "killed"]
     ["killed", *(pytest.param(name, marks=pytest.mark.slow) for name in ATTACKS if name != "killed")],
 )
 def test_training_goes_on(tmp_path, tried, attack):
-    done = run_forked(RUN, tmp_path, env=OFFLINE, prepare=ATTACKS[attack], timeout=300)
+    done = run_forked(RUN, tmp_path, env=OFFLINE, prepare=ATTACKS[attack])
     if attack == "stopped for good":
         for pid in (tmp_path / "services").read_text().split():
             os.kill(int(pid), signal.SIGKILL)
-    assert done.returncode == 0, done.stderr
+    done.check()
     assert "Traceback" not in done.stderr, done.stderr
     warnings = [line for line in done.stderr.splitlines() if line.startswith("wandb failed")]
     assert len(warnings) == (attack != "slow"), done.stderr

@@ -8,8 +8,9 @@ import torch
 from isda_bench.benchmarks.timing import median_ratio, medians
 from isda_bench.benchmarks.training_step import BATCH, training_step
 from isda_bench.data.cifar import CIFAR10
-from isda_bench.data.generated import Generated, GeneratedShare
+from isda_bench.data.generated import GeneratedShare
 from isda_bench.data.loader import Normalise
+from isda_bench.gan.generated_images import Generated
 from isda_bench.gan.networks import Generator
 from isda_bench.gan.objectives import WGAN
 from isda_bench.losses import CrossEntropy

@@ -12,8 +12,6 @@ from typing import Any
 
 import torch
 
-from isda_bench.config.run_config import CONF
-
 FIRST_BATCH = """
 import time
 import torch
@@ -34,12 +32,12 @@ def start_up_rows(device: torch.device, rounds: int = 5) -> list[dict[str, Any]]
     """Seconds of a fresh process, the median of `rounds`.
 
     Returns:
-        Rows of what and seconds: `import torch`, `train.py --help` as a whole, and the first batch of digits
-        counted from the end of `import torch`.
+        Rows of what and seconds: `import torch`, `isda-bench train --help` as a whole, and the first batch of
+        digits counted from the end of `import torch`.
     """
     waits: dict[str, Callable[[], float]] = {
         "import torch, as a process": lambda: _seconds("-c", "import torch"),
-        "train.py --help, as a process": lambda: _seconds(str(CONF.parent / "train.py"), "--help"),
+        "train --help, as a process": lambda: _seconds("-m", "isda_bench", "train", "--help"),
         "first batch of digits, after import torch": partial(_first_batch, device),
     }
     return [

@@ -63,7 +63,7 @@ def _row(
 ) -> dict[str, Any]:
     schedule = compose_run([f"model={network}"]).settings.schedule
     module = _module(network, loss, precision, device)
-    module.captured &= step != "eager"
+    module.capture = module.capture and step != "eager"
     if step == "compiled":
         compile_step(module)
     epoch, _ = training_epoch(module, random_loader(batches * BATCH, device=device))

@@ -17,11 +17,13 @@ from isda_bench.losses import ISDA, CrossEntropy, Loss
 from isda_bench.models.base import Classifier
 from isda_bench.models.resnet import ResNet
 from isda_bench.monitoring.progress import Display
+from isda_bench.runtime.library_faults import on_device
 from isda_bench.storage.run_directory import Metrics, NullRunDirectory, RunDirectory
+from isda_bench.training.capture import make_step
 from isda_bench.training.loop import train_epoch
 from isda_bench.training.optimizers import make_optimizer
 from isda_bench.training.state import RunState
-from isda_bench.training.step import TrainingModule, can_be_captured, make_step
+from isda_bench.training.step import TrainingModule, can_be_captured
 
 BATCH = 128
 CPU = torch.device("cpu")
@@ -85,8 +87,8 @@ def training_step(
     optimizer = make_optimizer(module, SCHEDULE)
     batches = _endless(random_loader(shape=shape, device=device))
     progress = torch.tensor(0.5, device=device)
-    if module.captured:
-        captured = make_step(module, optimizer)
+    if module.capture:
+        captured = make_step(module, optimizer, {BATCH})
         return lambda: captured(*next(batches), progress)
 
     def step() -> None:
@@ -112,7 +114,7 @@ def training_epoch(
     optimizer = make_optimizer(module, SCHEDULE)
     directory = directory or NullRunDirectory(compose_run(["dataset=digits"]))
     state = RunState(module, optimizer, batches, directory, minutes=None)
-    step = make_step(module, optimizer)
+    step = make_step(module, optimizer, {BATCH})
     display = Display("benchmark", SCHEDULE.epochs, len(batches))
     return lambda: train_epoch(step, batches, 1, SCHEDULE.epochs, display, state), state
 
@@ -122,9 +124,9 @@ def training_module(
 ) -> TrainingModule:
     """Model and loss as a run has them, ready to train."""
     torch.manual_seed(0)
-    module = TrainingModule(model, loss, bf16).to(device).train()
+    module = on_device(TrainingModule(model, loss, bf16), device).train()
     module.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    module.captured = can_be_captured(module)
+    module.capture = can_be_captured(module)
     return module
 
 

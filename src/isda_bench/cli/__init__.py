@@ -1,1 +1,1 @@
-"""Command lines: what is typed becomes runs."""
+"""The command `isda-bench`: a module for each sub-command, and the check of a training's command line."""

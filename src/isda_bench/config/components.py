@@ -1,17 +1,15 @@
 """Builds the parts of a run from its configuration."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.module import register_module_module_registration_hook
 
-from isda_bench.config.building import ANY_MODULE, TARGET, build, build_stored, component_class
+from isda_bench.config.building import ANY_MODULE, TARGET, build, component_class
 from isda_bench.config.problems import problems_of
 from isda_bench.config.settings import Settings
+from isda_bench.config.stored_components import MOST_LAYERS, at_most
 from isda_bench.data.base import DataSet
 from isda_bench.data.generated import GeneratedShare
 from isda_bench.errors import UserError
@@ -20,7 +18,6 @@ from isda_bench.models.base import Classifier
 from isda_bench.runtime.devices import choose_device
 from isda_bench.runtime.ranks import processes
 
-MOST_LAYERS = 10_000  # of a network and a loss; the deepest of the paper's has some 2,000
 REHEARSED_IMAGES = 64  # enough that a crop that can leave the image does so among them
 
 
@@ -41,10 +38,10 @@ class BuiltComponent(NamedTuple):
 
 def component_problems(settings: Settings) -> list[str]:
     """What is wrong with the components: each is built, on no device and without its data."""
-    with torch.device("meta"), _at_most(MOST_LAYERS):
+    with torch.device("meta"), at_most(MOST_LAYERS):
         dataset = build_component("dataset", DataSet, settings.dataset)
         sizes = dataset.built or _dataset_class(settings)
-        given = {"num_classes": getattr(sizes, "num_classes", 10)}
+        given = {"num_classes": _num_classes(sizes)}
         in_channels = getattr(sizes, "in_channels", 3)
         model = build_component("model", Classifier, settings.model, **given, in_channels=in_channels)
         feature_dim = model.built.feature_dim if model.built else 1
@@ -62,37 +59,19 @@ def component_problems(settings: Settings) -> list[str]:
         problems.append("generator: needs a dataset of images kept in memory (digits, cifar10, cifar100)")
     if dataset.built is not None:
         share = parts[-1].built if settings.generator else None
-        problems += batch_problems(dataset.built.train_count, settings.schedule.batch_size, share)
+        count = dataset.built.train_count
+        wrong_batches = batch_problems(count, settings.schedule.batch_size, share)
+        problems += wrong_batches
+        if model.built is not None and count is not None and not wrong_batches:
+            problems += _single_image_problems(settings, dataset.built, model.built, count, share)
         problems += _rehearsal_problems(dataset.built, model.built, augment.built)
     return problems
-
-
-@contextmanager
-def _at_most(layers: int) -> Iterator[None]:
-    """Stops a network of absurd depth, which would be built for hours.
-
-    Raises:
-        ValueError: more layers are made.
-    """
-    made = 0
-
-    def count(*_: Any) -> None:
-        nonlocal made
-        made += 1
-        if made > layers:
-            raise ValueError(f"more than {layers:,} layers; choose a smaller depth")
-
-    hook = register_module_module_registration_hook(count)
-    try:
-        yield
-    finally:
-        hook.remove()
 
 
 def build_dataset(settings: Settings) -> DataSet:
     """The data set of the command line's configuration, not read yet."""
     dataset: DataSet = build(settings.dataset, DataSet, ANY_MODULE)
-    return dataset
+    return dataset.with_seed(settings.seed)
 
 
 def build_classifier_and_loss(settings: Settings, dataset: DataSet) -> tuple[Classifier, Loss]:
@@ -102,43 +81,6 @@ def build_classifier_and_loss(settings: Settings, dataset: DataSet) -> tuple[Cla
     sizes = {"num_classes": dataset.num_classes, "feature_dim": model.feature_dim}
     loss: Loss = build(settings.loss, Loss, ANY_MODULE, **sizes)
     return model, loss
-
-
-class StoredComponents(NamedTuple):
-    """What a stored configuration describes."""
-
-    dataset: DataSet
-    model: Classifier
-    loss: Loss
-
-
-def build_stored_components(
-    source: Path, config: dict[str, Any], allow: tuple[str, ...] = ()
-) -> StoredComponents:
-    """Data set, network and loss of a stored configuration; the data are not read.
-
-    Args:
-        source: the file in which the configuration stands.
-        config: the configuration.
-        allow: modules beside isda_bench whose classes may be built.
-
-    Raises:
-        UserError: one of them cannot be built; names file and key.
-    """
-    dataset = build_stored(source, "dataset", config.get("dataset"), DataSet, allow)
-    with _at_most(MOST_LAYERS):
-        model = build_stored(
-            source,
-            "model",
-            config.get("model"),
-            Classifier,
-            allow,
-            num_classes=dataset.num_classes,
-            in_channels=dataset.in_channels,
-        )
-        given = {"num_classes": dataset.num_classes, "feature_dim": model.feature_dim}
-        loss = build_stored(source, "loss", config.get("loss"), Loss, allow, **given)
-    return StoredComponents(dataset, model, loss)
 
 
 def batch_problems(
@@ -163,6 +105,55 @@ def batch_problems(
             f"schedule.batch_size={batch_size}: leaves a last batch of {smallest} images for {processes()} "
             f"processes; another batch size or dataset.train_size would mend that"
         ]
+    return []
+
+
+def training_set_problems(
+    settings: Settings, dataset: DataSet, train_count: int, share: GeneratedShare | None = None
+) -> list[str]:
+    """What is wrong with the batches of a training set whose size was unknown before it was read."""
+    problems = batch_problems(train_count, settings.schedule.batch_size, share)
+    if problems or _smallest_part(train_count, settings.schedule.batch_size, share) != 1:
+        return problems
+    given = {"num_classes": dataset.num_classes, "in_channels": dataset.in_channels}
+    with torch.device("meta"):
+        model = build_component("model", Classifier, settings.model, **given)
+    return _single_image_problems(settings, dataset, model.built, train_count, share) if model.built else []
+
+
+def _smallest_part(train_count: int, batch_size: int, share: GeneratedShare | None) -> int:
+    """Images that a rank gets of the smallest batch of an epoch, with the generated ones."""
+    generated = 0 if share is None else share.images(batch_size)
+    real = batch_size - generated
+    rest = train_count % real or real
+    return (rest + round(rest * generated / real)) // processes()
+
+
+def _single_image_problems(
+    settings: Settings,
+    dataset: DataSet,
+    model: Classifier,
+    train_count: int,
+    share: GeneratedShare | None,
+) -> list[str]:
+    """Whether a batch of one image ends the training: BatchNorm needs two values of each channel."""
+    batch_size = settings.schedule.batch_size
+    side = dataset.image_size
+    if side is None or _smallest_part(train_count, batch_size, share) != 1:
+        return []
+    try:
+        model.train()(torch.zeros(1, dataset.in_channels, side, side, device="meta"))
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            return []
+        where = f" for one of the {processes()} processes" if processes() > 1 else ""
+        return [
+            f"schedule.batch_size={batch_size}: the last batch of {train_count} training images has a single "
+            f"one{where}, and this network's BatchNorm cannot be trained on that; another batch size or "
+            f"dataset.train_size would mend that"
+        ]
+    except Exception:
+        return []  # `_rehearsal_problems` reports it
     return []
 
 
@@ -208,6 +199,15 @@ def _dataset_class(settings: Settings) -> Any:
         return component_class(settings.dataset.get(TARGET), DataSet, ANY_MODULE)
     except ValueError:
         return None
+
+
+def _num_classes(dataset: Any) -> int:
+    """The data set's number of classes; any number if it cannot be found, or is counted in its files."""
+    try:
+        number = getattr(dataset, "num_classes", 10)
+    except UserError:  # the folder is not there, which `load` reports
+        return 10
+    return number if isinstance(number, int) else 10
 
 
 def _compile_problems(loss: Loss | None) -> list[str]:

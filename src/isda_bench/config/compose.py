@@ -35,7 +35,11 @@ def run_config(composed: DictConfig, choices: dict[str, Any], kind: type[RunConf
     Raises:
         ConfigError: a value is missing, or an interpolation does not resolve.
     """
-    names = {group: str(name) for group, name in choices.items() if name and not group.startswith("hydra")}
+    names = {
+        group: str(name)
+        for group, name in choices.items()
+        if name and "/" not in group  # neither Hydra's own nor method/settings, which follows from others
+    }
     try:
         missing = sorted(OmegaConf.missing_keys(composed))
         config = OmegaConf.to_container(composed, resolve=True)
@@ -165,6 +169,8 @@ class _TableComposer(Composer):
 
     def _chosen(self, overrides: list[Override]) -> tuple[DictConfig, dict[str, Any]]:
         names = {o.key_or_group: str(o.value()) for o in overrides if o.key_or_group not in self.touched}
+        if self._has_settings(names.get("method")):
+            names.pop("dataset", None)
         files = {group: name for group, name in names.items() if self._section(group, name) is not None}
         key = (*files, *(str(o.input_line) for o in overrides if o.key_or_group not in files))
         if key not in self.bases:
@@ -173,12 +179,18 @@ class _TableComposer(Composer):
             self.touched |= {
                 group for group in files if composed[group] != self._section(group, files[group])
             }
+            if "method" not in names and self._has_settings(self.bases[key][2].get("method")):
+                self.touched.add("dataset")
         base_files, base, choices = self.bases[key]
         config = deepcopy(base)
         for group, name in files.items():
             if name != base_files[group]:
                 config[group] = self._section(group, name)
         return config, choices | files
+
+    def _has_settings(self, method: str | None) -> bool:
+        """Whether the method has settings for single pairs of network and data set."""
+        return method is not None and any((self.kind.conf / "method/settings").glob(f"{method}-*.yaml"))
 
     def _section(self, group: str, name: str) -> DictConfig | None:
         """What the file holds; None where it is more, or not, its section."""

@@ -32,9 +32,8 @@ class Options(BaseModel):
     """Options of a script: a subclass lists them with types and defaults.
 
     Attributes:
-        allow: modules beside isda_bench whose classes may be built where a stored run or generator names
-        them:
-            loading such a file imports the module.
+        allow: modules beside isda_bench whose classes may be built where a stored run names them; they are
+            imported.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)

@@ -7,17 +7,18 @@ from copy import deepcopy
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
+from isda_bench.config.places import configuration
 from isda_bench.config.problems import problems_of
 from isda_bench.config.settings import COMPONENTS, Settings
 from isda_bench.errors import ConfigError
 
-CONF = Path(__file__).resolve().parents[3] / "conf"
+CONF = configuration()
 
 NOT_IN_IDENTITY = (
     *("device", "capture", "runs_dir", "logger", "checkpoint", "dataset.root", "dataset.download", "plan"),
-    *("dataset.workers", "dataset.unreadable_limit"),
+    *("dataset.workers", "dataset.unreadable_limit", "dataset.in_memory"),
     *("samples", "classifier", "allow"),  # of a generator's run
     "rerun",
 )
@@ -26,13 +27,42 @@ NOT_IN_IDENTITY = (
 PATHS_TO_RUNS = ("generator.run",)
 """Keys that name another run by its directory: the last part of the path is the run."""
 
+
+class OlderFunction(NamedTuple):
+    """The function that components had before a correction.
+
+    Attributes:
+        components: the corrected classes, as `_target_` names them.
+        value: of the correction's key, for the older function.
+    """
+
+    components: tuple[str, ...]
+    value: Any
+
+
+OLDER_FUNCTIONS = {
+    "model.skip": OlderFunction(("isda_bench.models.shake_shake.ShakeShake",), "one_path"),
+}
+"""Dotted key of a correction -> the function before it: append only.
+
+A component whose function is corrected gets such a key: its YAML and its constructor's default have the new
+value. The key counts in the identity of new runs. A configuration without it keeps its id and is read with
+the older value, so that a stored run is evaluated as it was trained; tables footnote it "older function".
+"""
+
 ADDED_LATER: dict[str, Any] = {
+    **{key: older.value for key, older in OLDER_FUNCTIONS.items()},
     "loss.rank": None,
     "plan": False,
     "checkpoint.every_minutes": None,
     "compile": False,
-    "capture": True,
+    "capture": "auto",
     "rerun": False,
+    "model.initialisation": "fan_in",
+    "dataset.resample": False,
+    "dataset.imbalance": None,
+    "dataset.decoding": "pillow",
+    "augment.operations": "torchvision",
 }
 """Dotted key -> default of every key (a whole section, if that is new) that the configuration did not have at
 first: append only.
@@ -116,9 +146,28 @@ class RunConfig:
 def settings_of(config: dict[str, Any]) -> Settings:
     """The types of a configuration that an older version may have written: later keys have their defaults.
 
-    Those of components are in the constructors.
+    Those of components are in the constructors; only a component's older function is filled in.
     """
-    return Settings.model_validate(completed(config, ADDED_LATER))
+    return Settings.model_validate(_with_older_functions(completed(config, ADDED_LATER)))
+
+
+def older_functions(config: dict[str, Any]) -> dict[str, Any]:
+    """Dotted key -> value of each correction that the configuration's components do not have."""
+    found = {}
+    for key, (components, value) in OLDER_FUNCTIONS.items():
+        section, _, name = key.partition(".")
+        node = config.get(section) or {}
+        if isinstance(node, dict) and node.get("_target_") in components and node.get(name, value) == value:
+            found[key] = value
+    return found
+
+
+def _with_older_functions(config: dict[str, Any]) -> dict[str, Any]:
+    """The configuration, in place, with the older values that it means by lacking a key."""
+    for key, value in older_functions(config).items():
+        section, _, name = key.partition(".")
+        config[section][name] = value
+    return config
 
 
 def completed(config: dict[str, Any], later: dict[str, Any]) -> dict[str, Any]:

@@ -70,7 +70,7 @@ class Settings(Section):
     seed: Annotated[int, Field(ge=0, lt=2**63)]
     device: str
     compile: bool
-    capture: bool
+    capture: Literal["auto"] | bool
     precision: Literal["fp32", "tf32", "bf16"]
     runs_dir: Annotated[str, Field(min_length=1)]
     plan: bool

@@ -1,8 +1,9 @@
 """What a data set gives: arrays of images, split into training and evaluation."""
 
+import copy
 import hashlib
-from collections.abc import Iterator, Sequence
-from typing import Annotated, Literal, NamedTuple, Protocol
+from collections.abc import Collection, Iterator, Sequence
+from typing import Annotated, Literal, NamedTuple, Protocol, Self
 
 import numpy as np
 import torch
@@ -10,6 +11,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from torch import Tensor
 
 from isda_bench.arguments import checked
+from isda_bench.data.splits import Seed, checksum_of_indices, long_tail, split_indices, stratified_order
 from isda_bench.errors import UserError
 
 Split = Literal["test", "validation"]
@@ -25,6 +27,10 @@ class Images(Protocol):
     @property
     def targets(self) -> Tensor:
         """The images' classes (N,), int64."""
+
+    @property
+    def unreadable(self) -> Collection[str]:
+        """Names of the images that were found to be unreadable, and left out."""
 
     def to(self, device: torch.device) -> "Images":
         """The set, to give batches on `device`."""
@@ -49,6 +55,11 @@ class ImageSet(NamedTuple):
         """False: the images are read as they are."""
         return False
 
+    @property
+    def unreadable(self) -> Collection[str]:
+        """None."""
+        return ()
+
     def take(self, indices: np.ndarray) -> "ImageSet":
         """The images with these indices."""
         chosen = torch.from_numpy(indices)
@@ -64,6 +75,15 @@ class ImageSet(NamedTuple):
             yield self.images[chosen], self.targets[chosen]
 
 
+class DataFingerprint(NamedTuple):
+    """Says whether two runs had the same data."""
+
+    data: str
+    """SHA-256 of the whole data set, before any split: of its arrays, or of its files' names and sizes."""
+    indices: str
+    """SHA-256 of the indices of the images that are trained and evaluated on."""
+
+
 class ImageData(NamedTuple):
     """What a run trains on and is evaluated on."""
 
@@ -72,7 +92,14 @@ class ImageData(NamedTuple):
     split: Split
     """Whether `evaluation` is the test set or images held out of the training set."""
     checksum: str
-    """SHA-256 of the whole data set as read, before any split."""
+    """SHA-256 of the whole data set, before any split (see `DataFingerprint.data`)."""
+    indices: str
+    """SHA-256 of the indices that are trained and evaluated on."""
+
+    @property
+    def fingerprint(self) -> DataFingerprint:
+        """Both checksums, as `DataSet.fingerprint` gives them without reading the images."""
+        return DataFingerprint(self.checksum, self.indices)
 
 
 class DataSet:
@@ -82,9 +109,17 @@ class DataSet:
         train_size: images to train on, a stratified subset (a smaller one lies in a larger); null: all.
         val_size: images held out of the training set, stratified; if not 0 the evaluation is on these and the
             test set is not touched (the paper's protocol for choosing hyper-parameters).
-        split_seed: seed of both draws; runs of every `seed` share them.
+        split_seed: seed of both draws; runs of every `seed` share them unless `resample`.
         padding: pixels of the random crop, for `augment=standard`.
         flip: whether a mirrored image is a likely image, for `augment=standard`.
+        imbalance: of a long-tailed training set, how many times as many images its first class has as its
+            last one (see `long_tail`); the test set and held-out images keep their shares; null: the set as
+            it is.
+        resample: whether each seed of a run draws a subset and held-out images of its own, from split_seed
+            and seed together.
+
+    Attributes:
+        seed: the run's, for `resample` (see `with_seed`).
 
     Raises:
         ValueError: train_size + val_size above the number of training images, a padding as large as the
@@ -94,11 +129,11 @@ class DataSet:
     num_classes: int
     in_channels: int
     image_size: int | None = None
-    """Height and width, where all images are square and of one size: what does not fit them is told early."""
+    """Height and width, where all images are square and of one size: what does not fit is reported early."""
     train_images: int | None
     """Images in the training set; None where that is known only when it is read."""
     published_images = 0
-    """Likewise, of the published set, where `train_images` is not known."""
+    """Images in the published training set, where `train_images` is not known."""
     evaluation_batch = 500
     """Images that are evaluated at a time."""
     mean: tuple[float, ...]
@@ -113,14 +148,25 @@ class DataSet:
         split_seed: Annotated[int, Field(ge=0, lt=2**32)],
         padding: NonNegativeInt,
         flip: bool,
+        imbalance: Annotated[float, Field(ge=1, allow_inf_nan=False)] | None = None,
+        resample: bool = False,
     ) -> None:
         self.train_size = train_size
         self.val_size = val_size
         self.split_seed = split_seed
+        self.imbalance = imbalance
+        self.resample = resample
+        self.seed: int | None = None
         if self.train_images is not None:
             self.check_sizes(self.train_images)
         if self.image_size is not None and padding >= self.image_size:
             raise ValueError(f"padding={padding}: should be less than the images' side, {self.image_size}")
+
+    def with_seed(self, seed: int) -> Self:
+        """The data set as a run of this seed has it; another one only where `resample` is true."""
+        seeded = copy.copy(self)
+        seeded.seed = seed
+        return seeded
 
     def check_sizes(self, train_images: int) -> None:
         """Raises ValueError if the set of `train_images` has not the images that are wanted of it."""
@@ -134,6 +180,8 @@ class DataSet:
     @property
     def train_count(self) -> int | None:
         """Images that a run trains on; None where that is not known yet."""
+        if self.train_size is None and self.imbalance is not None:
+            return None
         if self.train_size is None and self.train_images is not None:
             return self.train_images - self.val_size
         return self.train_size
@@ -142,7 +190,7 @@ class DataSet:
     def expected_count(self) -> int:
         """Images that a run trains on, those of the published set where it is not known yet."""
         count = self.train_count
-        return self.published_images - self.val_size if count is None else count
+        return (self.train_images or self.published_images) - self.val_size if count is None else count
 
     def read(self) -> tuple[ImageSet, ImageSet]:
         """The whole training set and the whole test set.
@@ -161,15 +209,49 @@ class DataSet:
         """
         train, test = self.read()
         self._check_sets(train, test)
-        chosen, held_out = split_indices(
-            train.targets.numpy(), self.train_size, self.val_size, self.split_seed
-        )
-        checksum = checksum_of(train, test)
+        chosen, held_out = self.split(train.targets.numpy())
+        checksums = checksum_of(train, test), checksum_of_indices(chosen, held_out)
         if self.val_size:
-            return ImageData(train.take(chosen), train.take(held_out), "validation", checksum)
-        if self.train_size is not None:
+            return ImageData(train.take(chosen), train.take(held_out), "validation", *checksums)
+        if len(chosen) < len(train.targets):
             train = train.take(chosen)
-        return ImageData(train, test, "test", checksum)
+        return ImageData(train, test, "test", *checksums)
+
+    def fingerprint(self) -> DataFingerprint | None:
+        """Which data `load` would give; None where they are not there. Nothing is downloaded for it.
+
+        This one loads them. A subclass that downloads, or takes long to read, writes its own.
+
+        Raises:
+            UserError: the data set is there, but not as published.
+        """
+        return self.load().fingerprint
+
+    def split(self, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Sorted indices (training, held out) among the training images, whose classes are `targets` (N,).
+
+        Raises:
+            UserError: the long-tailed set has fewer than `train_size` images.
+            ValueError: `resample` without the run's seed.
+        """
+        if self.imbalance is None:
+            return split_indices(targets, self.train_size, self.val_size, self._split_seed())
+        order = stratified_order(targets, self._split_seed())
+        rest = len(order) - self.val_size
+        tail = long_tail(order[:rest], targets, self.imbalance)
+        if self.train_size is not None and self.train_size > len(tail):
+            raise UserError(
+                f"dataset.train_size={self.train_size}: the long-tailed set of "
+                f"dataset.imbalance={self.imbalance:g} has {len(tail)} images"
+            )
+        return np.sort(tail[: self.train_size]), np.sort(order[rest:])
+
+    def _split_seed(self) -> Seed:
+        if not self.resample:
+            return self.split_seed
+        if self.seed is None:
+            raise ValueError("resample=true: which images these are depends on the run's seed (with_seed)")
+        return np.random.SeedSequence([self.split_seed, self.seed])
 
     def _check_sets(self, train: ImageSet, test: ImageSet) -> None:
         if len(train.targets) != self.train_images:
@@ -180,31 +262,6 @@ class DataSet:
                 raise UserError(
                     f"dataset: labels from {lowest} to {highest}, should lie in 0..{self.num_classes - 1}"
                 )
-
-
-def split_indices(
-    targets: np.ndarray, train_size: int | None, val_size: int, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Sorted indices (training, validation), disjoint and stratified.
-
-    The training images are the first of `stratified_order`, the validation images its last, so that the
-    subset of a smaller size lies in that of a larger one.
-    """
-    order = stratified_order(targets, seed)
-    rest = len(order) - val_size
-    return np.sort(order[: rest if train_size is None else train_size]), np.sort(order[rest:])
-
-
-def stratified_order(targets: np.ndarray, seed: int) -> np.ndarray:
-    """All indices, shuffled so that every beginning and every end has each class in its share.
-
-    The k-th of a class of n images, from 0, comes at (k + 1/2) / n of the way (Webster's method). Shares by
-    the largest remainder would not do: there a class can lose an image when the subset grows.
-    """
-    generator = np.random.default_rng(seed)
-    classes = [generator.permutation(np.flatnonzero(targets == c)) for c in np.unique(targets)]
-    places = np.concatenate([(np.arange(len(indices)) + 0.5) / len(indices) for indices in classes])
-    return np.concatenate(classes)[np.argsort(places, kind="stable")]
 
 
 def checksum_of(*sets: ImageSet) -> str:

@@ -1,6 +1,7 @@
 """The embedded data set: scikit-learn's 1,797 handwritten digits, 8x8, no download."""
 
 import importlib.util
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,8 @@ import torch
 from pydantic import NonNegativeInt, PositiveInt
 
 from isda_bench.arguments import checked
-from isda_bench.data.base import DataSet, ImageSet, split_indices
+from isda_bench.data.base import DataSet, ImageSet
+from isda_bench.data.splits import split_indices
 from isda_bench.errors import UserError
 
 TEST_IMAGES = 360
@@ -36,8 +38,10 @@ class Digits(DataSet):
         split_seed: NonNegativeInt = 0,
         padding: NonNegativeInt = 1,
         flip: bool = False,
+        imbalance: float | None = None,
+        resample: bool = False,
     ) -> None:
-        super().__init__(train_size, val_size, split_seed, padding, flip)
+        super().__init__(train_size, val_size, split_seed, padding, flip, imbalance, resample)
 
     def read(self) -> tuple[ImageSet, ImageSet]:
         """The 1,437 training and 360 test images; grey levels 0..16 become 0..255."""
@@ -49,6 +53,7 @@ class Digits(DataSet):
         return everything.take(train), everything.take(test)
 
 
+@lru_cache(maxsize=1)  # a grid of finished runs asks for the checksum of each
 def _scikit_learns_table() -> np.ndarray:
     """64 grey levels and the class of each image, (1797, 65): what `sklearn.datasets.load_digits` reads.
 

@@ -5,7 +5,7 @@ import isda_bench.runtime.torchvision_import  # noqa: F401  # isort: skip
 import os
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -17,12 +17,17 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torchvision.transforms import RandomResizedCrop
 
+from isda_bench.data.base import ImageSet
+from isda_bench.data.decoding import Decoding
 from isda_bench.errors import UserError
 from isda_bench.runtime import ranks
 
 Batch = tuple[Tensor, Tensor, list[str]]
 MOST_WORKERS = 16  # of the default number: beyond it the disk decides
+READ_AT_ONCE = 64  # images that a process reads at a time into memory
 NAMED = 10  # unreadable images that an error names
+MOST_PIXELS = 2**24  # of a resized image, of 3 bytes each
+THIN = 16  # longer over shorter side of what is kept of an image too thin to be resized
 AREA, ASPECT = [0.08, 1.0], [3 / 4, 4 / 3]  # of the random crop, in parts of the image; width over height
 
 
@@ -36,12 +41,25 @@ def random_crop(image: Image.Image, size: int) -> Image.Image:
 
 
 def centre_crop(image: Image.Image, size: int, resized: int) -> Image.Image:
-    """The `size` x `size` pixels in the middle of the image, its shorter side resized to `resized`."""
+    """The `size` x `size` pixels in the middle of the image, its shorter side resized to `resized`.
+
+    An image so thin that it would be resized to more than `MOST_PIXELS` is cut to its middle before.
+    """
     width, height = image.size
     shorter = min(width, height)
+    if resized * resized * max(width, height) > MOST_PIXELS * shorter:
+        image = _middle(image, THIN * shorter)
+        width, height = image.size
     width, height = int(resized * width / shorter), int(resized * height / shorter)
     left, top = round((width - size) / 2), round((height - size) / 2)
     return image.resize((width, height), Image.Resampling.BILINEAR).crop((left, top, left + size, top + size))
+
+
+def _middle(image: Image.Image, longest: int) -> Image.Image:
+    """The middle of the image, no side longer than `longest`."""
+    width, height = (min(side, longest) for side in image.size)
+    left, top = (image.width - width) // 2, (image.height - height) // 2
+    return image.crop((left, top, left + width, top + height))
 
 
 class Crop(NamedTuple):
@@ -76,10 +94,22 @@ def _seeded(seed: int) -> Iterator[None]:
         torch.set_rng_state(state)
 
 
+class ReadImages(ImageSet):
+    """Images that were read from files into memory."""
+
+    left_out: Collection[str] = ()
+
+    @property
+    def unreadable(self) -> Collection[str]:
+        """Those that could not be read."""
+        return self.left_out
+
+
 class ImageFiles:
     """Images in the files of a folder, and their classes.
 
-    An image that cannot be read is left out of its batch and told, until there are too many of them.
+    An image that cannot be read is left out of its batch and reported, until there are too many of them. If
+    that leaves one image, the batch holds it twice: BatchNorm cannot be trained on a single one.
 
     Args:
         root: the folder.
@@ -87,7 +117,11 @@ class ImageFiles:
         targets: classes (N,).
         crop: how an image is cut to its size.
         workers: processes that read; null: as many as there are cores, shared by the ranks of this machine.
-        unreadable_limit: images that may be unreadable.
+        unreadable_limit: images that may be unreadable; null: none, for they are evaluated.
+        decoding: how the pixels of a file become 8-bit RGB.
+
+    Attributes:
+        unreadable: name of each image that could not be read -> reason.
     """
 
     def __init__(
@@ -97,7 +131,8 @@ class ImageFiles:
         targets: np.ndarray,
         crop: Crop,
         workers: int | None,
-        unreadable_limit: int,
+        unreadable_limit: int | None,
+        decoding: Decoding,
     ) -> None:
         self.root = root
         self.paths = paths
@@ -105,6 +140,7 @@ class ImageFiles:
         self.crop = crop
         self.workers = default_workers() if workers is None else workers
         self.unreadable_limit = unreadable_limit
+        self.decoding = decoding
         self.unreadable: dict[str, str] = {}
         self.device = torch.device("cpu")
         self.queue: list[list[tuple[int, int]]] = []
@@ -120,12 +156,6 @@ class ImageFiles:
         """Classes (N,), int64."""
         return torch.from_numpy(self.labels)
 
-    def take(self, indices: np.ndarray, random: bool) -> "ImageFiles":
-        """The images with these indices, with random crops or the centre's."""
-        crop = self.crop._replace(random=random)
-        given = (self.paths[indices], self.labels[indices], crop, self.workers, self.unreadable_limit)
-        return ImageFiles(self.root, *given)
-
     def to(self, device: torch.device) -> "ImageFiles":
         """The same images, for batches on `device`."""
         self.device = device
@@ -137,11 +167,7 @@ class ImageFiles:
         Raises:
             UserError: too many images cannot be read, or none of a batch can.
         """
-        if self.reader is None:
-            self.reader = self._reader()
-        self.queue[:] = [[(index, seed) for index in batch.tolist()] for batch in indices]
-        for images, targets, unreadable in self.reader:
-            self._note(unreadable)
+        for images, targets in self._decoded(indices, seed):
             if not len(targets):
                 raise UserError(f"dataset.root={self.root}: no image of a batch can be read: {self._names()}")
             yield (
@@ -149,10 +175,39 @@ class ImageFiles:
                 targets.to(self.device, non_blocking=True),
             )
 
+    def read(self) -> "ReadImages":
+        """The images in memory, less those that cannot be read.
+
+        Raises:
+            UserError: too many images cannot be read.
+        """
+        everything = torch.arange(len(self.labels)).split(READ_AT_ONCE)
+        images = torch.empty(len(self.labels), 3, self.crop.size, self.crop.size, dtype=torch.uint8)
+        targets = torch.empty(len(self.labels), dtype=torch.int64)
+        read = 0
+        for pixels, labels in self._decoded(everything, seed=0):
+            images[read : read + len(labels)] = pixels.permute(0, 3, 1, 2)
+            targets[read : read + len(labels)] = labels
+            read += len(labels)
+        self.reader = None  # its processes end
+        kept = ReadImages(images[:read], targets[:read])
+        kept.left_out = self.unreadable
+        return kept
+
+    def _decoded(self, indices: Sequence[Tensor], seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Images (n, size, size, 3) and classes of each batch, less what cannot be read."""
+        if self.reader is None:
+            self.reader = self._reader()
+        self.queue[:] = [[(index, seed) for index in batch.tolist()] for batch in indices]
+        for chosen, (images, targets, unreadable) in zip(indices, self.reader, strict=True):
+            self._note(unreadable)
+            twice = 2 if len(targets) == 1 < len(chosen) else 1
+            yield images.repeat(twice, 1, 1, 1), targets.repeat(twice)
+
     def _reader(self) -> DataLoader[Batch]:
         """Reads `queue`; its workers stay from one epoch to the next."""
         return DataLoader(
-            _Decoder(os.fsencode(self.root), self.paths, self.labels, self.crop),  # type: ignore[arg-type]
+            self._decoder(),  # type: ignore[arg-type]
             batch_sampler=self.queue,  # of pairs (index, seed)
             num_workers=self.workers,
             collate_fn=_as_it_is,  # type: ignore[arg-type]  # the decoder makes whole batches
@@ -162,12 +217,20 @@ class ImageFiles:
             generator=torch.Generator(),  # else it would draw from the run's own
         )
 
+    def _decoder(self) -> "_Decoder":
+        return _Decoder(os.fsencode(self.root), self.paths, self.labels, self.crop, self.decoding)
+
     def _note(self, unreadable: list[str]) -> None:
         for line in unreadable:
-            name, _, reason = line.partition(": ")
+            name, _, reason = line.partition("\0")
             if name in self.unreadable:
                 continue
             self.unreadable[name] = reason
+            if self.unreadable_limit is None:
+                raise UserError(
+                    f"dataset.root: {self.root / name}: cannot be read ({reason}); images that are evaluated "
+                    f"are never left out"
+                )
             if len(self.unreadable) > self.unreadable_limit:
                 raise UserError(
                     f"dataset.root={self.root}: {len(self.unreadable)} images cannot be read, "
@@ -183,12 +246,15 @@ class ImageFiles:
 class _Decoder:
     """What a worker does: reads the images of a batch into one array."""
 
-    def __init__(self, root: bytes, paths: np.ndarray, targets: np.ndarray, crop: Crop) -> None:
+    def __init__(
+        self, root: bytes, paths: np.ndarray, targets: np.ndarray, crop: Crop, decoding: Decoding
+    ) -> None:
         self.root = root
         self.paths = paths
         self.targets = targets
         self.crop = crop
         self.size = crop.size
+        self.decoding = decoding
 
     def __getitems__(self, keys: list[tuple[int, int]]) -> Batch:
         """Images (n, size, size, 3), uint8, their classes, and a line for each that cannot be read."""
@@ -199,16 +265,17 @@ class _Decoder:
         for index, seed in keys:
             try:
                 pixels[len(read)] = self._decode(index, seed)
-            except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-                unreadable.append(f"{os.fsdecode(self.paths[index])}: {error}")
+            except Exception as error:  # of any class: the file may hold anything
+                said = getattr(error, "strerror", None) or str(error) or type(error).__name__
+                reason = " ".join(said.split())
+                unreadable.append(f"{os.fsdecode(self.paths[index])}\0{reason}")
             else:
                 read.append(index)
         return images[: len(read)], torch.from_numpy(self.targets[read]), unreadable
 
     def _decode(self, index: int, seed: int) -> np.ndarray:
-        with Image.open(os.fsdecode(os.path.join(self.root, self.paths[index]))) as image:  # noqa: PTH118
-            in_colour = image if image.mode == "RGB" else image.convert("RGB")
-            return np.asarray(self.crop(in_colour, (seed + index) % 2**63))
+        path = os.fsdecode(os.path.join(self.root, self.paths[index]))  # noqa: PTH118
+        return np.asarray(self.crop(self.decoding.read(path), (seed + index) % 2**63))
 
 
 def default_workers() -> int:

@@ -1,7 +1,7 @@
 """Batches of a data set, on the device."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -28,8 +28,25 @@ class Mix(Protocol):
         ...
 
 
+class MixedBatch(NamedTuple):
+    """A batch whose images each have two classes."""
+
+    images: Tensor
+    """(N, C, H, W), float32."""
+    targets: Tensor
+    """The first classes, (N,)."""
+    second: Tensor
+    """The second classes, (N,)."""
+    weight: Tensor
+    """The first class's share of each image, in [0, 1], (N,)."""
+
+
+Mixing = Callable[[Tensor, Tensor], MixedBatch]
+"""Makes a mixed batch of images (N, C, H, W), float32, and their classes (N,)."""
+
+
 class Loader:
-    """Batches (images (N, C, H, W) float32, targets (N,)).
+    """Batches (images (N, C, H, W) float32, targets (N,)), or `MixedBatch`es where a mixing is given.
 
     Where several processes train together, the order is the first rank's and each rank gets its part of every
     batch: `batch_size`, `samples` and the number of batches are those of all ranks together.
@@ -41,12 +58,13 @@ class Loader:
         transforms: applied to a batch in turn: augmentations, and last the normalisation.
         shuffle: whether each epoch has an order of its own, from torch's default generator.
         mix: fills each batch up with other images; the set then gives fewer of a batch.
+        mixing: mixes the transformed images of each batch with one another.
 
     Attributes:
         step: batches of the current epoch that were given.
 
     Raises:
-        ValueError: a batch larger than the set.
+        ValueError: a batch larger than the set, or both `mix` and `mixing`.
     """
 
     def __init__(
@@ -57,7 +75,10 @@ class Loader:
         transforms: Sequence[BatchTransform],
         shuffle: bool,
         mix: Mix | None = None,
+        mixing: Mixing | None = None,
     ) -> None:
+        if mix is not None and mixing is not None:
+            raise ValueError("mixing: generated images are not mixed with others")
         batch_size = batch_size if mix is None else mix.real_images
         if batch_size > len(images.targets):
             raise ValueError(f"batch_size={batch_size}: larger than the set of {len(images.targets)} images")
@@ -67,6 +88,7 @@ class Loader:
         self.transforms = transforms
         self.shuffle = shuffle
         self.mix = mix
+        self.complete: Callable[[Tensor, Tensor], tuple[Tensor, ...]] = mix or mixing or _as_it_is
         self.step = 0
         self.order: Tensor | None = None
         self.seed = 0
@@ -80,12 +102,21 @@ class Loader:
         full, rest = divmod(real, self.batch_size)
         return real + full * self.mix.added(self.batch_size) + self.mix.added(rest)
 
+    @property
+    def sizes(self) -> set[int]:
+        """Images in a full batch and in the last one, with those that are added."""
+        real = (self.batch_size, len(self.images.targets) % self.batch_size)
+        return {n if self.mix is None else n + self.mix.added(n) for n in real if n}
+
     def __len__(self) -> int:
         """Batches in an epoch."""
         return -(-len(self.images.targets) // self.batch_size)
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """An epoch, or the rest of the one that `restore_position` was given."""
+    def __iter__(self) -> Iterator[Any]:
+        """An epoch, or the rest of the one that `restore_position` was given.
+
+        Its batches are pairs (images, targets), or `MixedBatch`es.
+        """
         order = self._draw() if self.order is None else self.order
         parts = [local_shard(batch) for batch in order.split(self.batch_size)[self.step :]]
         try:
@@ -93,7 +124,7 @@ class Loader:
                 self.step += 1
                 for transform in self.transforms:
                     images = transform(images)
-                yield (images, targets) if self.mix is None else self.mix(images, targets)
+                yield self.complete(images, targets)
         finally:
             self.step, self.order = 0, None
 
@@ -126,6 +157,10 @@ class Loader:
             )
         self.order = position["order"].to(self.device)
         self.seed, self.step = position["seed"], position["step"]
+
+
+def _as_it_is(images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    return images, targets
 
 
 class Normalise:

@@ -6,10 +6,11 @@ from typing import Any, NamedTuple
 
 from omegaconf import OmegaConf
 
-from isda_bench.config.run_config import CONF, NOT_IN_IDENTITY, PATHS_TO_RUNS
+from isda_bench.config.run_config import CONF, NOT_IN_IDENTITY, PATHS_TO_RUNS, older_functions
 
 NO_VARIANT = ("_target_", "defaults", "train_size", "val_size", "split_seed", "dropout")
-"""Settings of a component that have a coordinate of their own, or none."""
+"""Settings of a component that have a coordinate of their own, or none. Older functions have none either: a
+footnote names them."""
 
 
 class Coordinates(NamedTuple):
@@ -63,6 +64,12 @@ def own_dropout(model: str) -> float:
     return float(_settings("model", model).get("dropout", 0))
 
 
+def older_function(config: dict[str, Any]) -> str:
+    """'older function (model.skip=one_path)' for a run whose component was corrected later; else ''."""
+    older = ", ".join(f"{key}={value}" for key, value in older_functions(config).items())
+    return f"older function ({older})" if older else ""
+
+
 def _label(group: str, name: str, node: dict[str, Any]) -> str:
     default = _settings(group, name)
     chosen = {
@@ -70,6 +77,7 @@ def _label(group: str, name: str, node: dict[str, Any]) -> str:
         for key, value in default.items()
         if key not in NO_VARIANT and f"{group}.{key}" not in NOT_IN_IDENTITY
         if key in node and node[key] != value and not _is_interpolation(value)
+        if f"{group}.{key}" not in older_functions({group: node})
     }
     chosen |= {key: Path(chosen[key]).name for key in chosen if f"{group}.{key}" in PATHS_TO_RUNS}
     if not chosen:

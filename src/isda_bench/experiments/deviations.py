@@ -5,7 +5,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from isda_bench.config.compose import compose_run
-from isda_bench.config.run_config import ADDED_LATER, CONF, flat, identity
+from isda_bench.config.run_config import ADDED_LATER, CONF, OLDER_FUNCTIONS, flat, identity
 from isda_bench.errors import ConfigError
 from isda_bench.experiments.coordinates import Coordinates
 from isda_bench.experiments.planned import PlannedCell
@@ -24,8 +24,8 @@ class Match(NamedTuple):
 class Matcher:
     """Finds the planned cell that records belong beside.
 
-    Data set, augmentation, method and split have to be the cell's. A training subset, another network (unless
-    the table is about networks) and what is outside the components are deviations.
+    Data set, augmentation, method and split have to be the cell's. Deviations are a training subset, another
+    network (unless the table is about networks), a component's older function, and other settings.
 
     Args:
         plan: the experiment's cells.
@@ -65,6 +65,8 @@ class Matcher:
         for key, (ours, theirs) in _differences(flat(record["identity"]), reference).items():
             if key == "dataset.train_size":
                 told.append(_subset(ours, theirs))
+            elif key in OLDER_FUNCTIONS and ours == OLDER_FUNCTIONS[key].value:
+                told.append(f"older function ({key}={ours})")
             elif key.partition(".")[0] in COMPONENTS:
                 return None
             else:

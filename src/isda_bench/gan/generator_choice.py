@@ -12,9 +12,10 @@ from isda_bench.config.problems import did_you_mean
 from isda_bench.config.run_config import RunConfig
 from isda_bench.config.settings import Settings
 from isda_bench.data.base import DataSet, ImageData
-from isda_bench.data.generated import Generated, GeneratedShare
+from isda_bench.data.generated import GeneratedShare
 from isda_bench.data.loader import Normalise
 from isda_bench.errors import ConfigError, UserError
+from isda_bench.gan.generated_images import Generated
 from isda_bench.gan.generator_file import FILE, GeneratorMetadata, checksum_of, load_generator, read_metadata
 from isda_bench.storage.record_files import readable_records
 from isda_bench.storage.run_directory import RunDirectory
@@ -148,9 +149,31 @@ def _misfits(found: Path, config: RunConfig, dataset: DataSet, kind: str) -> lis
         problems.append(f"makes images of {shape[0]}x{shape[1]}x{shape[1]}")
     if not (kept.arguments.get("conditional") or kept.arguments.get("per_class")):
         problems.append("was trained with generator.per_class=false: its images have no class")
+    if not problems and _drawn_otherwise(kept.run["config"], dataset):
+        problems.append(
+            "was trained on another draw of the training images (dataset.resample with split_seed and seed, "
+            "dataset.imbalance)"
+        )
     if not problems and dataset.val_size and _saw_held_out_images(trained_on, dataset):
         problems.append("was trained on images that this run holds out for its evaluation (dataset.val_size)")
     return problems
+
+
+def _drawn_otherwise(generators: dict[str, Any], dataset: DataSet) -> bool:
+    """Whether the generator's training images come from another long tail, or from another seed's draw.
+
+    Args:
+        generators: configuration of the generator's run.
+        dataset: of the classifier's run.
+    """
+    trained_on = generators["dataset"]
+    if (trained_on.get("imbalance"), trained_on.get("resample", False)) != (
+        dataset.imbalance,
+        dataset.resample,
+    ):
+        return True
+    drawn = trained_on.get("split_seed"), generators["seed"]
+    return dataset.resample and drawn != (dataset.split_seed, dataset.seed)
 
 
 def _saw_held_out_images(trained_on: dict[str, Any], dataset: DataSet) -> bool:
@@ -158,10 +181,12 @@ def _saw_held_out_images(trained_on: dict[str, Any], dataset: DataSet) -> bool:
 
     Of two subsets of one split the smaller lies in the larger.
     """
-    if dataset.train_count == dataset.train_images:
+    whole = dataset.train_images or 0
+    size = whole - dataset.val_size if dataset.train_size is None else dataset.train_size
+    if size == whole:
         return False
-    images = trained_on.get("train_size") or dataset.train_images - trained_on.get("val_size", 0)
-    return images > dataset.train_count or trained_on.get("split_seed") != dataset.split_seed
+    images = trained_on.get("train_size") or whole - trained_on.get("val_size", 0)
+    return images > size or trained_on.get("split_seed") != dataset.split_seed
 
 
 def _none_found(folder: Path, config: RunConfig, kind: str) -> str:
@@ -173,10 +198,13 @@ def _none_found(folder: Path, config: RunConfig, kind: str) -> str:
 
 def _command(config: RunConfig, kind: str) -> str:
     """The command that trains the generator that the run lacks."""
-    words = ["python scripts/train_generator.py", f"generator={kind}", f"dataset={config.names['dataset']}"]
+    words = ["isda-bench generator", f"generator={kind}", f"dataset={config.names['dataset']}"]
     usual = {"train_size": None, "val_size": 0, "split_seed": 0, "root": "data"}
+    usual |= {"resample": False, "imbalance": None}
     chosen = config.settings.dataset
     words += [f"dataset.{key}={chosen[key]}" for key in usual if key in chosen and chosen[key] != usual[key]]
+    if chosen.get("resample"):
+        words.append(f"seed={config.settings.seed}")
     if config.settings.runs_dir != "runs":
         words.append(f"runs_dir={config.settings.runs_dir}")
     return " ".join(words)

@@ -15,6 +15,7 @@ from isda_bench.gan.networks import Generator, fixed_inputs
 from isda_bench.loading import load_run
 from isda_bench.models.base import Classifier
 from isda_bench.runtime.devices import set_precision
+from isda_bench.runtime.library_faults import on_device
 from isda_bench.storage.data_check import DATA, check_data
 from isda_bench.storage.record_files import readable_records
 
@@ -96,7 +97,7 @@ def measure_quality(
     _, classify, record = load_run(classifier, allow)
     check_data(classifier, record.get(DATA), data.checksum, "classifier=... names another run")
     set_precision("fp32")
-    model = classify.to(device)
+    model = on_device(classify, device)
     normalise = Normalise(dataset.mean, dataset.std, device)
     real = data.train
     assert isinstance(real, ImageSet)

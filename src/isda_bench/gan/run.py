@@ -21,6 +21,7 @@ from isda_bench.gan.train import COLLAPSED, RealBatches, fit
 from isda_bench.monitoring.loggers import Logger
 from isda_bench.monitoring.progress import Display
 from isda_bench.runtime.devices import choose_device, set_precision
+from isda_bench.runtime.library_faults import on_device
 from isda_bench.storage.data_check import DATA
 from isda_bench.storage.provenance import peak_memory, provenance, reset_peak_memory
 from isda_bench.storage.run_directory import Metrics, RunDirectory, now
@@ -64,7 +65,8 @@ def _train(config: RunConfig, directory: RunDirectory) -> dict[str, Any]:
     assert isinstance(config, GeneratorConfig)
     settings = config.settings
     device = choose_device(settings.device)
-    dataset: DataSet = build(settings.dataset, DataSet, ANY_MODULE)
+    unseeded: DataSet = build(settings.dataset, DataSet, ANY_MODULE)
+    dataset = unseeded.with_seed(settings.seed)
     data = dataset.load()
     if not isinstance(data.train, ImageSet):
         raise ConfigError(["dataset: its images stay in their files; generators learn those kept in memory"])
@@ -77,7 +79,7 @@ def _train(config: RunConfig, directory: RunDirectory) -> dict[str, Any]:
         reset_peak_memory(device)
         torch.manual_seed(settings.seed)
         set_precision(settings.precision)
-        gan: Gan = build(settings.generator, Gan, ANY_MODULE, **_sizes(dataset)).to(device)
+        gan: Gan = on_device(build(settings.generator, Gan, ANY_MODULE, **_sizes(dataset)), device)
         schedule = settings.schedule
         mean = ExponentialMovingAverage(gan.generator, schedule.average)
         batches = RealBatches(data.train, schedule.batch_size, gan.generator.groups, device)
@@ -148,7 +150,5 @@ def _quality(
         print(f"quality is measured in the features of {classifier}", file=sys.stderr)
         return measure_quality(gan.generator, classifier, dataset, data, device, settings.allow)._asdict()
     except UserError as error:
-        print(
-            f"quality is not measured: {error}; scripts/measure_generator.py can do it later", file=sys.stderr
-        )
+        print(f"quality is not measured: {error}; `isda-bench measure` can do it later", file=sys.stderr)
         return None

@@ -5,8 +5,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from isda_bench.data.augment_grid import picture_of, write_grid
 from isda_bench.data.base import ImageSet
+from isda_bench.data.image_grid import picture_of, write_grid
 from isda_bench.gan.networks import Generator, fixed_inputs
 
 SPREAD_IMAGES = 16  # of each class, to see whether they differ

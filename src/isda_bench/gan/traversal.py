@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from isda_bench.data.augment_grid import picture_of, write_grid
+from isda_bench.data.image_grid import picture_of, write_grid
 from isda_bench.gan.networks import Generator, fixed_inputs
 
 STEPS = 9

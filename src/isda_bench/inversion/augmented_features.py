@@ -6,12 +6,11 @@ import torch
 from torch import Tensor
 
 from isda_bench.data.loader import Loader
-from isda_bench.losses.class_statistics import ClassStatistics
-from isda_bench.losses.covariances import DiagonalCovariance, IdentityCovariance, SharedCovariance
-from isda_bench.losses.low_rank_covariance import LowRankCovariance
+from isda_bench.losses.class_statistics import ClassStatistics, OnlineStatistics
+from isda_bench.losses.covariances import IdentityCovariance
 from isda_bench.models.base import Classifier
 
-Statistics = ClassStatistics | DiagonalCovariance | SharedCovariance | IdentityCovariance | LowRankCovariance
+Statistics = OnlineStatistics | IdentityCovariance
 
 
 def augmented(
@@ -37,20 +36,6 @@ def _root(covariance: Tensor) -> Tensor:
     """R (A, A), float64, with R R^T = Sigma, whatever its rank: there Cholesky's would not exist."""
     values, vectors = torch.linalg.eigh(covariance.double().cpu())
     return vectors * values.clamp(min=0).sqrt()  # rounding leaves some below 0
-
-
-def covariance_of(statistics: Statistics, label: int, feature_dim: int) -> Tensor:
-    """Sigma (A, A) of class `label`, whichever of ISDA's covariances these statistics keep."""
-    if isinstance(statistics, IdentityCovariance):
-        return torch.eye(feature_dim)
-    if isinstance(statistics, SharedCovariance):
-        return statistics.covariance[0]
-    if isinstance(statistics, DiagonalCovariance):
-        return statistics.covariance[label].diag()
-    if isinstance(statistics, LowRankCovariance):
-        directions = statistics.directions[label]
-        return directions.T @ directions + statistics.variances[label].diag()
-    return statistics.covariance[label]
 
 
 @torch.no_grad()

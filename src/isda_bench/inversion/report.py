@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from isda_bench.data.augment_grid import GAP, ZOOM, picture_of
+from isda_bench.data.image_grid import GAP, ZOOM, picture_of
 from isda_bench.inversion.augmented_features import nearest
 from isda_bench.inversion.descent import TRACED, Search, standardised
 from isda_bench.inversion.setup import Setup, weights_sha256

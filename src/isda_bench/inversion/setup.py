@@ -20,6 +20,7 @@ from isda_bench.loading import load_loss, load_run, stored_dataset
 from isda_bench.losses.isda import ISDA
 from isda_bench.models.base import Classifier
 from isda_bench.runtime.devices import choose_device, set_precision
+from isda_bench.runtime.library_faults import on_device
 from isda_bench.storage.data_check import DATA
 from isda_bench.storage.record_files import RECORD
 
@@ -119,7 +120,8 @@ def prepare(options: InversionOptions) -> Setup:
         **{key: getattr(options, key) for key in IN_IDENTITY},
     }
     statistics = loss.statistics if isinstance(loss, ISDA) else None
-    classifier, generator = classifier.requires_grad_(False).to(device), generator.to(device)
+    classifier = on_device(classifier.requires_grad_(False), device)
+    generator = on_device(generator, device)
     classifier.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # the faster layout
     return Setup(options, device, classifier, generator, statistics, strength, dataset, data, identity)
 

@@ -5,10 +5,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from isda_bench.data.base import stratified_order
 from isda_bench.data.loader import Normalise
+from isda_bench.data.splits import stratified_order
 from isda_bench.gan.networks import NOISE
-from isda_bench.inversion.augmented_features import augmented, covariance_of, estimated
+from isda_bench.inversion.augmented_features import augmented, estimated
 from isda_bench.inversion.descent import FixedClasses, Point, Search, start_at
 from isda_bench.inversion.fuse_batchnorm import fused
 from isda_bench.inversion.setup import Setup
@@ -50,7 +50,7 @@ def begin(setup: Setup) -> State:
     statistics = setup.statistics
     if statistics is None:
         statistics = estimated(setup.classifier, setup.dataset.num_classes, setup.training_images())
-    covariances = [covariance_of(statistics, y, features.shape[1]) for y in labels.tolist()]
+    covariances = [statistics.covariance_of(y) for y in labels.tolist()]
     wanted = augmented(features, covariances, setup.strength, options.augmentations, own)
     return State(indices, labels, images, codes, features, wanted, [start_at(z)], [0.0])
 

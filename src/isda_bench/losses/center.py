@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from isda_bench.arguments import checked
 from isda_bench.losses.base import Loss, Outputs
+from isda_bench.losses.class_statistics import finite_rows
 
 
 class Center(Loss):
@@ -22,7 +23,8 @@ class Center(Loss):
         delta_j = sum_{i: y_i = j} (c_j - a_i) / (1 + n_j),        n_j samples of class j in the batch
 
     which is not the loss's own gradient: it is not scaled by the weight, and a center moves at most to its
-    samples' mean. Here `centers.grad` becomes delta. The paper leaves their start open: they start at 0.
+    samples' mean. Here `centers.grad` becomes delta. The paper does not say where they start: here at 0.
+    A mixed sample has no class of its own to be drawn to, so that this loss cannot be mixed.
 
     Args:
         num_classes: C.
@@ -33,6 +35,8 @@ class Center(Loss):
     Raises:
         ValueError: a weight or a learning rate below 0.
     """
+
+    mixable = False
 
     @checked
     def __init__(
@@ -58,8 +62,13 @@ class Center(Loss):
         return F.cross_entropy(logits, targets) + pull + (step - step.detach())
 
     def _delta(self, distance: Tensor, targets: Tensor) -> Tensor:
-        """Wen's delta (C, A) of a_i - c_{y_i} (N, A); as a product, so that CUDA's runs agree to the bit."""
-        member = torch.arange(self.num_classes, device=targets.device)[:, None] == targets
+        """Wen's delta (C, A) of a_i - c_{y_i} (N, A), without rows that are not finite.
+
+        As a product, so that CUDA's runs agree to the bit.
+        """
+        finite = finite_rows(distance)
+        distance = torch.where(finite[:, None], distance, 0)  # before the product: 0 times infinity is NaN
+        member = (torch.arange(self.num_classes, device=targets.device)[:, None] == targets) & finite
         return -(member.to(distance.dtype) @ distance) / (1 + member.sum(1, keepdim=True))
 
     def parameter_groups(self) -> list[dict[str, Any]]:

@@ -8,14 +8,16 @@ from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from isda_bench.arguments import checked
+from isda_bench.losses.checks import HALF
 
 
 class OnlineStatistics(nn.Module):
     """Number and mean of each class's features over all batches seen; a subclass keeps their spread.
 
-    After any sequence of batches they equal the closed form over all samples together. The state is float32
-    and becomes float64 with the first float64 features. A class that is absent from a batch keeps its values
-    to the bit.
+    After any sequence of batches they equal the closed form over all samples together. The state is float32,
+    also in a module converted to half precision, and becomes float64 with the first float64 features. A class
+    that is absent from a batch keeps its values to the bit. Rows that are not finite (see `finite_rows`) are
+    left out, of the counts too: one overflow costs its own row, not the statistics.
 
     Args:
         num_classes: C.
@@ -48,7 +50,9 @@ class OnlineStatistics(nn.Module):
         """
         self._promote(features.dtype)
         features = features.to(self.mean.dtype)
-        own = torch.arange(len(self.count), device=targets.device)[:, None] == targets
+        finite = finite_rows(features)
+        features = torch.where(finite[:, None], features, 0)  # before any product: 0 times infinity is NaN
+        own = (torch.arange(len(self.count), device=targets.device)[:, None] == targets) & finite
         new, member = own.sum(1), own.to(features.dtype)
         total = (self.count + new).clamp(min=1).to(features.dtype)
         kept = torch.where(new == 0, 1, self.count / total)  # exactly, also where compilers divide roughly
@@ -57,6 +61,7 @@ class OnlineStatistics(nn.Module):
         difference = batch_mean - self.mean
 
         deviations = (features - batch_mean[targets]) / total.sqrt()[targets, None]
+        deviations = torch.where(finite[:, None], deviations, 0)
         shifts = difference * (weight * kept[:, None]).sqrt()
         self._spread(kept, deviations, shifts, targets, member)
         self.mean += difference * weight
@@ -69,12 +74,20 @@ class OnlineStatistics(nn.Module):
         """Eq. 2.
 
         Args:
-            kept: n / (n + m) of each class, (C,): 1 of one that is not in the batch.
-            deviations: R's rows of the samples, (N, A).
+            kept: n / (n + m) of each class, (C,): 1 for a class that is not in the batch.
+            deviations: R's rows of the samples, (N, A); 0 for a sample that is left out.
             shifts: R's row of each class's shift, (C, A).
             targets: (N,).
-            member: 1 where a sample is of a class, else 0, (C, N).
+            member: 1 where a sample counts for a class, else 0, (C, N).
         """
+
+    @abstractmethod
+    def covariance_of(self, label: int) -> Tensor:
+        """Sigma of class `label` as a matrix, (A, A)."""
+
+    def spectrum(self) -> Tensor:
+        """Eigenvalues of each class's covariance, float64, the largest first, (C, A)."""
+        return torch.stack([_eigenvalues(self.covariance_of(label)) for label in range(len(self.count))])
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
         self._promote(state_dict.get(f"{prefix}mean", self.mean).dtype)
@@ -83,6 +96,27 @@ class OnlineStatistics(nn.Module):
     def _promote(self, dtype: torch.dtype) -> None:
         if dtype == torch.float64 and self.mean.dtype != dtype:
             self.double()
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Any:
+        """Conversions of a module (`half`, `to`, ...) move the state, but leave it in float32 or float64."""
+        before = dict(self._buffers)
+        super()._apply(fn, recurse)
+        for name, buffer in self._buffers.items():
+            if buffer is not None and buffer.dtype in HALF:
+                self._buffers[name] = before[name].to(buffer.device)  # type: ignore[union-attr]
+        return self
+
+
+def finite_rows(rows: Tensor) -> Tensor:
+    """Whether a row can enter statistics of its dtype: NaN, infinity or the row's square length forbid it.
+
+    Args:
+        rows: (N, A).
+
+    Returns:
+        (N,), bool.
+    """
+    return (2 * rows).square().sum(1).isfinite()  # 2: a deviation from a mean is at most twice as long
 
 
 class ClassStatistics(OnlineStatistics):
@@ -106,15 +140,23 @@ class ClassStatistics(OnlineStatistics):
     def _spread(
         self, kept: Tensor, deviations: Tensor, shifts: Tensor, targets: Tensor, member: Tensor
     ) -> None:
-        if fixed_shapes(deviations):
+        if needs_static_shapes(deviations):
             _update_every_class(self.covariance, kept, deviations, shifts, member)
         else:
             _update_present_classes(self.covariance, kept, deviations, shifts, targets)
 
+    def covariance_of(self, label: int) -> Tensor:
+        """Sigma of class `label`, (A, A)."""
+        return self.covariance[label]
 
-def fixed_shapes(values: Tensor) -> bool:
-    """Whether shapes must not depend on the targets: on CUDA it would wait for them, compiled code cannot."""
+
+def needs_static_shapes(values: Tensor) -> bool:
+    """Whether no shape may depend on the targets: CUDA would wait for them, compiled code refuses it."""
     return values.is_cuda or torch.compiler.is_compiling()
+
+
+def _eigenvalues(covariance: Tensor) -> Tensor:
+    return torch.linalg.eigvalsh(covariance.double()).flip(0)
 
 
 def _update_present_classes(
@@ -125,7 +167,7 @@ def _update_present_classes(
     rows = torch.cat([deviations, shifts])[owners.argsort(stable=True)]
     sizes = owners.bincount().tolist()
     for class_covariance, factor, block in zip(covariance, kept.tolist(), rows.split(sizes), strict=True):
-        if len(block) == 2:  # a single sample is its own mean: only the shift is left
+        if len(block) == 2:  # a single sample is its own mean: only the shift counts
             torch.addr(class_covariance, block[1], block[1], beta=factor, out=class_covariance)
         elif len(block) > 2:
             class_covariance.addmm_(block.T, block, beta=factor)
@@ -134,7 +176,7 @@ def _update_present_classes(
 def _update_every_class(
     covariance: Tensor, kept: Tensor, deviations: Tensor, shifts: Tensor, member: Tensor
 ) -> None:
-    """The same in fixed shapes, without waiting for the device; needs a (C, N + 1, A) buffer."""
+    """The same in static shapes, without a wait for the device; needs a (C, N + 1, A) buffer."""
     rows = torch.cat([deviations.expand(len(member), -1, -1), shifts[:, None]], 1)
     rows[:, :-1] *= member[:, :, None]
     covariance.mul_(kept[:, None, None]).baddbmm_(rows.mT, rows)

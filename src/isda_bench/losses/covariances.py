@@ -1,6 +1,6 @@
 """The ablation's covariances, cheaper than one full matrix a class: diagonal, shared, identity.
 
-Each takes in batches with `update` and gives ISDA's quadratic form between samples' classes and all others,
+Each takes in batches with `update` and has ISDA's quadratic form between samples' classes and all others,
 
     q_ij = (w_j - w_y)^T Sigma_y (w_j - w_y),    y = y_i,    (N, C), with gradients for W,
 
@@ -39,9 +39,17 @@ class DiagonalCovariance(OnlineStatistics):
         squares = member @ deviations.square() + shifts.square()
         self.covariance.mul_(kept[:, None]).add_(squares)
 
+    def covariance_of(self, label: int) -> Tensor:
+        """Sigma of class `label`, a diagonal matrix (A, A)."""
+        return self.covariance[label].diag()
+
+    def spectrum(self) -> Tensor:
+        """The variances of each class, float64, the largest first, (C, A)."""
+        return self.covariance.double().sort(1, descending=True).values
+
     def quadratic_form(self, weight: Tensor, targets: Tensor) -> Tensor:
         """The form of W (C, A) and y (N,): sum_a s_ya (w_ja^2 - 2 w_ja w_ya + w_ya^2), s_y the variances."""
-        variance = self.covariance.to(weight.dtype)
+        variance = self.covariance.to(weight.dtype, copy=True)  # the next update must not change this graph
         squares = variance @ weight.square().T
         form = squares - 2 * (variance * weight) @ weight.T + squares.diagonal()[:, None]
         return without_diagonal(form)[targets]
@@ -63,9 +71,14 @@ class SharedCovariance(ClassStatistics):
         """Takes in one batch, as if all samples were of one class."""
         super().update(features, torch.zeros_like(targets))
 
+    def covariance_of(self, label: int) -> Tensor:
+        """Sigma, (A, A), the same for every class; `spectrum` has one row."""
+        return self.covariance[0]
+
     def quadratic_form(self, weight: Tensor, targets: Tensor) -> Tensor:
         """The form of W (C, A) and y (N,)."""
-        return _common_form(weight, weight @ self.covariance[0].to(weight.dtype))[targets]
+        sigma = self.covariance[0].to(weight.dtype, copy=True)  # the next update must not change this graph
+        return _common_form(weight, weight @ sigma)[targets]
 
 
 class IdentityCovariance(nn.Module):
@@ -79,9 +92,14 @@ class IdentityCovariance(nn.Module):
     @checked
     def __init__(self, num_classes: PositiveInt, feature_dim: PositiveInt) -> None:
         super().__init__()
+        self.feature_dim = feature_dim
 
     def update(self, features: Tensor, targets: Tensor) -> None:
-        """Nothing to take in."""
+        """Keeps nothing of a batch."""
+
+    def covariance_of(self, label: int) -> Tensor:
+        """The identity matrix, (A, A)."""
+        return torch.eye(self.feature_dim)
 
     def quadratic_form(self, weight: Tensor, targets: Tensor) -> Tensor:
         """The form of W (C, A) and y (N,): ||w_j - w_y||^2."""
@@ -96,6 +114,6 @@ def _common_form(weight: Tensor, projected: Tensor) -> Tensor:
 
 
 def without_diagonal(form: Tensor) -> Tensor:
-    """The form with an exact 0 where j = c, instead of what rounding left there."""
+    """The form with an exact 0 where j = c, instead of a rounding error."""
     same = torch.eye(len(form), dtype=torch.bool, device=form.device)
     return form.masked_fill(same, 0)

@@ -18,7 +18,8 @@ class DisturbLabel(Loss):
     """Cross-entropy of disturbed labels, L = mean_i -log softmax(z_i)[y'_i].
 
     With probability `rate` y'_i is uniform over all C classes, otherwise y_i: the true class stays with
-    probability 1 - rate (C - 1) / C. In evaluation mode the labels are left alone.
+    probability 1 - rate (C - 1) / C. In evaluation mode y'_i = y_i. Mixed samples, whose second label
+    disturbs the first one already, are refused.
 
     Args:
         num_classes: C.
@@ -29,6 +30,8 @@ class DisturbLabel(Loss):
     Raises:
         ValueError: a rate outside [0, 1].
     """
+
+    mixable = False
 
     @checked
     def __init__(

@@ -34,11 +34,11 @@ from torch.nn import functional as F
 
 from isda_bench.arguments import checked
 from isda_bench.losses.base import Loss, Outputs
-from isda_bench.losses.class_statistics import ClassStatistics, fixed_shapes
+from isda_bench.losses.checks import Number
+from isda_bench.losses.class_statistics import ClassStatistics, needs_static_shapes
 from isda_bench.losses.covariances import DiagonalCovariance, IdentityCovariance, SharedCovariance
 from isda_bench.losses.low_rank_covariance import LowRankCovariance
 
-Number = float | Tensor
 Covariance = Literal["full", "diagonal", "shared", "identity", "lowrank"]
 STATISTICS = {
     "full": ClassStatistics,
@@ -87,15 +87,17 @@ class ISDA(Loss):
         self.capturable = covariance != "lowrank"
         self.statistics = _statistics(covariance, num_classes, feature_dim, rank)
 
-    def compute(self, outputs: Outputs, targets: Tensor, progress: float | Tensor) -> Tensor:
-        """The augmented cross-entropy; in training mode the statistics take the batch in first."""
-        features, logits, head = outputs
-        if self.training:
-            self.statistics.update(features, targets)
+    def update_statistics(self, features: Tensor, targets: Tensor) -> None:
+        """Takes one batch into the class statistics."""
+        self.statistics.update(features, targets)
+
+    def compute(self, outputs: Outputs, targets: Tensor, progress: Number) -> Tensor:
+        """The augmented cross-entropy."""
+        logits, weight = outputs.logits, outputs.head.weight.to(outputs.logits.dtype)
         strength = self.strength * progress if self.ramp == "linear" else self.strength
         if self.covariance == "full":
-            return augmented_cross_entropy(logits, head.weight, self.statistics.covariance, targets, strength)
-        form = self.statistics.quadratic_form(head.weight, targets)
+            return augmented_cross_entropy(logits, weight, self.statistics.covariance, targets, strength)
+        form = self.statistics.quadratic_form(weight, targets)
         return F.cross_entropy(logits + (strength / 2) * form, targets)
 
 
@@ -133,24 +135,52 @@ def augmented_cross_entropy(
 
 
 class _AugmentedCrossEntropy(torch.autograd.Function):
-    """Computes the gradient along with the loss: V, the largest thing in it, is then needed only once."""
+    """Computes the gradient along with the loss: V, the largest tensor in it, is then needed only once.
+
+    Where gradients of gradients are asked for (create_graph=True), `backward` computes the gradient in a form
+    that autograd can differentiate, which needs Sigma once more. Sigma is not saved by autograd: after an
+    update between forward and backward pass that would refuse the first gradient too, which needs no Sigma.
+    """
 
     @staticmethod
     def forward(
         ctx: Any, logits: Tensor, weight: Tensor, covariance: Tensor, targets: Tensor, strength: Number
     ) -> Tensor:
-        whole = fixed_shapes(weight) or len(weight) * weight.numel() <= WHOLE_LIMIT
+        whole = needs_static_shapes(weight) or len(weight) * weight.numel() <= WHOLE_LIMIT
         augment = _augment_all_classes if whole else _augment_class_by_class
         covariance = covariance.to(weight.dtype)
         log_p, grad_logits, grad_weight = augment(logits, weight, covariance, targets, strength)
-        ctx.save_for_backward(grad_logits, grad_weight)
+        ctx.save_for_backward(grad_logits, grad_weight, logits, weight, targets)
+        ctx.covariance, ctx.strength = covariance, strength
+        ctx.version = None if torch.compiler.is_compiling() else covariance._version
         return F.nll_loss(log_p, targets)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad_loss: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
-        grad_logits, grad_weight = ctx.saved_tensors
+        grad_logits, grad_weight, logits, weight, targets = ctx.saved_tensors
+        if torch.is_grad_enabled() and not torch.compiler.is_compiling():  # create_graph=True
+            if ctx.covariance._version != ctx.version:
+                raise RuntimeError(
+                    "covariance=full: the statistics have changed since this loss was computed, so that its "
+                    "gradient cannot be differentiated again (create_graph=True); differentiate it first"
+                )
+            inputs = logits, weight, targets, ctx.covariance, ctx.strength
+            grad_logits, grad_weight = _differentiable_gradients(*inputs)
         return grad_logits * grad_loss, grad_weight * grad_loss, None, None, None
+
+
+def _differentiable_gradients(
+    logits: Tensor, weight: Tensor, targets: Tensor, covariance: Tensor, strength: Number
+) -> tuple[Tensor, Tensor]:
+    """dL/dz and the quadratic form's part of dL/dW, as functions that autograd can differentiate."""
+    present, owners = targets.unique(return_inverse=True)
+    differences = weight - weight[present][:, None]
+    v = differences @ covariance[present].to(weight.dtype)
+    z = logits + (strength / 2) * (differences * v).sum(2)[owners]
+    grad_logits = (z.softmax(1) - F.one_hot(targets, len(weight))) / len(targets)  # Eq. 4
+    grad_z = strength * grad_logits.new_zeros(v.shape[:2]).index_add(0, owners, grad_logits)
+    terms = grad_z[:, :, None] * v  # of Eq. 5, for each present class and each class
+    return grad_logits, terms.sum(0).index_add(0, present, -terms.sum(1))
 
 
 def _augment_all_classes(

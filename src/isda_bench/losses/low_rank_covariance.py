@@ -29,7 +29,7 @@ CLASSES_AT_ONCE = 64  # whose rows are rotated together: what bounds the work me
 class LowRankCovariance(OnlineStatistics):
     """r directions and a diagonal for each class's features; the state is C x (r + 2) x A.
 
-    Its shapes depend on the batch, so that compiled code does not take it in and CUDA waits for it.
+    Its shapes depend on the batch, so that compiled code refuses it and CUDA waits for it.
 
     Args:
         num_classes: C.
@@ -57,7 +57,8 @@ class LowRankCovariance(OnlineStatistics):
     def _spread(
         self, kept: Tensor, deviations: Tensor, shifts: Tensor, targets: Tensor, member: Tensor
     ) -> None:
-        for classes in targets.unique().split(CLASSES_AT_ONCE):
+        present = targets[member.any(0)].unique()
+        for classes in present.split(CLASSES_AT_ONCE) if len(present) else ():
             chosen = torch.isin(targets, classes)
             owners = torch.searchsorted(classes, targets[chosen])
             rows = torch.cat([shifts[classes, None], _padded(deviations[chosen], owners, len(classes))], 1)
@@ -66,6 +67,11 @@ class LowRankCovariance(OnlineStatistics):
             self.directions[classes] = kept_rows
             self.variances[classes] = kept[classes, None] * self.variances[classes] + dropped
             self.bound[classes] = kept[classes] * self.bound[classes] + largest
+
+    def covariance_of(self, label: int) -> Tensor:
+        """Sigma of class `label`, (A, A): B^T B + diag(s)."""
+        directions = self.directions[label]
+        return directions.T @ directions + self.variances[label].diag()
 
     def quadratic_form(self, weight: Tensor, targets: Tensor) -> Tensor:
         """The form of W (C, A) and y (N,); its largest buffers have min(N, C) x r x A and x C elements."""

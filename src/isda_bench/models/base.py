@@ -11,7 +11,7 @@ Rate = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Classifier(nn.Module):
-    """A network whose last layer, `head`, is linear: ISDA augments what stands before it."""
+    """A network whose last layer, `head`, is linear: ISDA augments the features before it."""
 
     head: nn.Linear
 
@@ -46,8 +46,8 @@ def convolution(in_channels: int, channels: int, kernel: int, stride: int = 1, g
         in_channels: channels of its input.
         channels: channels of its output.
         kernel: odd side of the kernel.
-        stride: what H and W are divided by.
-        groups: parts of the channels that do not see one another.
+        stride: divisor of H and W.
+        groups: number of groups into which the channels are split.
     """
     return nn.Conv2d(in_channels, channels, kernel, stride, kernel // 2, groups=groups, bias=False)
 
@@ -69,12 +69,14 @@ def blocks_per_stage(depth: int, layers_per_block: int, other_layers: int) -> in
 def he_initialise(model: nn.Module) -> None:
     """He initialisation of every convolution (normal, by fan-out); BatchNorm starts as the identity.
 
+    The standard deviation is sqrt(2 / n), where n is kernel height x kernel width x output channels (of all
+    groups). Biases of convolutions are 0. Linear layers keep PyTorch's default.
+
     Source: He et al. 2015, "Delving Deep into Rectifiers", Eq. 14.
     """
     for module in model.modules():
-        if (
-            isinstance(module, nn.Conv2d) and not module.weight.is_meta
-        ):  # there it would load torch's compiler
+        # on the meta device, which has no values, the initialisation would load torch's compiler
+        if isinstance(module, nn.Conv2d) and not module.weight.is_meta:
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
             if module.bias is not None:
                 nn.init.zeros_(module.bias)

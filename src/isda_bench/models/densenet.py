@@ -92,12 +92,18 @@ class Transition(nn.Module):
 class DenseNet(Classifier):
     """Three dense blocks and two transitions; 2 x growth_rate initial features, as the paper has it for BC.
 
+    ISDA's reference code has 24 initial features at every growth rate: the same network at growth rate 12, a
+    smaller one at 40.
+
+    Initialisation: that of ISDA's reference code, He normal by fan-out for convolutions and PyTorch's
+    default for the head.
+
     Args:
         num_classes: size of the head.
         depth: 6n + 4 layers (40, 100, 190, ...).
         growth_rate: k, the new features of a layer.
         compression: theta, the share of the channels that a transition keeps, in (0, 1].
-        checkpointing: compute the bottlenecks again in the backward pass instead of keeping what they read
+        checkpointing: compute the bottlenecks again in the backward pass instead of keeping their inputs
             (the concatenations, and their normalised form). The numbers stay the same to the bit; at
             depth 100 and growth rate 12 a step takes about a third less memory and a third more time.
         in_channels: channels of the images.

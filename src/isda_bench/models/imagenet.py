@@ -13,7 +13,7 @@ from timm.models import densenet, resnet
 from torch import Tensor, nn
 
 from isda_bench.arguments import checked
-from isda_bench.models.base import Classifier, Rate
+from isda_bench.models.base import Classifier, Rate, he_initialise
 
 RESNET_LAYERS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 DENSENET_LAYERS = {121: (6, 12, 24, 16), 265: (6, 12, 64, 48)}
@@ -39,6 +39,9 @@ class Backbone(Classifier):
 
 class ImageNetResNet(Backbone):
     """ResNet and ResNeXt with bottleneck blocks, the stride in the 3x3 convolution; 2048 features.
+
+    Initialisation: timm's, the same as torchvision's: He normal by fan-out for convolutions. The head has
+    PyTorch's default.
 
     Args:
         num_classes: size of the head.
@@ -80,10 +83,15 @@ class ImageNetResNet(Backbone):
 class ImageNetDenseNet(Backbone):
     """DenseNet-BC with four blocks; 1024 features at depth 121 and growth rate 32.
 
+    Initialisation: timm's, the same as torchvision's, He normal by fan-in; the head has PyTorch's default.
+    ISDA's published ImageNet numbers belong to fan-out and to a stem of 24 channels, which timm lacks.
+
     Args:
         num_classes: size of the head.
         depth: 121, or the paper's 265 (the DenseNet paper calls it 264).
         growth_rate: k, the new features of a layer; the stem has 2 k.
+        initialisation: whether the standard deviation of a convolution's weights counts its input channels
+            (`fan_in`) or its output channels (`fan_out`).
         in_channels: channels of the images.
         dropout: rate of the features.
 
@@ -97,6 +105,7 @@ class ImageNetDenseNet(Backbone):
         num_classes: PositiveInt,
         depth: Literal[121, 265],
         growth_rate: PositiveInt = 32,
+        initialisation: Literal["fan_in", "fan_out"] = "fan_in",
         in_channels: PositiveInt = 3,
         dropout: Rate = 0.0,
     ) -> None:
@@ -108,3 +117,5 @@ class ImageNetDenseNet(Backbone):
             drop_rate=dropout,
         )
         super().__init__(backbone, num_classes)
+        if initialisation == "fan_out":
+            he_initialise(self)

@@ -107,10 +107,13 @@ class PyramidNet(Classifier):
 
     The features are 16 + alpha averages, four times as many with bottleneck blocks.
 
+    Initialisation: that of ISDA's reference code, He normal by fan-out for convolutions and PyTorch's
+    default for the head.
+
     Args:
         num_classes: size of the head.
         depth: 6n + 2 layers with basic blocks, 9n + 2 with bottleneck blocks.
-        alpha: what the width grows by from the stem to the last block.
+        alpha: growth of the width from the stem to the last block.
         block: two 3x3 convolutions, or 1x1, 3x3 and 1x1 ones with four times the width at the end.
         shake_drop: ShakeDrop's probability in the last block, growing linearly from the first one; 0 leaves
             ShakeDrop out. (The paper names the opposite, p_L = 1 - shake_drop; both are 0.5.)

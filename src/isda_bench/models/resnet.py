@@ -54,6 +54,9 @@ class BasicBlock(nn.Module):
 class ResNet(Classifier):
     """ResNet of three stages of 16, 32 and 64 channels; the features are 64 averages.
 
+    Initialisation: that of ISDA's reference code, He normal by fan-out for convolutions and PyTorch's
+    default for the linear layers (the head's and those of squeeze-and-excitation).
+
     Args:
         num_classes: size of the head.
         depth: 6n + 2 layers (20, 32, 44, 56, 110, ...).

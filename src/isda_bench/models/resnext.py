@@ -41,6 +41,9 @@ class ResNeXt(Classifier):
     The grouped convolutions have cardinality x width channels in the first stage, twice and four times as
     many in the others, so that every cardinality divides them.
 
+    Initialisation: that of ISDA's reference code, He normal by fan-out for convolutions (a grouped one
+    counts the output channels of all groups) and PyTorch's default for the head.
+
     Args:
         num_classes: size of the head.
         depth: 9n + 2 layers (29, ...).

@@ -1,6 +1,6 @@
 """Shake-Shake (Gastaldi 2017, "Shake-Shake regularization")."""
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from pydantic import PositiveInt
@@ -41,19 +41,22 @@ def shake(x1: Tensor, x2: Tensor, training: bool) -> Tensor:
 
 
 class TwoPaths(nn.Module):
-    """The skip that halves the resolution: every second pixel, and every second one of the shifted image.
+    """Skip where channels change: a 1x1 convolution of the image, and one of the image shifted by one pixel.
 
-    Source: section 2.1; each path gives half of the channels.
+    Each path yields half of the channels; at stride 2 the paths read different pixels. The image shifts up
+    and left, as in ISDA's reference code; in Gastaldi's own code it shifts down and right.
+
+    Source: Gastaldi 2017, section 2.1, and its published code (models/shakeshakeblock.lua).
     """
 
-    def __init__(self, in_channels: int, channels: int) -> None:
+    def __init__(self, in_channels: int, channels: int, stride: int) -> None:
         super().__init__()
-        self.path1 = convolution(in_channels, channels // 2, 1, stride=2)
-        self.path2 = convolution(in_channels, channels - channels // 2, 1, stride=2)
+        self.path1 = convolution(in_channels, channels // 2, 1, stride)
+        self.path2 = convolution(in_channels, channels - channels // 2, 1, stride)
         self.norm = nn.BatchNorm2d(channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Maps (N, in_channels, H, W) to (N, channels, H / 2, W / 2)."""
+        """Maps (N, in_channels, H, W) to (N, channels, H / stride, W / stride)."""
         shifted = F.pad(x, (-1, 1, -1, 1))
         return self.norm(torch.cat((self.path1(x), self.path2(shifted)), 1))
 
@@ -75,16 +78,19 @@ class Branch(nn.Module):
         return self.norm2(self.conv2(self.dropout(out)))
 
 
+Skip = Literal["one_path", "two_paths"]
+
+
 class ShakeBlock(nn.Module):
     """Two branches, mixed at random, and a skip."""
 
-    def __init__(self, in_channels: int, channels: int, stride: int, dropout: float) -> None:
+    def __init__(self, in_channels: int, channels: int, stride: int, dropout: float, skip: Skip) -> None:
         super().__init__()
         self.branch1 = Branch(in_channels, channels, stride, dropout)
         self.branch2 = Branch(in_channels, channels, stride, dropout)
         self.skip: nn.Module | None = None
-        if stride == 2:
-            self.skip = TwoPaths(in_channels, channels)
+        if stride == 2 or (skip == "two_paths" and in_channels != channels):
+            self.skip = TwoPaths(in_channels, channels, stride)
         elif in_channels != channels:
             self.skip = nn.Sequential(convolution(in_channels, channels, 1), nn.BatchNorm2d(channels))
 
@@ -103,10 +109,16 @@ class ShakeShake(Classifier):
     `idle_projections` they are counted here too, as one vector that takes no part in the output and whose
     gradient is zero; the function is the same with and without them.
 
+    Initialisation: that of Gastaldi's code for convolutions, He normal by fan-out and a zero bias in the stem
+    (ISDA's reference code takes fan-in); the head has PyTorch's default, as in ISDA's reference code.
+
     Args:
         num_classes: size of the head.
         depth: 6n + 2 layers (26).
         width: channels of the first stage (32, 96, 112).
+        skip: `two_paths` takes the two shifted paths wherever the channels change, as Gastaldi's and ISDA's
+            code do. `one_path` takes a single 1x1 convolution in the first stage, where the resolution stays:
+            the function of runs whose configuration lacks this key. The parameters are equally many.
         idle_projections: hold the parameters that the reference implementation never uses.
         in_channels: channels of the images.
         dropout: rate between the two convolutions of a branch; 0 leaves it out.
@@ -121,6 +133,7 @@ class ShakeShake(Classifier):
         num_classes: PositiveInt,
         depth: PositiveInt,
         width: PositiveInt,
+        skip: Skip = "two_paths",
         idle_projections: bool = True,
         in_channels: PositiveInt = 3,
         dropout: Rate = 0.0,
@@ -131,9 +144,9 @@ class ShakeShake(Classifier):
         self.stem = nn.Conv2d(in_channels, 16, 3, padding=1)  # with a bias, as the reference counts have it
         self.norm = nn.BatchNorm2d(16)
         self.stages = nn.Sequential(
-            _stage(16, widths[0], blocks, 1, dropout),
-            _stage(widths[0], widths[1], blocks, 2, dropout),
-            _stage(widths[1], widths[2], blocks, 2, dropout),
+            _stage(16, widths[0], blocks, 1, dropout, skip),
+            _stage(widths[0], widths[1], blocks, 2, dropout, skip),
+            _stage(widths[1], widths[2], blocks, 2, dropout, skip),
         )
         size = (blocks - 1) * sum(w * w + 2 * w for w in widths) if idle_projections else 0
         self.idle = nn.Parameter(torch.zeros(size)) if size else None
@@ -148,7 +161,9 @@ class ShakeShake(Classifier):
         return averages if self.idle is None else averages + 0 * self.idle.sum()
 
 
-def _stage(in_channels: int, channels: int, blocks: int, stride: int, dropout: float) -> nn.Sequential:
-    first = ShakeBlock(in_channels, channels, stride, dropout)
-    rest = (ShakeBlock(channels, channels, 1, dropout) for _ in range(blocks - 1))
+def _stage(
+    in_channels: int, channels: int, blocks: int, stride: int, dropout: float, skip: Skip
+) -> nn.Sequential:
+    first = ShakeBlock(in_channels, channels, stride, dropout, skip)
+    rest = (ShakeBlock(channels, channels, 1, dropout, skip) for _ in range(blocks - 1))
     return nn.Sequential(first, *rest)

@@ -35,6 +35,9 @@ class PreactivationBlock(nn.Module):
 class WideResNet(Classifier):
     """Three stages of 16, 32 and 64 channels times `width`; the features are 64 x width averages.
 
+    Initialisation: that of ISDA's reference code, He normal by fan-out for convolutions and PyTorch's
+    default for the head.
+
     Args:
         num_classes: size of the head.
         depth: 6n + 4 layers (16, 28, 40, ...).

@@ -4,7 +4,8 @@ import json
 
 import pandas as pd
 
-from isda_bench.config.run_config import flat
+from isda_bench.config.run_config import OLDER_FUNCTIONS, flat
+from isda_bench.experiments.coordinates import older_function
 
 
 def cell_statistics(records: pd.DataFrame, protocol: str = "last_10") -> pd.DataFrame:
@@ -18,17 +19,23 @@ def cell_statistics(records: pd.DataFrame, protocol: str = "last_10") -> pd.Data
 
 
 def with_variants(records: pd.DataFrame) -> pd.DataFrame:
-    """The records and a column `variant`: what tells a cell from others of its data set, network and loss.
+    """The records and a column `variant`: settings that differ among cells of one data set, network and loss.
 
-    'loss.strength=0.25, dataset.train_size=1000', or empty where nothing else is like it.
+    'loss.strength=0.25, dataset.train_size=1000', or empty where no other cell has the three; an older
+    function of a component is always named.
     """
     settings = records["record"].map(lambda record: flat(record["identity"]))
     variants = pd.Series("", index=records.index, dtype=object)
     for _, alike in records.groupby(["dataset", "model", "loss"], sort=False):
         chosen = settings[alike.index]
-        keys = sorted({key for flat in chosen for key in flat} - {"seed", "schedule.epochs"})
+        keys = sorted(
+            {key for flat in chosen for key in flat} - {"seed", "schedule.epochs", *OLDER_FUNCTIONS}
+        )
         differing = [key for key in keys if len({json.dumps(flat.get(key)) for flat in chosen}) > 1]
         variants[alike.index] = chosen.map(
             lambda flat, keys=differing: ", ".join(f"{key}={json.dumps(flat.get(key))}" for key in keys)
         )
-    return records.assign(variant=variants)
+    older = records["record"].map(lambda record: older_function(record["config"]))
+    return records.assign(
+        variant=[", ".join(filter(None, both)) for both in zip(variants, older, strict=True)]
+    )

@@ -126,8 +126,12 @@ class _GatherRows(torch.autograd.Function):
         return torch.cat([part[:size] for part, size in zip(_gather(padded), sizes, strict=True)])
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        if torch.is_grad_enabled():  # create_graph=True; the other ranks' part of it would be missing
+            raise RuntimeError(
+                "several processes: the gradient of gathered rows cannot be differentiated again "
+                "(create_graph=True); compute gradients of gradients in one process"
+            )
         return len(ctx.sizes) * grad.split(ctx.sizes)[distributed.get_rank()], None
 
 

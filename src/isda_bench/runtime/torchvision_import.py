@@ -14,23 +14,24 @@ SCHEMAS = (
     "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
     "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
 )
-_declared: list[torch.library.Library] = []  # a library's schemas go with it
+declared: list[torch.library.Library] = []  # a library's schemas go with it
 
 
 def patch_torchvision() -> None:
     """Declares the schemas if torchvision is installed and its operators are neither there nor loadable."""
-    if not _has_operators() and not _load_operators():
+    if not has_operators() and not load_operators():
         library = torch.library.Library("torchvision", "FRAGMENT")
         for schema in SCHEMAS:
             library.define(schema)
-        _declared.append(library)
+        declared.append(library)
 
 
-def _has_operators() -> bool:
+def has_operators() -> bool:
+    """Whether torchvision's operators, or their schemas, are declared."""
     return hasattr(torch.ops.torchvision, "nms")
 
 
-def _load_operators() -> bool:
+def load_operators() -> bool:
     """Whether torchvision's own operators load; true without torchvision, which then has nothing to cure."""
     spec = importlib.util.find_spec("torchvision")
     if spec is None:
@@ -41,7 +42,7 @@ def _load_operators() -> bool:
                 torch.ops.load_library(library)
             except OSError:
                 return False
-    return _has_operators()
+    return has_operators()
 
 
 patch_torchvision()

@@ -1,12 +1,8 @@
 """One run, one data set: compares the checksum of the data at hand with the one that a run began with."""
 
-import json
-from copy import copy
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from isda_bench.config.building import ANY_MODULE, build
 from isda_bench.data.base import DataSet
 from isda_bench.errors import UserError
 
@@ -36,24 +32,14 @@ def check_data(run: Path, held: Any, found: str, ways_on: str) -> None:
         )
 
 
-def checksum_at_hand(section: dict[str, Any]) -> str | None:
-    """The checksum of the data that a section `dataset` of the user's command line describes.
+def checksum_at_hand(dataset: DataSet) -> str | None:
+    """The checksum of the data that are there.
 
     Returns:
-        None where the data are not there, or cannot be read. Nothing is downloaded.
+        None where they are not, or cannot be read. Nothing is downloaded.
     """
-    return _checksum_at_hand(json.dumps(section, sort_keys=True))
-
-
-@lru_cache(maxsize=32)
-def _checksum_at_hand(section: str) -> str | None:
-    dataset: DataSet = copy(build(json.loads(section), DataSet, ANY_MODULE))
-    root = getattr(dataset, "root", None)
-    if root is not None and not Path(root).is_dir():
-        return None
-    if hasattr(dataset, "download"):
-        dataset.download = False
     try:
-        return dataset.load().checksum
+        found = dataset.fingerprint()
     except UserError:
         return None
+    return None if found is None else found.data

@@ -1,6 +1,8 @@
 """Where a number comes from: code, versions, machine."""
 
+import os
 import platform
+import re
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -8,6 +10,13 @@ from typing import Any
 
 import torch
 
+from isda_bench.config.places import PACKAGE, checkout
+
+CODE = ("src", "conf", "conf_generator", "train.py")
+"""What of the repository decides a run's result."""
+
+_OF_A_REPOSITORY = r"GIT_(?!CONFIG)"
+"""Variables that point git at a repository; GIT_CONFIG... stay: a container may name its safe.directory."""
 _STATUS = Path("/proc/self/status")
 
 
@@ -19,16 +28,26 @@ def provenance(device: torch.device) -> dict[str, Any]:
     }
 
 
-def git_state() -> dict[str, Any]:
-    """Commit of the code and whether code or configuration differ from it; null where it is no checkout."""
-    commit = _git("rev-parse", "HEAD")
-    changes = _git("status", "--porcelain", "--", ":/src", ":/conf", ":/train.py")
+def git_state(package: Path = PACKAGE) -> dict[str, Any]:
+    """Commit of the code, and whether code or configuration differ from it.
+
+    Both are null where no commit describes the code: an installed wheel, files outside git, files that
+    another project's repository surrounds but does not track.
+
+    Args:
+        package: folder of isda_bench.
+    """
+    root = checkout(package)
+    if root is None or (commit := _commit(root, package)) is None:
+        return {"commit": None, "dirty": None}
+    changes = _git(root, "status", "--porcelain", "--", *CODE)
     return {"commit": commit, "dirty": None if changes is None else bool(changes)}
 
 
 def versions() -> dict[str, str | None]:
-    """Of Python and the packages that make the numbers."""
+    """Of Python and the packages that make the numbers; of torch with its build, such as 2.14.1+cu130."""
     packages = {name: _version(name) for name in ("isda_bench", "torch", "torchvision", "numpy")}
+    packages["torch"] = str(torch.__version__)  # the installed package's metadata may leave the build out
     return {"python": platform.python_version(), **packages, "cuda": torch.version.cuda}
 
 
@@ -66,10 +85,22 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _git(*arguments: str) -> str | None:
-    folder = Path(__file__).parent
+def _commit(root: Path, package: Path) -> str | None:
+    """The newest commit of the repository whose top folder is `root`, if it holds the package."""
+    module = (package / "__init__.py").relative_to(root).as_posix()
+    found = _git(root, "rev-parse", "--show-toplevel", "HEAD", f"HEAD:{module}")
+    if found is None:
+        return None
+    top, commit, _ = found.splitlines()
+    return commit if Path(top).resolve() == root else None
+
+
+def _git(root: Path, *arguments: str) -> str | None:
+    """What git prints in `root`, whatever $GIT_DIR says, without a lock on its index; None where it fails."""
+    environment = {key: value for key, value in os.environ.items() if not re.match(_OF_A_REPOSITORY, key)}
+    command = ["git", "--no-optional-locks", *arguments]
     try:
-        done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, timeout=10)
+        done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=10)
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() if done.returncode == 0 else None

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from isda_bench.config.components import build_dataset
 from isda_bench.config.run_config import RunConfig
 from isda_bench.runtime.ranks import rank
 from isda_bench.storage.data_check import DATA, checksum_at_hand
@@ -44,7 +45,7 @@ def run_once(
     else:
         record = directory.finished()
     if record is not None:
-        found = checksum_at_hand(config.settings.dataset) if record.get(DATA) else ""
+        found = checksum_at_hand(build_dataset(config.settings)) if record.get(DATA) else ""
         directory.check_data(found or None)
         directory.warn_of_changed_code()
         compared = "; data not there, not compared" if found is None else ""

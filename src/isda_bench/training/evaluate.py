@@ -13,6 +13,7 @@ from isda_bench.loading import load_run, stored_dataset
 from isda_bench.models.base import Classifier
 from isda_bench.runtime.devices import choose_device, set_precision
 from isda_bench.runtime.distributed import broadcast_tensors_, sum_over_ranks
+from isda_bench.runtime.library_faults import on_device
 from isda_bench.storage.data_check import DATA, check_data
 from isda_bench.storage.record_files import RECORD
 
@@ -79,7 +80,7 @@ def evaluate_run(
     check_data(directory, record.get(DATA), data.checksum, "root=... says where the data of the run are")
     batches = evaluation_loader(data.evaluation, dataset, where)
     set_precision(settings.precision)
-    return evaluate(model.to(where), batches, bf16=settings.precision == "bf16")
+    return evaluate(on_device(model, where), batches, bf16=settings.precision == "bf16")
 
 
 def _device(name: str) -> torch.device:

@@ -14,11 +14,12 @@ from isda_bench.monitoring.loggers import Logger
 from isda_bench.monitoring.progress import Display
 from isda_bench.runtime.distributed import sum_over_ranks
 from isda_bench.storage.run_directory import LAST_EPOCHS, Metrics, RunDirectory
+from isda_bench.training.capture import make_step
 from isda_bench.training.evaluate import evaluate
 from isda_bench.training.optimizers import make_optimizer, set_learning_rate
 from isda_bench.training.schedules import learning_rate, progress, rate_factor
 from isda_bench.training.state import EpochProgress, RunState
-from isda_bench.training.step import Step, TrainingModule, make_step
+from isda_bench.training.step import Step, TrainingModule
 
 
 def fit(
@@ -60,7 +61,7 @@ def fit(
     optimizer = make_optimizer(module, schedule)
     state = RunState(module, optimizer, batches, directory, checkpoint_minutes)
     metrics = state.resume()
-    step = make_step(module, optimizer)
+    step = make_step(module, optimizer, batches.sizes)
     display.begin(len(metrics), batches.step)
     for epoch in range(len(metrics) + 1, schedule.epochs + 1):
         start = time.perf_counter() - state.seconds_before

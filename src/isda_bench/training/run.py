@@ -9,21 +9,28 @@ import torch
 from isda_bench.config.building import ANY_MODULE, build
 from isda_bench.config.components import (
     Augmentation,
-    batch_problems,
     build_classifier_and_loss,
     build_dataset,
     component_problems,
+    training_set_problems,
 )
 from isda_bench.config.run_config import RunConfig
-from isda_bench.data.augment_grid import sample_grid
 from isda_bench.data.base import DataSet, ImageData
+from isda_bench.data.image_grid import sample_grid
 from isda_bench.data.loader import Loader, Mix, Normalise, evaluation_loader
 from isda_bench.errors import ConfigError
 from isda_bench.gan.generator_choice import find_generator
 from isda_bench.monitoring.loggers import Logger
 from isda_bench.monitoring.progress import Display
 from isda_bench.runtime.devices import choose_device, set_precision
-from isda_bench.runtime.distributed import broadcast_object, process_group, seed_of_rank, wrap
+from isda_bench.runtime.distributed import (
+    all_gather_objects,
+    broadcast_object,
+    process_group,
+    seed_of_rank,
+    wrap,
+)
+from isda_bench.runtime.library_faults import on_device
 from isda_bench.runtime.ranks import processes, rank
 from isda_bench.storage.checkpoint import checkpoints
 from isda_bench.storage.data_check import DATA
@@ -77,8 +84,8 @@ def _train(config: RunConfig, directory: RunDirectory) -> dict[str, Any]:
     dataset = build_dataset(settings)
     found = find_generator(config, dataset, directory)
     data = dataset.load()
-    problems = batch_problems(
-        len(data.train.targets), settings.schedule.batch_size, found.share if found else None
+    problems = training_set_problems(
+        settings, dataset, len(data.train.targets), found.share if found else None
     )
     if problems:
         raise ConfigError(problems)
@@ -122,9 +129,9 @@ def _train(config: RunConfig, directory: RunDirectory) -> dict[str, Any]:
 def _build_module(config: RunConfig, dataset: DataSet, device: torch.device) -> TrainingModule:
     settings = config.settings
     model, loss = build_classifier_and_loss(settings, dataset)
-    module = TrainingModule(model, loss, bf16=settings.precision == "bf16").to(device)
+    module = on_device(TrainingModule(model, loss, bf16=settings.precision == "bf16"), device)
     module.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # the faster layout
-    module.captured = settings.capture and can_be_captured(module)
+    module.capture = can_be_captured(module) and settings.capture
     if settings.compile:
         compile_step(module)
     return wrap(module, device)
@@ -155,7 +162,7 @@ def _record(
     return config.as_dict() | {
         "split": data.split,
         "error": errors_of(metrics, data.split),
-        **_more(metrics, data.split),
+        **_more(metrics, data),
         "epochs": len(metrics),
         "parameters": sum(parameter.numel() for parameter in module.model.parameters()),
         "train_images": len(data.train.targets),
@@ -169,9 +176,12 @@ def _record(
     }
 
 
-def _more(metrics: list[Metrics], split: str) -> dict[str, Any]:
-    """What only some records have: top-5 errors, and the number of processes that trained together."""
+def _more(metrics: list[Metrics], data: ImageData) -> dict[str, Any]:
+    """Keys of some records: top-5 errors, unreadable training images, processes that trained together."""
     more: dict[str, Any] = {}
-    if f"{split}_top5_error" in metrics[-1]:
-        more["top5_error"] = errors_of(metrics, f"{split}_top5")
+    if f"{data.split}_top5_error" in metrics[-1]:
+        more["top5_error"] = errors_of(metrics, f"{data.split}_top5")
+    unreadable = {name for names in all_gather_objects(list(data.train.unreadable)) for name in names}
+    if unreadable:
+        more["unreadable_images"] = len(unreadable)
     return more | ({"processes": processes()} if processes() > 1 else {})

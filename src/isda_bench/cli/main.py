@@ -1,0 +1,121 @@
+"""The command `isda-bench`: finds the sub-command, imports it and runs it.
+
+A sub-command is a module of this package and a name in `COMMANDS`. The module's docstring is the usage text;
+its function `command()` does the work. The usage text is read from the source: help imports no torch.
+"""
+
+import ast
+import shlex
+import signal
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import NoReturn
+
+from isda_bench import __version__
+
+COMMANDS = (
+    *("train", "plan", "runs", "evaluate"),
+    *("tables", "report", "figures", "collect", "dashboard"),
+    *("generator", "measure", "invert"),
+    *("benchmark", "models", "augmentations"),
+)
+"""In the order of the help. `gpu-check` would be the module `gpu_check`."""
+
+HELP_OF_HYDRA = ("train", "generator")
+"""Commands whose `--help` Hydra prints, because it lists the configuration."""
+
+HEAD = """isda-bench: implicit semantic data augmentation, by configuration.
+
+  isda-bench <command> [key=value ...]
+  isda-bench <command> --help
+  isda-bench --version
+
+Commands:
+"""
+_HELP = frozenset(("-h", "--help"))
+
+
+def main() -> None:
+    """Runs the command that sys.argv names; exits with 2 if it names none."""
+    program = "python -m isda_bench" if Path(sys.argv[0]).name == "__main__.py" else "isda-bench"
+    name, *arguments = sys.argv[1:] or [""]
+    if name in COMMANDS:
+        sys.argv[1:] = arguments
+        run_command(name, f"{program} {name}")
+    elif name in _HELP:
+        print(overview(), end="")
+    elif name == "--version":
+        print_version()
+    else:
+        _exit_without_command(name, program)
+
+
+def run_command(name: str, program: str) -> None:
+    """Runs one command with the arguments in sys.argv[1:].
+
+    Args:
+        name: one of `COMMANDS`.
+        program: what the user typed for the command; its usage text then says the same.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C during the imports ends without a traceback
+    if _answered(name, program, sys.argv[1:]):
+        return
+    module = import_module(f"isda_bench.cli.{_module(name)}")
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    module.command()
+
+
+def overview() -> str:
+    """The help of `isda-bench`: every command with the first sentence of its usage text."""
+    width = max(map(len, COMMANDS))
+    return HEAD + "".join(
+        f"  {name:{width}}  {usage(name).splitlines()[0].removesuffix('.')}\n" for name in COMMANDS
+    )
+
+
+def usage(name: str, program: str | None = None) -> str:
+    """The usage text of a command, without importing its module.
+
+    Args:
+        name: one of `COMMANDS`.
+        program: what the text calls the command; null: `isda-bench <name>`.
+    """
+    source = Path(__file__).with_name(f"{_module(name)}.py").read_text(encoding="utf-8")
+    text = ast.get_docstring(ast.parse(source))
+    assert text is not None
+    return text.replace(f"isda-bench {name}", program) if program else text
+
+
+def print_version() -> None:
+    """Prints the package's version."""
+    print(f"isda_bench {__version__}")
+
+
+def _answered(name: str, program: str, arguments: list[str]) -> bool:
+    """Handles the options that every command has. Returns whether nothing more is to be done."""
+    if "--version" in arguments:
+        print_version()
+        return True
+    if _HELP & set(arguments) and name not in HELP_OF_HYDRA:
+        print(usage(name, program))
+        return True
+    return False
+
+
+def _exit_without_command(name: str, program: str) -> NoReturn:
+    """Exits with 2 and says what the first argument could have meant."""
+    from isda_bench.config.problems import did_you_mean  # imports pydantic: the help need not wait for it
+
+    if not name:
+        message = f"no command; there are: {', '.join(COMMANDS)}"
+    elif "=" in name or name in ("-m", "--multirun"):
+        message = f"{name}: no such command; did you mean: {program} train {shlex.join(sys.argv[1:])}"
+    else:
+        message = f"{name}: no such command{did_you_mean(name, list(COMMANDS))}"
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(2)
+
+
+def _module(name: str) -> str:
+    return name.replace("-", "_")

@@ -1,0 +1,97 @@
+"""Writes the tables of finished runs beside the published ones, and checks the paper's claims.
+
+isda-bench tables                                  every experiment, the claims, a list of all runs
+isda-bench tables experiment=demo out=runs/demo    the table of one experiment
+isda-bench tables deviations=true                  with the runs that deviate from an experiment, below it
+isda-bench tables records=results/records          with the runs of another folder: the shipped ones
+isda-bench tables protocol=final                   another error: last_10 (the paper's), final, best
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import pandas as pd
+from pydantic import Field
+
+from isda_bench.config.experiment_files import table_names, table_of
+from isda_bench.config.options import Options, main
+from isda_bench.reporting.build_tables import experiment_table
+from isda_bench.reporting.claims import check_claims, markdown_claims
+from isda_bench.reporting.figures import error_curves
+from isda_bench.reporting.render_tables import csv_table, latex, markdown, markdown_table
+from isda_bench.reporting.table import Table
+from isda_bench.runtime.atomic_files import write_atomically
+from isda_bench.storage.records import read_records, unfinished_runs
+
+
+class TableOptions(Options):
+    """Options of the command, given as key=value."""
+
+    experiment: str | None = None
+    runs_dir: str = "runs"
+    records: str | None = None
+    deviations: bool = False
+    protocol: Literal["last_10", "final", "best"] = "last_10"
+    out: Annotated[str, Field(min_length=1)] | None = None
+
+
+def make_tables(options: TableOptions) -> None:
+    """Writes <out>/<experiment>.md, .tex and .csv; for all experiments claims.md and all.md too.
+
+    `out` is by default <runs_dir>/tables, and results/tables where `records` names another folder.
+    """
+    if options.experiment is not None:
+        table_of(options.experiment)  # reports a wrong name before anything is read
+    places = [Path(place).expanduser() for place in (options.runs_dir, options.records) if place]
+    out = Path(options.out or _usual_place(options)).expanduser()
+    records, unfinished = read_records(places), unfinished_runs(places)
+    tables = {}
+    for name in [options.experiment] if options.experiment else table_names():
+        tables[name] = experiment_table(name, records, unfinished, options.protocol)
+        shown = tables[name] if options.deviations else tables[name].without_deviations
+        _report(shown, in_full=shown.has_runs or options.experiment is not None)
+        _write_table(shown, out)
+    if options.experiment:
+        cells = [line.cell for line in shown.lines]
+        _draw(records[records["cell"].isin(cells)], out / options.experiment)
+        return
+    claims = markdown_claims(check_claims(tables, records))
+    print(f"The paper's claims\n\n{claims}")
+    _write(out / "claims.md", claims)
+    if not records.empty:
+        _write(out / "all.md", markdown_table(records, options.protocol))
+        _draw(records, out / "all")
+
+
+def _usual_place(options: TableOptions) -> str:
+    return "results/tables" if options.records else f"{options.runs_dir}/tables"
+
+
+def _report(table: Table, in_full: bool) -> None:
+    wanted = sum(len(line.seeds) for line in table.lines)
+    finished = wanted - sum(len(line.missing) for line in table.lines)
+    print(f"experiment={table.name}: {finished} of {wanted} runs are finished\n")
+    if in_full:
+        print(markdown(table))
+
+
+def _write_table(table: Table, out: Path) -> None:
+    _write(out / f"{table.name}.md", markdown(table))
+    _write(out / f"{table.name}.tex", latex(table))
+    _write(out / f"{table.name}.csv", csv_table(table))
+
+
+def _draw(records: pd.DataFrame, path: Path) -> None:
+    if not records.empty:
+        print("written:", *error_curves(records, path.with_name(f"{path.name}_curves.svg")))
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, text.encode())
+    print("written:", path)
+
+
+def command() -> None:
+    """Runs it with the options of the command line."""
+    main(TableOptions, make_tables, __doc__)

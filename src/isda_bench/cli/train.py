@@ -1,0 +1,8 @@
+"""Trains a network, or every run of a grid (-m) or of a table (experiment=...)."""
+
+from isda_bench.cli.command_line import main
+
+
+def command() -> None:
+    """Trains what the command line asks for."""
+    main()

@@ -1,0 +1,88 @@
+"""Mixup and CutMix: batches of pairs of images, with two classes and the share of the first.
+
+The share and the box are drawn on the CPU, once a batch, so that the host never waits for another device;
+partners are drawn on the images' device.
+"""
+
+import math
+
+import torch
+from pydantic import PositiveFloat
+from torch import Tensor
+from torch.distributions import Beta
+
+from isda_bench.arguments import checked
+from isda_bench.data.loader import MixedBatch
+
+
+class Mixup:
+    """Each image is mixed with another of its batch, by one share for the batch.
+
+    Source: Zhang et al. 2018, "mixup: Beyond Empirical Risk Minimization", with its code's one draw a batch.
+
+    Args:
+        alpha: of the distribution Beta(alpha, alpha), from which the first image's share is drawn; the paper
+            takes 1 on CIFAR.
+
+    Raises:
+        ValueError: an alpha that is not positive.
+    """
+
+    @checked
+    def __init__(self, alpha: PositiveFloat = 1.0) -> None:
+        self.alpha = alpha
+
+    def __call__(self, images: Tensor, targets: Tensor) -> MixedBatch:
+        """Mixes images (N, C, H, W), floats, with classes (N,)."""
+        share = _share(self.alpha)
+        partner = torch.randperm(len(images), device=images.device)
+        mixed = share * images + (1 - share) * images[partner]
+        return MixedBatch(mixed, targets, targets[partner], _weights(share, images))
+
+
+class CutMix:
+    """A box of each image is replaced by that of another of its batch; one box for the batch.
+
+    The first image's share is what is left of it: the box is clipped at the border, so it can be more than
+    what was drawn.
+
+    Source: Yun et al. 2019, "CutMix: Regularization Strategy to Train Strong Classifiers with Localizable
+    Features", equation 2 and the code of its authors.
+
+    Args:
+        alpha: of the distribution Beta(alpha, alpha), from which the share of the image outside the unclipped
+            box is drawn; the paper takes 1.
+
+    Raises:
+        ValueError: an alpha that is not positive.
+    """
+
+    @checked
+    def __init__(self, alpha: PositiveFloat = 1.0) -> None:
+        self.alpha = alpha
+
+    def __call__(self, images: Tensor, targets: Tensor) -> MixedBatch:
+        """Mixes images (N, C, H, W), floats, with classes (N,)."""
+        side = math.sqrt(1 - _share(self.alpha))
+        (top, bottom), (left, right) = (_box(length, side) for length in images.shape[-2:])
+        partner = torch.randperm(len(images), device=images.device)
+        mixed = images.clone()
+        mixed[..., top:bottom, left:right] = images[..., top:bottom, left:right][partner]
+        share = 1 - (bottom - top) * (right - left) / (images.shape[-2] * images.shape[-1])
+        return MixedBatch(mixed, targets, targets[partner], _weights(share, images))
+
+
+def _share(alpha: float) -> float:
+    """A draw of Beta(alpha, alpha)."""
+    return float(Beta(alpha, alpha).sample())
+
+
+def _box(length: int, part: float) -> tuple[int, int]:
+    """First place and end, along a side, of a box of `part` of it around a uniform centre, clipped."""
+    half = int(length * part) // 2
+    centre = int(torch.randint(length, ()))
+    return max(0, centre - half), min(length, centre + half)
+
+
+def _weights(share: float, images: Tensor) -> Tensor:
+    return torch.full((len(images),), share, device=images.device)

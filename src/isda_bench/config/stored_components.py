@@ -40,7 +40,7 @@ def build_stored_components(
     settings = settings_of(config)  # with the functions that older components had
     dataset = build_stored(source, "dataset", settings.dataset, DataSet, allow).with_seed(settings.seed)
     sizes = {"num_classes": dataset.num_classes, "in_channels": dataset.in_channels}
-    with _at_most(MOST_LAYERS):
+    with at_most(MOST_LAYERS):
         model = build_stored(source, "model", settings.model, Classifier, allow, **sizes)
         sizes = {"num_classes": dataset.num_classes, "feature_dim": model.feature_dim}
         loss = build_stored(source, "loss", settings.loss, Loss, allow, **sizes)

@@ -99,6 +99,16 @@ def test_a_run_that_began_on_other_data_does_not_resume(two_folders, on_a, tmp_p
     assert run(folder_run(a, tmp_path / "runs"))["error"] == on_a["error"]  # begun by an older version
 
 
+def test_other_images_of_the_same_data_are_other_data(two_folders, on_a, tmp_path):
+    directory = tmp_path / "runs" / on_a["run_id"]
+    rewrite(directory / "run.json", lambda content: content.update(indices_sha256="0" * 64))
+    for left in (True, False):  # finished, and interrupted
+        with pytest.raises(UserError, match=f"other images of the data set: .*{'0' * 64}"):
+            run(folder_run(two_folders[0], tmp_path / "runs"))
+        if left:
+            (directory / "record.json").unlink()
+
+
 def test_rerun_sets_the_old_run_aside(two_folders, on_a, tmp_path, capsys):
     _, b = two_folders
     runs = tmp_path / "runs"

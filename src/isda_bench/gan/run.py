@@ -22,7 +22,7 @@ from isda_bench.monitoring.loggers import Logger
 from isda_bench.monitoring.progress import Display
 from isda_bench.runtime.devices import choose_device, set_precision
 from isda_bench.runtime.library_faults import on_device
-from isda_bench.storage.data_check import DATA
+from isda_bench.storage.data_check import as_used
 from isda_bench.storage.provenance import peak_memory, provenance, reset_peak_memory
 from isda_bench.storage.run_directory import Metrics, RunDirectory, now
 from isda_bench.storage.run_once import run_once
@@ -70,7 +70,7 @@ def _train(config: RunConfig, directory: RunDirectory) -> dict[str, Any]:
     data = dataset.load()
     if not isinstance(data.train, ImageSet):
         raise ConfigError(["dataset: its images stay in their files; generators learn those kept in memory"])
-    with directory.locked({DATA: data.checksum}):
+    with directory.locked(as_used(data)):
         record = directory.finished()  # another process may have finished it meanwhile
         if record is not None:
             return record

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from isda_bench.config.run_config import RunConfig
+from isda_bench.data.base import DataFingerprint
 from isda_bench.errors import UserError
 from isda_bench.runtime.atomic_files import remove_leftovers, write_atomically
 from isda_bench.storage import checkpoint
@@ -20,13 +21,14 @@ from isda_bench.storage.checksummed_json import (
     write_checksummed,
 )
 from isda_bench.storage.component_code import changed_sections, component_code
-from isda_bench.storage.data_check import DATA, check_data
+from isda_bench.storage.data_check import DATA, INDICES, check_data
 from isda_bench.storage.provenance import git_state
 from isda_bench.storage.record_files import METRICS, RECORD, RUN, read_record, read_run
 from isda_bench.storage.run_lock import RunLock
 
 Metrics = dict[str, Any]
 CODE = "component_code"  # key of run.json
+DATA_KEYS = {DATA: "data", INDICES: "images of the data set"}
 WAYS_ON = (
     "runs_dir=... gives a run of these data another place, rerun=true sets the old one aside and trains again"
 )
@@ -94,25 +96,26 @@ class RunDirectory:
             )
         verify_checksum(path, held)
         for key, value in used.items():
-            if key == DATA:
-                check_data(self.path, held.get(key), value, WAYS_ON)
+            if key in (DATA, INDICES):
+                check_data(self.path, held.get(key), value, WAYS_ON, DATA_KEYS[key])
             elif held.get(key) != value:
                 raise UserError(f"{self.path}: began with {key} {held.get(key)}, not {value}; nothing done")
         self.warn_of_changed_code()
 
-    def check_data(self, found: str | None) -> None:
+    def check_data(self, found: DataFingerprint | None) -> None:
         """Compares the data that are here with those that the run began with, or was finished with.
 
         Args:
-            found: their checksum; None: they are not here, and nothing is compared.
+            found: their checksums; None: they are not here, and nothing is compared.
 
         Raises:
             OtherData: they are others.
             UserError: run.json is damaged.
         """
-        record = self.finished() or {}
         if found is not None:
-            check_data(self.path, record.get(DATA, self.begun().get(DATA)), found, WAYS_ON)
+            held = self.begun() | (self.finished() or {})
+            check_data(self.path, held.get(DATA), found.data, WAYS_ON)
+            check_data(self.path, held.get(INDICES), found.indices, WAYS_ON, DATA_KEYS[INDICES])
 
     def warn_of_changed_code(self) -> None:
         """Says on stderr which components have been edited since the run began; older runs do not know."""

@@ -10,7 +10,7 @@ import torch
 from isda_bench.config.components import build_dataset
 from isda_bench.config.run_config import RunConfig
 from isda_bench.runtime.ranks import rank
-from isda_bench.storage.data_check import DATA, checksum_at_hand
+from isda_bench.storage.data_check import DATA, fingerprint_at_hand
 from isda_bench.storage.run_directory import NullRunDirectory, RunDirectory
 
 
@@ -45,10 +45,10 @@ def run_once(
     else:
         record = directory.finished()
     if record is not None:
-        found = checksum_at_hand(build_dataset(config.settings)) if record.get(DATA) else ""
-        directory.check_data(found or None)
+        found = fingerprint_at_hand(build_dataset(config.settings)) if record.get(DATA) else None
+        directory.check_data(found)
         directory.warn_of_changed_code()
-        compared = "; data not there, not compared" if found is None else ""
+        compared = "; data not there, not compared" if record.get(DATA) and found is None else ""
         print(f"{format_summary(record)} (finished already{compared})")
         return record
     try:

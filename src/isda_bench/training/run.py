@@ -33,7 +33,7 @@ from isda_bench.runtime.distributed import (
 from isda_bench.runtime.library_faults import on_device
 from isda_bench.runtime.ranks import processes, rank
 from isda_bench.storage.checkpoint import checkpoints
-from isda_bench.storage.data_check import DATA
+from isda_bench.storage.data_check import as_used
 from isda_bench.storage.provenance import peak_memory, provenance, reset_peak_memory
 from isda_bench.storage.run_directory import Metrics, RunDirectory, errors_of, now
 from isda_bench.storage.run_once import run_once
@@ -90,7 +90,7 @@ def _train(config: RunConfig, directory: RunDirectory) -> dict[str, Any]:
     if problems:
         raise ConfigError(problems)
     used = {} if found is None else found.provenance_of_generator(data)
-    with process_group(device), directory.locked(used | {DATA: data.checksum}):
+    with process_group(device), directory.locked(used | as_used(data)):
         record = broadcast_object(directory.finished())  # another process may just have ended it
         if record is not None:
             return record

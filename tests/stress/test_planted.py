@@ -80,8 +80,8 @@ class Project:
                 "train with generated images": lambda: run(self._with_generator()),
                 "measure": lambda: call("measure", f"run={self.generator}"),
                 "tables": lambda: call("tables", *demo, f"out={self.folder / 'out'}"),
-                "report": lambda: call("make_report", *demo, f"out={self.folder / 'report.html'}"),
-                "figures": lambda: call("make_figures", f"run={self.run}", f"out={self.folder / 'out'}"),
+                "report": lambda: call("report", *demo, f"out={self.folder / 'report.html'}"),
+                "figures": lambda: call("figures", f"run={self.run}", f"out={self.folder / 'out'}"),
             }
         return found
 

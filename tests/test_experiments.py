@@ -6,8 +6,9 @@ import pytest
 import torch
 from hydra.utils import instantiate
 
-from isda_bench.config.compose import compose_run, grid
+from isda_bench.config.compose import compose_run
 from isda_bench.config.experiment_files import experiment_names, parts, table_names, table_of, title
+from isda_bench.config.grids import grid
 from isda_bench.config.run_config import settings_of
 from isda_bench.data.base import DataSet
 from isda_bench.errors import ConfigError
@@ -85,6 +86,24 @@ def test_a_grid_is_what_its_jobs_compose_to(name):
     """Jobs share compositions; data set, loss and values are exchanged as Hydra would."""
     jobs = grid([f"experiment={name}"])
     for job, config in (jobs[0], jobs[len(jobs) // 2]):
+        assert config == compose_run(job)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["experiment=comparison", "seed=0", "method=disturb_label,isda_dropout"],
+        ["loss=isda,cross_entropy", "loss=isda", "schedule=wrn,resnext", "model=resnet32,wrn16_8"],
+        ["experiment=strength_selection", "seed=1", "dataset=cifar100", "augment=none,cutout"],
+        ["generator=none,cgan", "dataset=digits,cifar10", "dataset.padding=2", "logger=none"],
+        ["experiment=ablation_constant", "seed=0", "loss=isda,cross_entropy"],
+        ["seed=${schedule.epochs}", "model=resnet32,densenet_bc_100_12", "evaluate={every: 2}"],
+    ],
+)
+def test_every_job_of_a_grid_is_what_hydra_composes(overrides):
+    jobs = grid(overrides)
+    assert len(jobs) > 1
+    for job, config in jobs:
         assert config == compose_run(job)
 
 

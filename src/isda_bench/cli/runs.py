@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeInt
 
-from isda_bench.config.compose import grid_runs
+from isda_bench.config.grids import grid_runs
 from isda_bench.config.options import Options, main
 from isda_bench.errors import ConfigError, UserError
 from isda_bench.storage.listing import (

@@ -15,6 +15,7 @@ from isda_bench.config.settings import COMPONENTS, Settings
 from isda_bench.errors import ConfigError
 
 CONF = configuration()
+GENERATOR_CONF = CONF.with_name("conf_generator")
 
 NOT_IN_IDENTITY = (
     *("device", "capture", "runs_dir", "logger", "checkpoint", "dataset.root", "dataset.download", "plan"),

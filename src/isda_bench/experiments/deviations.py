@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from functools import cache
 from typing import Any, NamedTuple
 
-from isda_bench.config.compose import compose_run
+from isda_bench.config.grids import composed_jobs
 from isda_bench.config.run_config import ADDED_LATER, CONF, OLDER_FUNCTIONS, flat, identity
 from isda_bench.errors import ConfigError
 from isda_bench.experiments.coordinates import Coordinates
@@ -84,7 +84,8 @@ def _with_model(job: tuple[str, ...], model: str) -> dict[str, Any] | None:
     if not (CONF / "model" / f"{model}.yaml").exists():
         return None
     try:
-        run = compose_run([*(line for line in job if not line.startswith("model=")), f"model={model}"])
+        lines = [line for line in job if not line.startswith("model=")]
+        ((_, run),) = composed_jobs([[*lines, f"model={model}"]])
     except ConfigError:
         return None
     return flat(identity(run.config))

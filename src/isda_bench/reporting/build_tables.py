@@ -1,6 +1,7 @@
 """Records into an experiment's table."""
 
 import json
+import math
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
-from scipy.stats import ttest_ind
+from scipy.special import stdtr
 
 from isda_bench.config.experiment_files import parts, table_of, title
 from isda_bench.config.run_config import identity
@@ -87,7 +88,8 @@ def experiment_table(
     for run in unfinished:
         begun[run.cell].add(run.seed)
     own = _distinct([cell for part in parts(experiment) for cell in planned(part)])
-    selections = hyperparameter_selections({cell: group.errors for cell, group in groups.items()})
+    errors = {cell: group.errors for cell, group in groups.items()}
+    selections = hyperparameter_selections(errors, own)
     plan = _with_choices(own, selections)
     name = table_of(experiment)
     entries = [_planned_entry(name, cell, groups, begun) for cell in plan]
@@ -225,7 +227,10 @@ def welch(ours: list[float], theirs: list[float]) -> float | None:
     """Two-sided p-value of Welch's t-test; None below two values each or where neither has any spread."""
     if min(len(ours), len(theirs)) < 2 or statistics.pstdev(ours) == statistics.pstdev(theirs) == 0:
         return None
-    return float(ttest_ind(ours, theirs, equal_var=False).pvalue)
+    a, b = (statistics.variance(values) / len(values) for values in (ours, theirs))
+    t = (statistics.fmean(ours) - statistics.fmean(theirs)) / math.sqrt(a + b)
+    freedom = (a + b) ** 2 / (a**2 / (len(ours) - 1) + b**2 / (len(theirs) - 1))
+    return float(2 * stdtr(freedom, -abs(t)))
 
 
 def _all_but_loss(settings: dict[str, Any]) -> str:

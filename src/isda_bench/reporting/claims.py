@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
-from scipy.stats import spearmanr
 
 from isda_bench.experiments.selection import CHOSEN
 from isda_bench.reporting.build_tables import BASELINE
@@ -162,7 +161,7 @@ def larger_gain_with_fewer_samples(table: Table) -> Claim:
             continue
         sizes = sorted(size for size in gains if size)
         holds = gains[sizes[0]] > gains[sizes[-1]]  # else perhaps all alike: no correlation
-        holds = holds and spearmanr(sizes, [gains[size] for size in sizes]).statistic < 0
+        holds = holds and _rank_correlation(sizes, [gains[size] for size in sizes]) < 0
         evidence.append(_evidence(setting, lines, _verdict(holds), f"gain at {told}"))
     return Claim(
         "ISDA gains more with fewer training samples.",
@@ -209,6 +208,11 @@ def markdown_claims(claims: Iterable[Claim]) -> str:
         if len(lacking) > 4:
             parts.append(f"  - not enough runs in {len(lacking)} more settings")
     return "\n".join(parts) + "\n"
+
+
+def _rank_correlation(x: list[int], y: list[float]) -> float:
+    """Spearman's."""
+    return float(pd.Series(x).rank().corr(pd.Series(y).rank()))
 
 
 def _settings(lines: Iterable[TableRow], *places: str) -> dict[str, list[TableRow]]:

@@ -20,8 +20,12 @@ TABLES = [
     "ablation",
     "baseline_selection",
     "comparison",
+    "conference_table_1",
+    "conference_table_2",
     "demo",
+    "figure_3",
     "imagenet",
+    "imagenet_journal",
     "journal_table_2",
     "journal_table_4",
     "small_data",
@@ -33,6 +37,8 @@ def test_parts_belong_to_their_table():
     assert table_names() == TABLES
     assert parts("ablation") == ["ablation", "ablation_basic", "ablation_constant"]
     assert table_of("comparison_no_dropout") == "comparison"
+    assert table_of("imagenet_journal_basic") == "imagenet_journal"  # a table of its own
+    assert parts("imagenet") == ["imagenet", "imagenet_basic", "imagenet_densenet", "imagenet_resnet101"]
     assert title("demo").startswith("The main job in small")
     with pytest.raises(ConfigError, match="did you mean journal_table_2"):
         table_of("jurnal_table_2")
@@ -42,8 +48,12 @@ SIZES = {
     "ablation": (12, 3),
     "baseline_selection": (60, 1),
     "comparison": (36 + 4 + 4 + 2, 3),
+    "conference_table_1": (32, 3),
+    "conference_table_2": (16 + 4 + 2, 3),
     "demo": (2, 3),
+    "figure_3": (16, 3),
     "imagenet": (14, 1),
+    "imagenet_journal": (14, 1),
     "journal_table_2": (36, 5),
     "journal_table_4": (36, 5),
     "small_data": (12, 3),
@@ -162,8 +172,34 @@ def test_imagenet_takes_the_diagonal_and_its_strengths():
     assert {cell.config.config["loss"]["covariance"] for cell in cells} == {"diagonal"}
     strengths = {cell.at.model: cell.config.config["loss"]["strength"] for cell in cells}
     assert {model for model, strength in strengths.items() if strength == 1} == {"densenet121", "densenet265"}
-    assert sorted(strengths.values()) == [1, 1, 7.5, 7.5, 7.5, 7.5, 7.5]
+    assert sorted(strengths.values()) == [1, 1, 5, 7.5, 7.5, 7.5, 7.5]
+    assert strengths["resnet101"] == 5
 
 
 def test_wgan_is_for_cifar10_only():
     assert {cell.at.dataset for cell in cells_of("comparison") if cell.at.method == "wgan"} == {"cifar10"}
+
+
+def test_figure_3_has_cells_of_the_comparison():
+    assert {c.config.cell for c in cells_of("figure_3")} < {c.config.cell for c in cells_of("comparison")}
+
+
+def test_imagenets_strengths_and_the_journals_training():
+    cells = {
+        (c.at.model.split()[0], c.config.names["loss"]): c.config.config for c in cells_of("imagenet_journal")
+    }
+    strengths = {
+        model: config["loss"]["strength"] for (model, loss), config in cells.items() if loss == "isda"
+    }
+    assert strengths == {
+        **dict.fromkeys(("resnet50", "resnet152", "resnext50_32x4d", "resnext101_32x8d"), 7.5),
+        **dict.fromkeys(("densenet121", "densenet265"), 1.0),
+        "resnet101": 5.0,
+    }
+    for config in cells.values():
+        schedule = config["schedule"]
+        assert (schedule["epochs"], schedule["batch_size"], schedule["learning_rate"]) == (300, 512, 0.2)
+        assert (schedule["cosine_from"], config["optimizer"]["nesterov"]) == (0, False)
+        assert config["model"].get("initialisation", "fan_out") == "fan_out"
+    for cell in cells_of("imagenet"):
+        assert cell.config.config["schedule"]["epochs"] == 120

@@ -3,7 +3,7 @@
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -20,10 +20,10 @@ from isda_bench.cli.command_line_check import command_line_problems
 from isda_bench.cli.endings import end_of, exit_with, signal_behind, terminate
 from isda_bench.cli.flags import flags_first, parse_flags
 from isda_bench.config.compose import run_config
-from isda_bench.config.grids import grid_runs
 from isda_bench.config.override_text import readable_path
 from isda_bench.config.run_config import RunConfig
 from isda_bench.config.search_path import users_folder
+from isda_bench.config.table_parts import part_lines, table_runs
 from isda_bench.errors import ConfigError, DeviceLost, UserError
 from isda_bench.runtime.ranks import rank_zero_output
 from isda_bench.storage.run_lock import RunLocked
@@ -78,7 +78,29 @@ def _start(arguments: Any, kind: type[RunConfig], program: str) -> None:
             if not arguments.cfg and _plans(arguments.overrides):
                 return
         run = hydra.main(version_base="1.3", config_path=str(kind.conf), config_name="config")
-        run(lambda composed: _job(composed, kind, program))()
+        lines = [arguments.overrides] if asks else _lines(arguments, kind)
+        _run_all(run(lambda composed: _job(composed, kind, program)), arguments.overrides, lines)
+
+
+def _lines(arguments: Any, kind: type[RunConfig]) -> list[list[str]]:
+    """The overrides of each command line that this one stands for: a table has one for each part."""
+    single = arguments.cfg or kind is not RunConfig
+    return [arguments.overrides] if single else part_lines(arguments.overrides)
+
+
+def _run_all(run: Callable[[], None], overrides: list[str], lines: list[list[str]]) -> None:
+    """Runs each command line; raises the first failure at the end, as a grid does."""
+    flags = [argument for argument in sys.argv[1:] if argument not in overrides]
+    failed: JobFailed | None = None
+    for line in lines:
+        if line != overrides:
+            sys.argv[1:] = [*flags, *line]
+        try:
+            run()
+        except JobFailed as error:
+            failed = failed or error
+    if failed:
+        raise failed
 
 
 @contextmanager
@@ -105,18 +127,20 @@ def _check(arguments: Any, kind: type[RunConfig], program: str) -> None:
     if arguments.config_name or arguments.config_path:
         return  # another configuration: Hydra's own errors must do
     check_values = not arguments.cfg
-    problems = command_line_problems(
-        arguments.overrides, component_problems, arguments.multirun, check_values, kind
-    )
+    problems = [
+        problem
+        for line in _lines(arguments, kind)
+        for problem in command_line_problems(line, component_problems, arguments.multirun, check_values, kind)
+    ]
     if problems:
-        raise ConfigError(problems)
+        raise ConfigError(list(dict.fromkeys(problems)))
 
 
 def _plans(overrides: list[str]) -> bool:
     """Prints the plan if that is what the command line asks for."""
     if not any(override.startswith("plan=") for override in overrides):
         return False
-    jobs = grid_runs(overrides)
+    jobs = table_runs(overrides)
     problems = dict.fromkeys(line for job in jobs for line in job.setting_problems())
     if problems:
         raise ConfigError(list(problems))

@@ -18,7 +18,7 @@ from isda_bench.config.run_config import RunConfig, flat
 from isda_bench.experiments.coordinates import Coordinates
 from isda_bench.experiments.planned import PlannedCell, planned
 
-EXPERIMENTS = ("strength_selection", "baseline_selection")
+EXPERIMENTS = ("strength_selection", "baseline_selection", "evidence_selection")
 CHOSEN = "chosen on validation"
 
 

@@ -227,23 +227,32 @@ def _in_reading_order(entries: list[Entry]) -> list[Entry]:
 def _notes(plan: list[PlannedCell], selections: list[HyperparameterSelection]) -> tuple[str, ...]:
     """Which settings were chosen on held-out images, and which are fixed."""
     if any(cell.at.split == "validation" for cell in plan):
-        return tuple(_outcome(contest) for contest in selections if contest.is_tried_by(plan))
+        return tuple(_outcome(selection) for selection in selections if selection.is_tried_by(plan))
     fixed: dict[str, None] = {}
     for cell in plan:
         names = set(cell.config.names.values())
-        about = [contest for contest in selections if contest.component[1] in names]
-        if not about or any(contest.winner and contest.is_about(cell) for contest in about):
+        about = [selection for selection in selections if _is_of(selection, names)]
+        if not about or any(selection.winner and selection.is_about(cell) for selection in about):
             continue
-        values = about[0].values(cell.config)
-        told = ", ".join(f"{key.partition('.')[2]} {value:g}" for key, value in values.items())
-        fixed[f"{about[0].component[1]} {told}"] = None
+        fixed[f"{about[0].component[1]} {_in_words(about[0].values(cell.config))}"] = None
     return (f"Fixed, not chosen on validation: {'; '.join(fixed)}.",) if fixed else ()
 
 
-def _outcome(contest: HyperparameterSelection) -> str:
-    at = contest.cells[0].at
-    what = f"{contest.component[1]}, {at.model}, {at.dataset}"
-    if contest.winner is None:
+def _is_of(selection: HyperparameterSelection, names: set[str]) -> bool:
+    """Whether it selects settings of a loss or generator of these names, and not of the network beside it."""
+    section, name = selection.component
+    return name in names and all(key.startswith(f"{section}.") for key in selection.keys)
+
+
+def _outcome(selection: HyperparameterSelection) -> str:
+    at = selection.cells[0].at
+    what = f"{selection.component[1]}, {at.model}, {at.dataset}"
+    if selection.winner is None:
         return f"{what}: not all candidates have their runs; nothing is chosen yet."
-    told = ", ".join(f"{key.partition('.')[2]} {value:g}" for key, value in contest.chosen.items())
-    return f"{what}: chosen {told}."
+    return f"{what}: chosen {_in_words(selection.chosen)}."
+
+
+def _in_words(values: dict[str, Any]) -> str:
+    """'alpha 0.5, gamma 1'."""
+    shown = {key: f"{value:g}" if isinstance(value, float) else str(value) for key, value in values.items()}
+    return ", ".join(f"{key.partition('.')[2]} {value}" for key, value in shown.items())

@@ -7,6 +7,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 
 from isda_bench.arguments import checked
 from isda_bench.data.base import ImageSet
+from isda_bench.data.cifar_classes import CIFAR10_CLASSES, CIFAR100_CLASSES
 from isda_bench.data.downloaded import DownloadedDataSet, PublishedFiles
 
 
@@ -27,6 +28,7 @@ class CIFAR10(DownloadedDataSet):
     train_images = 50_000
     mean = (125.3, 123.0, 113.9)
     std = (63.0, 62.1, 66.7)
+    classes = CIFAR10_CLASSES
 
     @checked
     def __init__(
@@ -64,6 +66,7 @@ class CIFAR100(CIFAR10):
 
     torchvision_class = "CIFAR100"
     num_classes = 100
+    classes = CIFAR100_CLASSES
 
 
 def _torchvision_datasets() -> Any:

@@ -14,7 +14,8 @@ from isda_bench.data.image_grid import sample_grid
 from isda_bench.data.loader import Loader, Mix, Normalise, evaluation_loader
 from isda_bench.errors import ConfigError
 from isda_bench.gan.generator_choice import find_generator
-from isda_bench.monitoring.loggers import Logger
+from isda_bench.monitoring.grid_position import GridPosition
+from isda_bench.monitoring.loggers import Logger, safe
 from isda_bench.monitoring.progress import Display
 from isda_bench.runtime.devices import choose_device, set_precision
 from isda_bench.runtime.distributed import (
@@ -26,7 +27,6 @@ from isda_bench.runtime.distributed import (
 )
 from isda_bench.runtime.library_faults import on_device
 from isda_bench.runtime.ranks import processes, rank
-from isda_bench.storage.checkpoint import checkpoints
 from isda_bench.storage.provenance import peak_memory, provenance, reset_peak_memory
 from isda_bench.storage.run_directory import Metrics, RunDirectory, errors_of, now
 from isda_bench.storage.run_once import run_once
@@ -35,8 +35,12 @@ from isda_bench.training.schedules import unreached_milestones
 from isda_bench.training.step import TrainingModule, can_be_captured, compile_step
 
 
-def run(config: RunConfig) -> dict[str, Any]:
+def run(config: RunConfig, position: GridPosition | None = None) -> dict[str, Any]:
     """Trains what `config` describes, or goes on with it; a finished run is only told again.
+
+    Args:
+        config: what is trained.
+        position: its place in a grid, for the display.
 
     Returns:
         The run's record.
@@ -45,7 +49,7 @@ def run(config: RunConfig) -> dict[str, Any]:
         ConfigError: listing all that is wrong with the configuration; nothing is written then.
         UserError: the data cannot be had, something cannot be written, the loss is not finite, ...
     """
-    return run_once(config, component_problems, _train, summary)
+    return run_once(config, component_problems, partial(_train, position=position), summary)
 
 
 def summary(record: dict[str, Any]) -> str:
@@ -70,7 +74,9 @@ def _warn(config: RunConfig) -> None:
         )
 
 
-def _train(config: RunConfig, directory: RunDirectory) -> dict[str, Any]:
+def _train(
+    config: RunConfig, directory: RunDirectory, position: GridPosition | None = None
+) -> dict[str, Any]:
     _warn(config)
     settings = config.settings
     device = choose_device(settings.device)
@@ -95,11 +101,11 @@ def _train(config: RunConfig, directory: RunDirectory) -> dict[str, Any]:
         module = _build_module(config, dataset, device)
         mix = None if found is None else found.mix(settings, dataset, device)
         batches, evaluation = _loaders(config, dataset, data, device, mix)
-        logger = instantiate(settings.logger) if rank() == 0 else Logger()
-        display = Display(config.run_id, settings.schedule.epochs, len(batches))
+        logger = safe(instantiate(settings.logger)) if rank() == 0 else Logger()
+        display = Display(config.run_id, settings.schedule.epochs, len(batches), position)
         with logger.open(config), display:
-            if processes() == 1 and not checkpoints(directory.path):  # a run that goes on has shown it
-                logger.show(partial(sample_grid, batches, dataset.mean, dataset.std, device))
+            if processes() == 1:
+                logger.show(partial(sample_grid, batches, dataset, device))
             metrics = fit(
                 module,
                 settings.schedule,

@@ -292,7 +292,9 @@ def test_tensorboard_holds_each_epoch_of_a_resumed_run_once(tmp_path, interrupte
 def test_tensorboard_without_its_package_is_one_error(monkeypatch):
     find_spec = importlib.util.find_spec
     monkeypatch.setattr(
-        importlib.util, "find_spec", lambda name, *more: None if name == "tensorboard" else find_spec(name, *more)
+        importlib.util,
+        "find_spec",
+        lambda name, *more: None if name == "tensorboard" else find_spec(name, *more),
     )
     (problem,) = command_line_problems([*TINY, "logger=tensorboard"], component_problems)
     assert problem.endswith("not installed; pip install 'isda_bench[tensorboard]' brings it")

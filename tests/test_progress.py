@@ -1,7 +1,9 @@
 """What a run shows while it trains: on a terminal of some width, and where there is none."""
 
 import io
+import multiprocessing
 import re
+import sys
 
 import pytest
 from rich.console import Console
@@ -155,3 +157,14 @@ def test_the_error_of_an_epoch_that_was_not_evaluated_is_the_one_before(clock):
 def test_brackets_of_a_name_are_no_markup(clock):
     display = Display("[bold]x[/bold]", 2, 2, GridPosition(1, 2), clock)
     assert lines(display, 80)[0].rstrip() == "[1/2] [bold]x[/bold]"
+
+
+@pytest.mark.parametrize(
+    ("process", "term", "terminal"),
+    [("MainProcess", "xterm", True), ("MainProcess", "dumb", False), ("LokyProcess-1", "xterm", False)],
+)
+def test_two_lines_are_for_a_terminal_of_its_own(monkeypatch, process, term, terminal):
+    monkeypatch.setattr(multiprocessing.current_process(), "name", process)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("TERM", term)
+    assert Display("run", 1, 1).terminal == terminal

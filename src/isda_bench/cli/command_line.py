@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from isda_bench.cli.command_line_check import command_line_problems
+from isda_bench.cli.grid_jobs import GridJobs, reported_submissions
 from isda_bench.config.compose import run_config
 from isda_bench.config.run_config import RunConfig
 from isda_bench.errors import ConfigError, RankLost, UserError
@@ -42,10 +43,6 @@ def main(kind: type[RunConfig] = RunConfig, program: str = "isda_bench.training.
         program: the module whose `component_problems` check each configuration and whose `run` trains it;
             imported (with torch) once the other keys are right.
     """
-
-    def job(composed: DictConfig) -> None:
-        _job(composed, kind, program)
-
     try:
         signal.signal(signal.SIGTERM, _terminate)
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -58,7 +55,10 @@ def main(kind: type[RunConfig] = RunConfig, program: str = "isda_bench.training.
                 _check(arguments, kind, program)
             if _trains(arguments) and not arguments.cfg and _plans(arguments.overrides):
                 return
-            hydra.main(version_base="1.3", config_path=str(kind.conf), config_name="config")(job)()
+            grid = GridJobs(arguments.overrides, kind)
+            run = hydra.main(version_base="1.3", config_path=str(kind.conf), config_name="config")
+            with reported_submissions(arguments.overrides):
+                run(lambda composed: _job(composed, kind, program, grid))()
     except ConfigError as error:
         _exit(2, error)
     except JobFailed as error:
@@ -97,7 +97,7 @@ def _signal_behind(error: BaseException | None) -> tuple[int, str] | None:
     return None
 
 
-def _job(composed: DictConfig, kind: type[RunConfig], program: str) -> None:
+def _job(composed: DictConfig, kind: type[RunConfig], program: str, grid: GridJobs) -> None:
     """One run. As part of a grid it raises and does not exit, so that the others go on."""
     hydra_config = HydraConfig.get()
     choices: Any = OmegaConf.to_container(hydra_config.runtime.choices)
@@ -105,7 +105,7 @@ def _job(composed: DictConfig, kind: type[RunConfig], program: str) -> None:
     try:
         config = run_config(composed, choices, kind)
         name = config.run_id
-        import_module(program).run(config)
+        import_module(program).run(config, grid.position())
     except RunLocked as error:
         if hydra_config.mode != RunMode.MULTIRUN:
             _exit(1, error)

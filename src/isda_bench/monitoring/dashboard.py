@@ -51,8 +51,8 @@ def outline(workspace: Any) -> str:
 def _groups(expr: Any, table: str | None) -> list[Any]:
     """What a curve stands for: network and data set, then method.
 
-    In a table that chooses hyper-parameters, or among the runs of all tables, a method has several cells (runs
-    that differ in the seed alone): each is a curve of its own.
+    In a table that chooses hyper-parameters, or among the runs of all tables, a method has several cells
+    (runs that differ in the seed alone): each is a curve of its own.
     """
     by_method = [expr.Config("setting"), expr.Config("method")]
     return [*by_method, expr.Metric("Group")] if table is None or "selection" in table else by_method
@@ -80,7 +80,7 @@ def _sections(wr: Any) -> dict[str, list[Any]]:
             _curve(wr, "Images a second", "images_per_second"),
             _curve(wr, "Seconds an epoch", "seconds"),
         ],
-        "Samples": [wr.MediaBrowser(title="Samples as the network sees them, with their classes", media_keys=["samples"])],
+        "Samples": [wr.MediaBrowser(title="Samples as the network sees them", media_keys=["samples"])],
     }
 
 

@@ -1,5 +1,6 @@
 """Shows the progress of a run: two lines on a terminal, a line every 30 seconds elsewhere."""
 
+import multiprocessing
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sized
@@ -60,7 +61,8 @@ class Display:
         self.evaluated: tuple[int, int] | None = None
         self.begin(0)
         self.console = Console(stderr=True)
-        self.terminal = sys.stderr.isatty() and not self.console.is_dumb_terminal
+        alone = multiprocessing.current_process().name == "MainProcess"  # joblib's workers share a terminal
+        self.terminal = alone and sys.stderr.isatty() and not self.console.is_dumb_terminal
         self.live = Live(self, console=self.console, transient=True, refresh_per_second=4)
 
     def __enter__(self) -> Self:

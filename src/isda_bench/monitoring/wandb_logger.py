@@ -71,7 +71,7 @@ class WandbLogger(Logger):
             entity=self.entity,
             mode=self.mode,
             dir=os.environ.get("WANDB_DIR", str(Path.cwd())),  # wandb would keep to the first run's
-            id=None if os.environ.get("WANDB_SWEEP_ID") else config.run_id,
+            id=_id_of_agent() or config.run_id,
             name=config.run_id,
             group=config.cell,
             job_type="train",
@@ -141,6 +141,11 @@ class WandbLogger(Logger):
     def finish(self, record: dict[str, Any]) -> None:
         """Sends the results as the run's summary."""
         self.calls.add(lambda: self.run.summary.update(summary_of(record)))
+
+
+def _id_of_agent() -> str | None:
+    """The id under which a sweep's agent expects the run of this process; None without an agent."""
+    return os.environ.get("WANDB_RUN_ID") if "WANDB_SWEEP_ID" in os.environ else None
 
 
 def _labels(names: Mapping[str, str]) -> dict[str, str]:

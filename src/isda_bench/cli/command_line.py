@@ -105,7 +105,8 @@ def _job(composed: DictConfig, kind: type[RunConfig], program: str, grid: GridJo
     try:
         config = run_config(composed, choices, kind)
         name = config.run_id
-        import_module(program).run(config, grid.position())
+        position = grid.position()
+        import_module(program).run(config, *([position] if position else []))
     except RunLocked as error:
         if hydra_config.mode != RunMode.MULTIRUN:
             _exit(1, error)

@@ -4,6 +4,7 @@ import math
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
@@ -66,20 +67,20 @@ def reported_submissions(overrides: Sequence[str]) -> Iterator[None]:
     if not any(override.startswith("hydra/launcher=submitit") for override in overrides):
         yield
         return
-    from submitit import AutoExecutor
-
-    submit, ended, threads = AutoExecutor.map_array, Event(), []
+    executors: Any = import_module("submitit").AutoExecutor
+    submit, ended = executors.map_array, Event()
+    threads: list[Thread] = []
 
     def submit_and_report(executor: Any, *arguments: Any) -> Any:
         jobs = submit(executor, *arguments)
         threads.append(report(jobs, ended))
         return jobs
 
-    AutoExecutor.map_array = submit_and_report
+    executors.map_array = submit_and_report
     try:
         yield
     finally:
-        AutoExecutor.map_array = submit
+        executors.map_array = submit
         ended.set()
         for thread in threads:
             thread.join()

@@ -1,5 +1,6 @@
 """CIFAR-10 and CIFAR-100: downloaded and checked by torchvision, kept afterwards as arrays."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import torch
@@ -28,7 +29,7 @@ class CIFAR10(DownloadedDataSet):
     train_images = 50_000
     mean = (125.3, 123.0, 113.9)
     std = (63.0, 62.1, 66.7)
-    classes = CIFAR10_CLASSES
+    classes: Sequence[str] = CIFAR10_CLASSES
 
     @checked
     def __init__(
@@ -59,9 +60,9 @@ class CIFAR10(DownloadedDataSet):
 
 
 class CIFAR100(CIFAR10):
-    """The same in a hundred classes, normalised as the reference code does, by CIFAR-10's figures.
+    """50,000 training and 10,000 test images of 3x32x32 in a hundred classes (Krizhevsky 2009).
 
-    Arguments as in `CIFAR10`.
+    They are normalised as the reference code does, by CIFAR-10's figures. Arguments as in `CIFAR10`.
     """
 
     torchvision_class = "CIFAR100"

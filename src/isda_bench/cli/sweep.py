@@ -1,0 +1,79 @@
+"""Prints a wandb sweep of an experiment's runs, or of a grid's: a YAML file for `wandb sweep`.
+
+isda-bench sweep experiment=demo > sweep.yaml
+isda-bench sweep model=resnet32 loss=cross_entropy,isda seed=0,1,2 > sweep.yaml
+wandb sweep sweep.yaml                    prints the sweep's id
+wandb agent <entity>/isda_bench/<id>      on each machine: trains runs until none is left
+
+It takes the arguments of `isda-bench train -m` and starts nothing. Agents run train.py from the folder in
+which they are started, or the installed command where there is no train.py, and log online.
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml  # type: ignore[import-untyped]
+from hydra.core.override_parser.types import Override
+
+from isda_bench.cli.command_line_check import command_line_problems
+from isda_bench.config.compose import compose_overrides, hydra_context, parse, sweep_of
+from isda_bench.errors import ConfigError
+
+METRIC = "last_10_error"
+
+
+def sweep(overrides: list[str], train: list[str]) -> dict[str, Any]:
+    """The sweep as wandb reads it.
+
+    Args:
+        overrides: `key=value` arguments of `train -m`.
+        train: how an agent starts a run.
+
+    Raises:
+        ConfigError: listing all that is wrong with them.
+    """
+    problems = command_line_problems(overrides, lambda _: [], multirun=True)
+    problems += [f"{line}: an agent trains a run at a time" for line in overrides if line.startswith("hydra")]
+    if problems:
+        raise ConfigError(problems)
+    with hydra_context():
+        given, _ = parse(overrides)
+        composed = compose_overrides([str(o.input_line) for o in given if not o.is_sweep_override()])
+        varied, _ = parse([f"{key}={value}" for key, value in sweep_of(composed).items()])
+        parameters = {override.key_or_group: _parameter(override) for override in [*varied, *given]}
+    if "mode" in composed.logger and not {"logger", "logger.mode"} & parameters.keys():
+        parameters["logger.mode"] = {"value": "online"}
+    return {
+        "name": composed.hydra.runtime.choices.get("experiment") or "isda_bench",
+        "project": composed.logger.get("project", "isda_bench"),
+        "program": "train.py",
+        "method": "grid",
+        "metric": {"name": METRIC, "goal": "minimize"},
+        "command": ["${env}", *train, "${args_no_hyphens}"],
+        "parameters": parameters,
+    }
+
+
+def _parameter(override: Override) -> dict[str, Any]:
+    """The values of a key, as typed on a command line."""
+    if override.is_sweep_override():
+        return {"values": [_number(str(value)) for value in override.sweep_string_iterator()]}
+    return {"value": _number(str(override.input_line).partition("=")[2])}
+
+
+def _number(text: str) -> int | str:
+    """Whole numbers as such: wandb orders them."""
+    return int(text) if text.isdecimal() and str(int(text)) == text else text
+
+
+def command() -> None:
+    """Prints the sweep of what the command line asks for."""
+    in_checkout = Path("train.py").is_file()
+    train = ["${interpreter}", "${program}"] if in_checkout else ["isda-bench", "train"]
+    overrides = [argument for argument in sys.argv[1:] if argument not in ("-m", "--multirun")]
+    try:
+        print(yaml.safe_dump(sweep(overrides, train), sort_keys=False), end="")
+    except ConfigError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -54,7 +54,7 @@ def test_a_choices_page_has_its_keys_with_ranges_and_meaning():
         ("dataset=digits", r"dataset\.imbalance=null +number >= 1, or null\n +of a long-tailed"),
         ("dataset=cifar100", r"dataset\.train_size=null +integer > 0, or null\n +images to train on"),
         ("augment=cutout", r"augment\.size=16 +integer > 0\n +side of the hole in pixels"),
-        ("logger=wandb", r"logger\.mode=offline +one of online, offline, or null\n"),
+        ("logger=wandb", r"logger\.mode=offline +one of online, offline\n"),
         ("method=isda_dropout", r"dropout: 0\.3"),
         ("model=densenet121", r"model\.depth=121 +"),
     ],

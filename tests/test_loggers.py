@@ -221,6 +221,7 @@ def test_several_loggers_at_once_in_either_order(tmp_path):
         )
         alone = compose_run([*TINY, "schedule.epochs=1", "logger=none", f"seed={seed}"])
         assert config.run_id == alone.run_id
+        assert config.names == alone.names | {"logger": "several"}
         run(config)
         assert (tmp_path / config.run_id / "metrics.csv").exists()
         assert len(list(tmp_path.glob(f"wandb/offline-run-*-{config.run_id}"))) == 1
@@ -234,8 +235,13 @@ def test_a_list_is_checked_like_a_choice():
     assert problems("[csv,wanb]") == ["logger=wanb: no such logger; did you mean wandb?"]
     assert problems("[none,csv]") == ["logger=[none,csv]: none is for no logger at all"]
     assert problems("[]") == ["logger=[]: no such logger; there are: csv, none, tensorboard, wandb"]
+    assert problems("[csv,csv]") == ["logger=[csv,csv]: names a logger twice"]
     (several,) = command_line_problems([*TINY, "loss=[isda,focal]"], component_problems)
-    assert several == "loss=[isda,focal]: takes one choice"
+    assert several.startswith("loss=['isda', 'focal']: no such loss")
+    chosen = [*TINY, "logger=[wandb,csv]"]
+    assert command_line_problems([*chosen, "logger.loggers.wandb.mode=online"], component_problems) == []
+    (wrong,) = command_line_problems([*chosen, "logger.loggers.wandb.mode=loud"], component_problems)
+    assert "mode='loud': should be 'online' or 'offline'" in wrong
 
 
 class Failing(Logger):
@@ -260,8 +266,9 @@ class Failing(Logger):
 
 @pytest.mark.parametrize("where", ["open", "log", "finish", "exit"])
 def test_no_logger_that_fails_stops_a_run_or_another_logger(tmp_path, capsys, where):
-    config = compose_run([*TINY, "schedule.epochs=2", "logger=csv", f"runs_dir={tmp_path}"])
-    config.config["logger"] |= {"failing": {"_target_": f"{__name__}.Failing", "where": where}}
+    config = compose_run([*TINY, "schedule.epochs=2", "logger=[csv]", f"runs_dir={tmp_path}"])
+    failing = {"_target_": f"{__name__}.Failing", "where": where}
+    config.config["logger"]["loggers"] = {"failing": failing} | config.config["logger"]["loggers"]
     assert run(config)["epochs"] == 2
     assert len((tmp_path / config.run_id / "metrics.csv").read_text().splitlines()) == 3
     assert capsys.readouterr().err.count("failing failed (the disk is full") == 1

@@ -21,6 +21,7 @@ from isda_bench.cli.command_line_check import command_line_problems
 from isda_bench.cli.grid_jobs import GridJobs, reported_submissions
 from isda_bench.config.compose import run_config
 from isda_bench.config.run_config import RunConfig
+from isda_bench.config.several_choices import expanded
 from isda_bench.errors import ConfigError, RankLost, UserError
 from isda_bench.runtime.ranks import rank, rank_zero_output
 from isda_bench.storage.run_lock import RunLocked
@@ -57,6 +58,7 @@ def main(kind: type[RunConfig] = RunConfig, program: str = "isda_bench.training.
                 return
             grid = GridJobs(arguments.overrides, kind)
             run = hydra.main(version_base="1.3", config_path=str(kind.conf), config_name="config")
+            sys.argv[1:] = expanded(sys.argv[1:])
             with reported_submissions(arguments.overrides):
                 run(lambda composed: _job(composed, kind, program, grid))()
     except ConfigError as error:

@@ -14,10 +14,10 @@ from hydra.core.override_parser.types import ChoiceSweep, Glob, Override, RangeS
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from isda_bench.cli.several_choices import list_problems
 from isda_bench.config.compose import Composer, hydra_context, parse, sweep_of, without_hydra
 from isda_bench.config.problems import did_you_mean
 from isda_bench.config.run_config import RunConfig
+from isda_bench.config.several_choices import list_problems, listed
 from isda_bench.errors import ConfigError
 from isda_bench.runtime.ranks import processes
 
@@ -119,8 +119,8 @@ def _choice_problems(override: Override, conf: Path) -> list[str]:
         return []
     group = override.key_or_group
     choices = sorted(path.stem for path in (conf / group).glob("*.yaml"))
-    if isinstance(override.value(), list):
-        return list_problems(override, choices)
+    if listed(str(override.input_line)):
+        return list_problems(str(override.input_line), choices)
     values = _values(override)
     problems = [
         f"{group}={value}: no such {group}{did_you_mean(value, choices)}"

@@ -128,9 +128,9 @@ def _lines(choices: dict[str, Path]) -> str:
 
 def _description(path: Path, content: dict[str, Any], shared: bool) -> str:
     """What a choice is: the first sentence of its class's docstring; its file's comment for one of many."""
-    found = _component(path.stem, content)
+    found = _component(content)
     comment = _comment(path)
-    if found is None or (shared and comment and not isinstance(content.get(path.stem), dict)):
+    if found is None or (shared and comment):
         return comment
     values = [
         f"{key}={value}"
@@ -140,11 +140,9 @@ def _description(path: Path, content: dict[str, Any], shared: bool) -> str:
     return f"{', '.join(values)}: {found.summary}" if values else found.summary
 
 
-def _component(name: str, content: dict[str, Any]) -> Definition | None:
-    """The class that a choice makes; the one below its own name where several choices share a class."""
-    own = content.get(name)
-    node = own if isinstance(own, dict) and "_target_" in own else content
-    return definition(str(node["_target_"])) if "_target_" in node else None
+def _component(content: dict[str, Any]) -> Definition | None:
+    """The class that a choice makes."""
+    return definition(str(content["_target_"])) if "_target_" in content else None
 
 
 def _comment(path: Path) -> str:
@@ -162,7 +160,7 @@ def _comment(path: Path) -> str:
 def _choice_page(group: str, path: Path) -> str:
     """What a choice is, its source's text, and a paragraph for each key."""
     content = _content(path)
-    found = _component(path.stem, content)
+    found = _component(content)
     section = definition(SECTIONS[group]) if group in SECTIONS else None
     comment = _comment(path)
     about = (

@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped]
 from hydra.core.override_parser.types import Override
+from omegaconf import OmegaConf
 
 from isda_bench.cli.command_line_check import command_line_problems
 from isda_bench.config.compose import compose_overrides, hydra_context, parse, sweep_of
@@ -42,8 +43,9 @@ def sweep(overrides: list[str], train: list[str]) -> dict[str, Any]:
         composed = compose_overrides([str(o.input_line) for o in given if not o.is_sweep_override()])
         varied, _ = parse([f"{key}={value}" for key, value in sweep_of(composed).items()])
         parameters = {override.key_or_group: _parameter(override) for override in [*varied, *given]}
-    if "mode" in composed.logger and not {"logger", "logger.mode"} & parameters.keys():
-        parameters["logger.mode"] = {"value": "online"}
+    mode = "logger.loggers.wandb.mode" if "loggers" in composed.logger else "logger.mode"
+    if mode not in parameters and OmegaConf.select(composed, mode) is not None:
+        parameters[mode] = {"value": "online"}
     return {
         "name": composed.hydra.runtime.choices.get("experiment") or "isda_bench",
         "project": composed.logger.get("project", "isda_bench"),

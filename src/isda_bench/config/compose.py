@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from isda_bench.config.run_config import RunConfig
+from isda_bench.config.several_choices import expanded
 from isda_bench.errors import ConfigError
 
 # The files of conf/hydra/launcher have the names of the plugins' own, which check them: that is meant.
@@ -38,7 +39,7 @@ def run_config(composed: DictConfig, choices: dict[str, Any], kind: type[RunConf
     names = {
         group: str(name)
         for group, name in choices.items()
-        if name and "/" not in group  # neither Hydra's own nor method/settings, which follows from others
+        if name and not set("/@") & set(group)  # not Hydra's own, nor what follows from other choices
     }
     try:
         missing = sorted(OmegaConf.missing_keys(composed))
@@ -227,7 +228,7 @@ def compose_overrides(overrides: list[str]) -> DictConfig:
         ConfigError: it does not compose.
     """
     try:
-        return compose("config", overrides, return_hydra_config=True)
+        return compose("config", expanded(overrides), return_hydra_config=True)
     except (HydraException, OmegaConfBaseException, ValueError, AssertionError) as error:  # as Hydra does
         raise ConfigError([_first_line(error)]) from error
 

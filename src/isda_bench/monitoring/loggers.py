@@ -1,56 +1,36 @@
 """The loggers that a configuration asks for, together: where a run's metrics are sent during the training."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from isda_bench.arguments import checked
 from isda_bench.config.run_config import RunConfig
-from isda_bench.monitoring.file_loggers import CsvLogger, TensorBoardLogger
 from isda_bench.monitoring.logger import Logger
 from isda_bench.monitoring.wandb_logger import WandbLogger
 
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["CsvLogger", "Logger", "Loggers", "TensorBoardLogger", "WandbLogger", "safe"]
+__all__ = ["Logger", "Loggers", "WandbLogger", "safe"]
 
 
 class Loggers(Logger):
     """Several loggers at once. One that fails is reported and left out from then on: the run continues.
 
-    `logger=[wandb,csv]` merges the files of both choices into the arguments of this class: wandb's own keys,
-    and under its name each other logger.
-
     Args:
-        mode: wandb's: online sends as it goes, offline writes files that `wandb sync` sends later; null:
-            wandb is not used.
-        project: wandb's project.
-        entity: wandb's user or team; null: the default one.
-        others: name -> `Logger`.
-
-    Attributes:
-        loggers: name -> logger, of those that have not failed.
+        loggers: name -> `Logger`.
 
     Raises:
-        ValueError: one of `others` is no logger.
+        ValueError: one of them is no logger.
     """
 
-    @checked
-    def __init__(
-        self,
-        mode: Literal["online", "offline"] | None = None,
-        project: str = "isda_bench",
-        entity: str | None = None,
-        **others: Any,
-    ) -> None:
-        wrong = [name for name, other in others.items() if not isinstance(other, Logger)]
+    def __init__(self, loggers: Mapping[str, Any]) -> None:
+        wrong = [name for name, logger in loggers.items() if not isinstance(logger, Logger)]
         if wrong:
-            raise ValueError(f"{wrong[0]}: no such key")
-        wandb = {} if mode is None else {"wandb": WandbLogger(mode, project, entity)}
-        self.loggers: dict[str, Logger] = wandb | others
+            raise ValueError(f"loggers.{wrong[0]}: no logger")
+        self.loggers: dict[str, Logger] = dict(loggers)
 
     def open(self, config: RunConfig) -> Self:
         """Begins to log with each."""
@@ -95,8 +75,4 @@ class Loggers(Logger):
 
 def safe(logger: Logger) -> Loggers:
     """The same logger; a failure of it never stops the run."""
-    if isinstance(logger, Loggers):
-        return logger
-    loggers = Loggers()
-    loggers.loggers[type(logger).__name__] = logger
-    return loggers
+    return logger if isinstance(logger, Loggers) else Loggers({type(logger).__name__: logger})

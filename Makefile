@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types tests stress bench models tables figures report runs clean
+.PHONY: help demo test lint types tests stress bench gpu-check models tables figures report runs clean
 .DELETE_ON_ERROR:
 
 help: ## list all targets
@@ -33,6 +33,9 @@ stress: $(VENV)/ready-test ## attacks: kills, full disks, damage, random command
 
 bench: $(VENV)/ready ## measure: results/benchmarks/<device>.json and .md
 	@$(BIN)/isda-bench benchmark $(ARGS)
+
+gpu-check: $(VENV)/ready ## ten minutes that tell whether this GPU does it right: results/benchmarks/gpu_check_<device>.json
+	@$(BIN)/python scripts/gpu_check.py $(ARGS)
 
 models: $(VENV)/ready ## the table of networks: results/models.md
 	@$(BIN)/isda-bench models $(ARGS)

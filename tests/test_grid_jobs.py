@@ -7,7 +7,8 @@ from types import SimpleNamespace
 import pytest
 
 from helpers.tiny import TINY
-from isda_bench.cli.grid_jobs import report
+from isda_bench.cli.grid_jobs import GridJobs, report
+from isda_bench.config.grids import grid_runs
 
 QUICK = [*TINY, "schedule.epochs=1", "schedule.milestones=[]"]
 
@@ -26,6 +27,14 @@ def test_each_run_of_a_grid_says_its_place_and_the_grids_time(train):
 def test_an_experiment_counts_what_it_varies_less_what_is_narrowed(train):
     done = train("experiment=demo", "seed=0", "schedule.epochs=1", "schedule.milestones=[]").check()
     assert places(done) == ["[1/2]", "[2/2]"]
+
+
+def test_a_table_of_several_parts_is_counted_as_one_grid():
+    parts = [["experiment=ablation", "seed=0,1"], ["experiment=ablation_basic", "seed=0,1"]]
+    grid = GridJobs(parts)
+    sizes = [len(grid_runs(line)) for line in parts]
+    assert grid.sizes == sizes and min(sizes) > 1
+    assert [(grid.line, line) for line in grid.each_line()] == list(enumerate(parts))
 
 
 def test_a_single_run_has_no_place(train):

@@ -8,7 +8,8 @@ import pytest
 from helpers.made_runs import changed, write_run
 from helpers.tiny import REPOSITORY
 from isda_bench.cli import command_line
-from isda_bench.config.compose import compose_run, grid_runs
+from isda_bench.config.compose import compose_run
+from isda_bench.config.grids import grid_runs
 from isda_bench.config.run_config import identity
 from isda_bench.reporting import plan
 from isda_bench.reporting.cost import ASSUMED_FLOPS, Rates

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 from helpers.tiny import REPOSITORY
-from isda_bench.config.compose import grid_runs
 from isda_bench.config.experiment_files import table_names
 from isda_bench.config.generator_config import FOLDER, GeneratorConfig
+from isda_bench.config.grids import grid_runs
 from isda_bench.config.run_config import RunConfig
 from isda_bench.reporting.build_tables import experiment_table
 from isda_bench.reporting.claims import check_claims, markdown_claims

@@ -7,7 +7,8 @@ import yaml
 
 from helpers.tiny import TINY
 from isda_bench.cli.sweep import command, sweep
-from isda_bench.config.compose import grid_runs
+from isda_bench.config.grids import grid_runs
+from isda_bench.config.table_parts import table_runs
 from isda_bench.errors import ConfigError
 
 
@@ -31,14 +32,16 @@ def command_lines(made):
     [
         ["experiment=demo"],
         ["experiment=demo", "seed=0,4"],
+        ["experiment=ablation", "part=ablation", "seed=0"],
         [*TINY, "schedule.milestones=[]", "loss=isda", "loss.strength=0.25,1e-3", "seed=range(0,3)"],
     ],
 )
 def test_an_agents_runs_are_those_of_the_grid(typed_in, capsys, tmp_path, overrides):
     lines = command_lines(printed(typed_in, capsys, tmp_path, *overrides))
     assert all("logger.mode=online" in line for line in lines)
-    by_agents = [config.run_id for line in lines for config in grid_runs(line)]
-    assert sorted(by_agents) == sorted(config.run_id for config in grid_runs(overrides))
+    by_agents = [config.run_id for line in lines for config in table_runs(line)]
+    grid = [override for override in overrides if not override.startswith("part=")]
+    assert sorted(by_agents) == sorted(config.run_id for config in grid_runs(grid))
     assert len(set(by_agents)) == len(lines)
 
 
@@ -62,6 +65,8 @@ def test_agents_start_train_py_or_the_installed_command(typed_in, capsys, tmp_pa
     [
         (["experiment=dem"], "experiment=dem: no such experiment"),
         (["experiment=demo", "hydra/launcher=joblib"], "an agent trains a run at a time"),
+        (["experiment=ablation"], "add part=, one of ablation, ablation_basic, ablation_constant"),
+        (["experiment=ablation", "part=ablation_bas"], "part=ablation_bas: no such part; there are: "),
     ],
 )
 def test_a_mistake_is_one_error(overrides, problem):

@@ -13,7 +13,7 @@ from isda_bench.losses.base import Loss
 from isda_bench.models.base import Classifier
 from isda_bench.runtime.library_faults import on_device
 from isda_bench.storage import checkpoint
-from isda_bench.storage.run_directory import read_finished
+from isda_bench.storage.record_files import read_finished
 
 CPU = torch.device("cpu")
 

@@ -123,7 +123,7 @@ def test_two_at_once_and_another_in_its_place_are_refused(options, unreported):
 
 def test_a_finished_one_is_only_drawn_again(options, monkeypatch):
     directory = invert(options(iterations=4))
-    monkeypatch.setattr(descent_module.Search, "forward", None)
+    monkeypatch.setattr(descent_module, "eager_gradient", None)
     invert(options(iterations=4, nearest=1))
     assert len(read_checksummed(directory / "inversion.json")["nearest"]["distances"]) == 6
 

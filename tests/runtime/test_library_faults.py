@@ -37,7 +37,7 @@ FAST = [name for name in FAMILIES if name.endswith("narrow") or name in ("resnet
 def compared(*arguments, kernels, seconds=SECONDS):
     """How a process that compares gradients ended, a sentence, and the errors that it printed."""
     command = [sys.executable, "-W", "ignore", str(SCRIPT), *arguments]
-    env = os.environ | {"ONEDNN_MAX_CPU_ISA": kernels}
+    env = os.environ | {"ONEDNN_MAX_CPU_ISA": kernels, "GOMP_SPINCOUNT": "0"}  # waiting threads sleep
     try:
         done = subprocess.run(command, capture_output=True, text=True, env=env, timeout=seconds, check=False)
     except subprocess.TimeoutExpired as error:

@@ -2,7 +2,7 @@
 
 import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -14,7 +14,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.types import RunMode
 
-from isda_bench.config.compose import hydra_context, parse
+from isda_bench.config.compose import hydra_context
+from isda_bench.config.grids import grid_lines
+from isda_bench.config.override_text import parse
 from isda_bench.config.run_config import RunConfig
 from isda_bench.monitoring.grid_position import GridPosition
 
@@ -25,26 +27,43 @@ class GridJobs:
     """The jobs of one command. A launcher can hand a copy to other processes.
 
     Args:
-        overrides: `key=value` arguments of the command line.
+        lines: `key=value` arguments of each command line that the command stands for: one for each part of a
+            table.
         kind: what they configure.
     """
 
-    def __init__(self, overrides: list[str], kind: type[RunConfig] = RunConfig) -> None:
-        with hydra_context(kind):
-            self.counts = _counts(parse(overrides)[0])
+    def __init__(self, lines: list[list[str]], kind: type[RunConfig] = RunConfig) -> None:
+        self.lines = lines
+        self.line = 0
         self.durations: list[float] = []
+        self.sizes: list[int] = []
+        if len(lines) > 1:
+            self.sizes = [math.prod(map(len, grid_lines(line).values())) for line in lines]
+            return
+        with hydra_context(kind):
+            self.counts = _counts(parse(lines[0])[0])
+
+    def each_line(self) -> Iterator[list[str]]:
+        """The command lines in turn; `position` is then about jobs of the newest."""
+        for i, overrides in enumerate(self.lines):
+            self.line = i
+            yield overrides
 
     def position(self) -> GridPosition | None:
         """The place of Hydra's present job; None outside a grid and in a grid of one job."""
         config = HydraConfig.get()
         if config.mode != RunMode.MULTIRUN:
             return None
-        params = config.sweeper.get("params") or {}
-        varied = OverridesParser.create().parse_overrides([f"{key}={value}" for key, value in params.items()])
-        total = math.prod((_counts(varied) | self.counts).values())
+        total = sum(self.sizes) or self._size(config.sweeper.get("params") or {})
         one_after_another = config.runtime.choices["hydra/launcher"] == "basic"
         durations = self.durations if one_after_another else None
-        return GridPosition(config.job.num + 1, total, durations) if total > 1 else None
+        number = sum(self.sizes[: self.line]) + config.job.num + 1
+        return GridPosition(number, total, durations) if total > 1 else None
+
+    def _size(self, params: Mapping[str, object]) -> int:
+        """Jobs of the only line, of which an experiment varies `params`."""
+        varied = OverridesParser.create().parse_overrides([f"{key}={value}" for key, value in params.items()])
+        return math.prod((_counts(varied) | self.counts).values())
 
 
 def _counts(overrides: list[Override]) -> dict[str, int]:

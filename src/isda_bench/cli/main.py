@@ -19,9 +19,9 @@ COMMANDS = (
     *("train", "plan", "sweep", "runs", "evaluate"),
     *("tables", "report", "figures", "collect", "dashboard"),
     *("generator", "measure", "invert"),
-    *("benchmark", "models", "augmentations"),
+    *("benchmark", "gpu-check", "models", "augmentations"),
 )
-"""In the order of the help. `gpu-check` would be the module `gpu_check`."""
+"""In the order of the help. The module of `gpu-check` is `gpu_check`."""
 
 HELP_OF_COMPONENTS = ("train", "generator")
 """Commands whose `--help` lists the configuration's groups and keys (`help_page`)."""

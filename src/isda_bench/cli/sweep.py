@@ -1,6 +1,7 @@
 """Prints a wandb sweep of an experiment's runs, or of a grid's: a YAML file for `wandb sweep`.
 
 isda-bench sweep experiment=demo > sweep.yaml
+isda-bench sweep experiment=comparison part=comparison_wgan > sweep.yaml   of one part of a table
 isda-bench sweep model=resnet32 loss=cross_entropy,isda seed=0,1,2 > sweep.yaml
 wandb sweep sweep.yaml                    prints the sweep's id
 wandb agent <entity>/isda_bench/<id>      on each machine: trains runs until none is left
@@ -18,7 +19,9 @@ from hydra.core.override_parser.types import Override
 from omegaconf import OmegaConf
 
 from isda_bench.cli.command_line_check import command_line_problems
-from isda_bench.config.compose import compose_overrides, hydra_context, parse, sweep_of
+from isda_bench.config.compose import compose_overrides, hydra_context, sweep_of
+from isda_bench.config.override_text import parse
+from isda_bench.config.table_parts import part_lines
 from isda_bench.errors import ConfigError
 
 METRIC = "last_10_error"
@@ -34,15 +37,17 @@ def sweep(overrides: list[str], train: list[str]) -> dict[str, Any]:
     Raises:
         ConfigError: listing all that is wrong with them.
     """
-    problems = command_line_problems(overrides, lambda _: [], multirun=True)
-    problems += [f"{line}: an agent trains a run at a time" for line in overrides if line.startswith("hydra")]
+    line = _single_grid(overrides)
+    problems = command_line_problems(line, lambda _: [], multirun=True)
+    problems += [f"{o}: an agent trains a run at a time" for o in overrides if o.startswith("hydra")]
     if problems:
         raise ConfigError(problems)
     with hydra_context():
-        given, _ = parse(overrides)
+        given, _ = parse(line)
         composed = compose_overrides([str(o.input_line) for o in given if not o.is_sweep_override()])
         varied, _ = parse([f"{key}={value}" for key, value in sweep_of(composed).items()])
         parameters = {override.key_or_group: _parameter(override) for override in [*varied, *given]}
+    parameters |= {"part": {"value": o.removeprefix("part=")} for o in overrides if o.startswith("part=")}
     mode = "logger.loggers.wandb.mode" if "loggers" in composed.logger else "logger.mode"
     if mode not in parameters and OmegaConf.select(composed, mode) is not None:
         parameters[mode] = {"value": "online"}
@@ -55,6 +60,21 @@ def sweep(overrides: list[str], train: list[str]) -> dict[str, Any]:
         "command": ["${env}", *train, "${args_no_hyphens}"],
         "parameters": parameters,
     }
+
+
+def _single_grid(overrides: list[str]) -> list[str]:
+    """The command line of the grid that is asked for, of a table one part.
+
+    Raises:
+        ConfigError: it is several grids: a table has parts, and none is named.
+    """
+    lines = part_lines(overrides)
+    if len(lines) > 1:
+        names = [text.partition("=")[2] for line in lines for text in line if text.startswith("experiment=")]
+        raise ConfigError(
+            [f"a sweep is one grid, and these are several: add part=, one of {', '.join(names)}"]
+        )
+    return lines[0]
 
 
 def _parameter(override: Override) -> dict[str, Any]:

@@ -17,7 +17,8 @@ from isda_bench.data.loader import Normalise
 from isda_bench.errors import ConfigError, UserError
 from isda_bench.gan.generated_images import Generated
 from isda_bench.gan.generator_file import FILE, GeneratorMetadata, checksum_of, load_generator, read_metadata
-from isda_bench.storage.run_directory import RunDirectory, read_record
+from isda_bench.storage.record_files import read_record
+from isda_bench.storage.run_directory import RunDirectory
 
 
 class FoundGenerator(NamedTuple):

@@ -14,7 +14,7 @@ from isda_bench.loading import load_run
 from isda_bench.models.base import Classifier
 from isda_bench.runtime.devices import set_precision
 from isda_bench.runtime.library_faults import on_device
-from isda_bench.storage.run_directory import read_record
+from isda_bench.storage.record_files import read_record
 
 IMAGES = 5000  # of each kind at most: distances between all of them are taken
 PER_CLASS = 50  # at least, to judge a class by

@@ -22,7 +22,7 @@ from isda_bench.gan.train import COLLAPSED, RealBatches, fit
 from isda_bench.monitoring.grid_position import GridPosition
 from isda_bench.monitoring.loggers import safe
 from isda_bench.monitoring.progress import Display
-from isda_bench.runtime.devices import choose_device, set_precision
+from isda_bench.runtime.devices import choose_device, describe, set_precision
 from isda_bench.runtime.library_faults import on_device
 from isda_bench.storage.provenance import peak_memory, provenance, reset_peak_memory
 from isda_bench.storage.run_directory import Metrics, RunDirectory, now
@@ -72,6 +72,7 @@ def _train(
     assert isinstance(config, GeneratorConfig)
     settings = config.settings
     device = choose_device(settings.device)
+    print(f"{config.run_id}: {describe(device, settings.device, settings.precision, 'eager')}", flush=True)
     unseeded: DataSet = instantiate(settings.dataset)
     dataset = unseeded.with_seed(settings.seed)
     data = dataset.load()

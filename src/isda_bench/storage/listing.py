@@ -12,7 +12,7 @@ from isda_bench.config.run_config import RunConfig
 from isda_bench.errors import UserError
 from isda_bench.storage.checkpoint import checkpoints
 from isda_bench.storage.checksummed_json import read_checksummed
-from isda_bench.storage.run_directory import read_record
+from isda_bench.storage.record_files import read_record
 from isda_bench.storage.run_lock import RunLock
 
 State = Literal["finished", "unfinished", "at work", "damaged"]

@@ -12,7 +12,7 @@ from isda_bench.config.run_config import RunConfig
 from isda_bench.errors import UserError
 from isda_bench.runtime.atomic_files import write_atomically
 from isda_bench.storage.checksummed_json import read_checksummed, write_checksummed
-from isda_bench.storage.run_directory import METRICS, RECORD, metrics_content, read_record
+from isda_bench.storage.record_files import METRICS, RECORD, metrics_content, read_record
 
 PROTOCOLS = {"last_10": "mean of the last 10 epochs", "final": "last epoch", "best": "best epoch"}
 

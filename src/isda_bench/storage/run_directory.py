@@ -4,7 +4,6 @@ import json
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from isda_bench.config.run_config import RunConfig
@@ -12,17 +11,16 @@ from isda_bench.errors import UserError
 from isda_bench.runtime.atomic_files import remove_leftovers, write_atomically
 from isda_bench.storage import checkpoint
 from isda_bench.storage.checksummed_json import (
-    read_beside,
     read_checksummed,
     read_unchecked,
     verify_checksum,
     write_checksummed,
 )
 from isda_bench.storage.provenance import git_state
+from isda_bench.storage.record_files import METRICS, RECORD, read_record
 from isda_bench.storage.run_lock import RunLock
 
 Metrics = dict[str, Any]
-METRICS, RECORD = "metrics.jsonl", "record.json"
 LAST_EPOCHS = 10  # over which the paper averages the test error
 
 
@@ -196,48 +194,5 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def read_record(path: Path, result: str = "error") -> dict[str, Any]:
-    """The record in `path`, a finished run's record.json.
-
-    Args:
-        path: the file.
-        result: the key of what came out of such a run.
-
-    Raises:
-        UserError: it cannot be read, is damaged, or lacks what every record has.
-    """
-    record = read_checksummed(path)
-    lacking = [
-        key
-        for key in ("run_id", "cell", "names", "config", "identity", result, "epochs")
-        if key not in record
-    ]
-    if lacking:
-        raise UserError(f"{path}: damaged: lacks {', '.join(lacking)}")
-    return record
-
-
-def metrics_content(directory: Path) -> bytes:
-    """The lines of the finished run's metrics.jsonl, as written.
-
-    Raises:
-        UserError: they cannot be read, or are not those that the record vouches for.
-    """
-    return read_beside(directory / RECORD, METRICS)
-
-
 def _lines(metrics: list[Metrics]) -> bytes:
     return "".join(json.dumps(row) + "\n" for row in metrics).encode()
-
-
-def read_finished(directory: Path) -> dict[str, Any]:
-    """The record of a finished run's directory.
-
-    Raises:
-        UserError: there is none.
-    """
-    path = directory / "record.json"
-    if not path.exists():
-        state = "is not finished" if (directory / "run.json").exists() else "is no run's directory"
-        raise UserError(f"{directory}: {state} (no record.json)")
-    return read_record(path)

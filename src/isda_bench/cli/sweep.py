@@ -47,7 +47,8 @@ def sweep(overrides: list[str], train: list[str]) -> dict[str, Any]:
         composed = compose_overrides([str(o.input_line) for o in given if not o.is_sweep_override()])
         varied, _ = parse([f"{key}={value}" for key, value in sweep_of(composed).items()])
         parameters = {override.key_or_group: _parameter(override) for override in [*varied, *given]}
-    parameters |= {"part": {"value": o.removeprefix("part=")} for o in overrides if o.startswith("part=")}
+    for name in (o.removeprefix("part=") for o in overrides if o.startswith("part=")):
+        parameters["part"] = {"value": name}
     mode = "logger.loggers.wandb.mode" if "loggers" in composed.logger else "logger.mode"
     if mode not in parameters and OmegaConf.select(composed, mode) is not None:
         parameters[mode] = {"value": "online"}

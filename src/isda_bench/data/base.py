@@ -139,6 +139,8 @@ class DataSet:
     mean: tuple[float, ...]
     """Mean of each channel, for the normalisation; in units of a pixel, 0 to 255."""
     std: tuple[float, ...]
+    classes: Sequence[str] | None = None
+    """Name of each class, for pictures; None: they have none."""
 
     @checked
     def __init__(

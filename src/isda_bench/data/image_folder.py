@@ -110,6 +110,15 @@ class ImageFolder(DataSet):
         """
         return self.expected_classes or len(classes_of(self.root / "train"))
 
+    @property
+    def classes(self) -> list[str]:  # type: ignore[override]
+        """Names of the folders of train/.
+
+        Raises:
+            UserError: there is no such folder.
+        """
+        return classes_of(self.root / "train")
+
     def load(self) -> ImageData:
         """Lists the images and splits them; they are read into memory, or later by the batch.
 

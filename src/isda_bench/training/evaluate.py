@@ -1,21 +1,24 @@
 """The error of a classifier on a set of images."""
 
 import math
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from isda_bench.config.components import build_dataset
 from isda_bench.config.run_config import settings_of
 from isda_bench.data.loader import Loader, evaluation_loader
 from isda_bench.errors import ConfigError, NonFiniteLoss
-from isda_bench.loading import load_run
+from isda_bench.loading import load_run, stored_dataset
 from isda_bench.models.base import Classifier
 from isda_bench.runtime.devices import choose_device, set_precision
 from isda_bench.runtime.distributed import broadcast_tensors_, sum_over_ranks
 from isda_bench.runtime.library_faults import on_device
+from isda_bench.storage.data_check import DATA, check_data
+from isda_bench.storage.record_files import RECORD
 
 TOP_5_ABOVE = 10
 """Classes above which the top-5 error tells something."""
@@ -24,12 +27,23 @@ CONFIDENCE_BINS = 15
 
 
 @torch.no_grad()
-def evaluate(model: Classifier, batches: Loader, bf16: bool = False) -> dict[str, float]:
+def evaluate(
+    model: Classifier,
+    batches: Loader,
+    bf16: bool = False,
+    watch: Callable[[Loader], Iterable[Any]] = iter,
+) -> dict[str, float]:
     """Mean cross-entropy, error and calibration error (percent) of the plain logits; draws no random number.
 
     The expected calibration error (Guo et al. 2017) is the mean over images of the gap between accuracy and
     mean confidence in the bin of each; the confidence is the largest probability. With more than ten classes
     there is also the top-5 error: the part of the images whose class is not among the five likeliest ones.
+
+    Args:
+        model: the network.
+        batches: the images to evaluate on.
+        bf16: whether the network runs under bfloat16 autocast.
+        watch: gives the batches on, and shows how far the evaluation is.
 
     Raises:
         NonFiniteLoss: the error of such logits would mean nothing.
@@ -38,7 +52,7 @@ def evaluate(model: Classifier, batches: Loader, bf16: bool = False) -> dict[str
     model.eval()
     broadcast_tensors_(*model.buffers())
     sums = torch.zeros(4 + CONFIDENCE_BINS, dtype=torch.float64, device=batches.device)
-    for images, targets in batches:
+    for images, targets in watch(batches):
         with torch.autocast(images.device.type, torch.bfloat16, enabled=bf16):
             logits = model(images)
         loss = F.cross_entropy(logits.float(), targets, reduction="sum")
@@ -72,7 +86,9 @@ def _confidence_gaps(logits: Tensor, targets: Tensor) -> Tensor:
     return ((predicted == targets).double() - confidence) @ members
 
 
-def evaluate_run(path: str | Path, root: str | None = None, device: str = "auto") -> dict[str, float]:
+def evaluate_run(
+    path: str | Path, root: str | None = None, device: str = "auto", allow: str | tuple[str, ...] = ()
+) -> dict[str, float]:
     """Measures a finished run's loss and error again, on the images on which it was evaluated.
 
     The process then computes in the run's precision (`set_precision`).
@@ -81,19 +97,19 @@ def evaluate_run(path: str | Path, root: str | None = None, device: str = "auto"
         path: the run's directory.
         root: where the data set is, if not where it was then.
         device: as the configuration's.
+        allow: as in `load_run`.
 
     Raises:
-        UserError: as `load_run`, or the data set cannot be had.
+        UserError: as `load_run`, the data set cannot be had, or it is not the one of the run.
     """
-    config, model, _ = load_run(path)
-    if root is not None:
-        if "root" not in config["dataset"]:
-            raise ConfigError([f"root={root}: the data set of this run has no root"])
-        config["dataset"]["root"] = root
+    config, model, record = load_run(path, allow)
+    directory = Path(path).expanduser()
+    dataset = stored_dataset(directory / RECORD, config, root, allow)
     settings = settings_of(config)
     where = _device(device)
-    dataset = build_dataset(settings)
-    batches = evaluation_loader(dataset.load().evaluation, dataset, where)
+    data = dataset.load()
+    check_data(directory, record.get(DATA), data.checksum, "root=... says where the data of the run are")
+    batches = evaluation_loader(data.evaluation, dataset, where)
     set_precision(settings.precision)
     return evaluate(on_device(model, where), batches, bf16=settings.precision == "bf16")
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tensors of tests are small: threads only wait for one another
 
-import isda_bench  # noqa: F401, I001  # before torch, for its OpenMP setting
+import isda_bench  # noqa: I001  # before torch, for its OpenMP setting
+import isda_bench.runtime.torchvision_import  # noqa: F401  # before torchvision
 
 import numpy as np
 import pytest

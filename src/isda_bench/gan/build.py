@@ -12,7 +12,7 @@ from isda_bench.errors import UserError
 from isda_bench.gan.base import Gan
 from isda_bench.runtime.devices import choose_device
 from isda_bench.runtime.ranks import processes
-from isda_bench.storage.run_directory import read_finished
+from isda_bench.storage.record_files import read_finished
 
 
 def component_problems(settings: GeneratorSettings) -> list[str]:

@@ -23,6 +23,7 @@ from isda_bench.experiments.selection import (
     hyperparameter_selections,
     with_settings,
 )
+from isda_bench.reporting.mixing import mixed_conditions, refuse_other_data
 from isda_bench.reporting.table import Paired, Table, TableRow
 from isda_bench.storage.records import UnfinishedRun
 
@@ -40,10 +41,12 @@ class Group:
         errors: seed -> error in percent.
         runs: seed -> directory.
         generators: SHA-256 -> run of those whose images the runs used.
+        records: of all of them.
     """
 
     record: dict[str, Any]
     errors: dict[int, float] = field(default_factory=dict)
+    records: list[dict[str, Any]] = field(default_factory=list)
     runs: dict[int, Path] = field(default_factory=dict)
     generators: dict[str, str] = field(default_factory=dict)
 
@@ -77,6 +80,7 @@ def experiment_table(
 
     Raises:
         ConfigError: there is no such experiment, or it does not compose.
+        UserError: runs of one data set's name were trained on different data.
     """
     groups = grouped(records, protocol)
     begun: dict[str, set[int]] = defaultdict(set)
@@ -91,21 +95,39 @@ def experiment_table(
     baselines = {entry.all_but_loss: entry.line for entry in entries if entry.loss == BASELINE}
     lines = [_with_baseline(entry, baselines.get(entry.all_but_loss)) for entry in entries]
     notes = _notes(own, selections)
+    _refuse_other_data(experiment, lines, groups)
     return Table(experiment, title(experiment), protocol, source(name), tuple(lines), notes)
 
 
 def grouped(records: pd.DataFrame, protocol: str) -> dict[str, Group]:
-    """The runs of each cell, by its id."""
+    """The runs of each cell, by its id.
+
+    Raises:
+        UserError: runs of one cell were trained on different data.
+    """
     groups: dict[str, Group] = {}
     columns = (records[name] for name in ("cell", "seed", protocol, "path", "record"))
     for cell, seed, error, path, record in zip(*columns, strict=True):
         group = groups.setdefault(cell, Group(record))
         group.errors[seed] = error
         group.runs[seed] = path
+        group.records.append(record)
         generator = record.get("generator")
         if generator:
             group.generators[generator["sha256"]] = generator["run"]
+    for cell, group in groups.items():
+        refuse_other_data(f"cell {cell}", group.records)
     return groups
+
+
+def _refuse_other_data(experiment: str, lines: list[TableRow], groups: dict[str, Group]) -> None:
+    """Makes sure that the lines of one data set are of the same data, so that differences mean something."""
+    of_data_set: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for line in lines:
+        if line.cell in groups:
+            of_data_set[line.at.dataset] += groups[line.cell].records
+    for name, records in of_data_set.items():
+        refuse_other_data(f"experiment={experiment}, {name}", records)
 
 
 def _distinct(cells: list[PlannedCell]) -> list[PlannedCell]:
@@ -142,6 +164,7 @@ def _planned_entry(
         note=cell.note,
         runs=group.runs,
         generators=group.mixed,
+        mixed=mixed_conditions(group.records),
     )
     return _Entry(line, cell.config.names["loss"], _all_but_loss(identity(cell.config.config)))
 
@@ -168,6 +191,7 @@ def _deviating_entries(table: str, plan: list[PlannedCell], groups: dict[str, Gr
             published=published(table, at) if comparable else None,
             runs=group.runs,
             generators=group.mixed,
+            mixed=mixed_conditions(group.records),
         )
         entry = _Entry(line, group.record["names"]["loss"], _all_but_loss(group.record["identity"]))
         found.append((match.deviations, match.place, entry))

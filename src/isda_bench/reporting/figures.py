@@ -18,6 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullLocator
 
+from isda_bench.errors import UserError
 from isda_bench.experiments.coordinates import coordinates
 from isda_bench.experiments.selection import HyperparameterSelection
 from isda_bench.reporting.build_tables import Group
@@ -228,10 +229,12 @@ def _draw_curves(axis: Axes, runs: pd.DataFrame, colours: dict[str, str]) -> Non
 
 def _errors(cell: pd.DataFrame) -> pd.DataFrame:
     """The error of each evaluated epoch (rows), a column a run."""
-    runs = [
-        read_metrics(path).set_index("epoch")[f"{split}_error"]
-        for path, split in zip(cell["path"], cell["split"], strict=True)
-    ]
+    runs = []
+    for path, split in zip(cell["path"], cell["split"], strict=True):
+        metrics = read_metrics(path).set_index("epoch")
+        if f"{split}_error" not in metrics:
+            raise UserError(f"{path}: its metrics lack the {split} error that its record has")
+        runs.append(metrics[f"{split}_error"])
     return pd.concat(runs, axis=1).dropna()
 
 

@@ -5,9 +5,15 @@ from functools import partial
 from typing import Any
 
 import torch
-from hydra.utils import instantiate
 
-from isda_bench.config.components import build_dataset, component_problems, training_set_problems
+from isda_bench.config.building import ANY_MODULE, build
+from isda_bench.config.components import (
+    Augmentation,
+    build_classifier_and_loss,
+    build_dataset,
+    component_problems,
+    training_set_problems,
+)
 from isda_bench.config.run_config import RunConfig
 from isda_bench.data.base import DataSet, ImageData
 from isda_bench.data.image_grid import sample_grid
@@ -27,6 +33,7 @@ from isda_bench.runtime.distributed import (
 from isda_bench.runtime.library_faults import on_device
 from isda_bench.runtime.ranks import processes, rank
 from isda_bench.storage.checkpoint import checkpoints
+from isda_bench.storage.data_check import as_used
 from isda_bench.storage.provenance import peak_memory, provenance, reset_peak_memory
 from isda_bench.storage.run_directory import Metrics, RunDirectory, errors_of, now
 from isda_bench.storage.run_once import run_once
@@ -83,7 +90,7 @@ def _train(config: RunConfig, directory: RunDirectory) -> dict[str, Any]:
     if problems:
         raise ConfigError(problems)
     used = {} if found is None else found.provenance_of_generator(data)
-    with process_group(device), directory.locked(used):
+    with process_group(device), directory.locked(used | as_used(data)):
         record = broadcast_object(directory.finished())  # another process may just have ended it
         if record is not None:
             return record
@@ -95,7 +102,7 @@ def _train(config: RunConfig, directory: RunDirectory) -> dict[str, Any]:
         module = _build_module(config, dataset, device)
         mix = None if found is None else found.mix(settings, dataset, device)
         batches, evaluation = _loaders(config, dataset, data, device, mix)
-        logger = instantiate(settings.logger) if rank() == 0 else Logger()
+        logger: Logger = build(settings.logger, object, ANY_MODULE) if rank() == 0 else Logger()
         display = Display(config.run_id, settings.schedule.epochs, len(batches))
         with logger.open(config), display:
             if processes() == 1 and not checkpoints(directory.path):  # a run that goes on has shown it
@@ -121,8 +128,7 @@ def _train(config: RunConfig, directory: RunDirectory) -> dict[str, Any]:
 
 def _build_module(config: RunConfig, dataset: DataSet, device: torch.device) -> TrainingModule:
     settings = config.settings
-    model = instantiate(settings.model, num_classes=dataset.num_classes, in_channels=dataset.in_channels)
-    loss = instantiate(settings.loss, num_classes=dataset.num_classes, feature_dim=model.feature_dim)
+    model, loss = build_classifier_and_loss(settings, dataset)
     module = on_device(TrainingModule(model, loss, bf16=settings.precision == "bf16"), device)
     module.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # the faster layout
     module.capture = can_be_captured(module) and settings.capture
@@ -135,7 +141,10 @@ def _loaders(
     config: RunConfig, dataset: DataSet, data: ImageData, device: torch.device, mix: Mix | None
 ) -> tuple[Loader, Loader]:
     settings = config.settings
-    transforms = [instantiate(settings.augment), Normalise(dataset.mean, dataset.std, device)]
+    transforms = [
+        build(settings.augment, Augmentation, ANY_MODULE),
+        Normalise(dataset.mean, dataset.std, device),
+    ]
     training = Loader(data.train, settings.schedule.batch_size, device, transforms, shuffle=True, mix=mix)
     return training, evaluation_loader(data.evaluation, dataset, device)
 

@@ -35,8 +35,10 @@ from isda_bench.runtime.ranks import processes, rank
 from isda_bench.storage.checkpoint import checkpoints
 from isda_bench.storage.data_check import as_used
 from isda_bench.storage.provenance import peak_memory, provenance, reset_peak_memory
+from isda_bench.storage.record_files import FEW_EPOCHS
 from isda_bench.storage.run_directory import Metrics, RunDirectory, errors_of, now
 from isda_bench.storage.run_once import run_once
+from isda_bench.training.debug import STEPS, discard_debug_run, shortened
 from isda_bench.training.loop import fit
 from isda_bench.training.schedules import unreached_milestones
 from isda_bench.training.step import TrainingModule, can_be_captured, compile_step
@@ -52,17 +54,21 @@ def run(config: RunConfig) -> dict[str, Any]:
         ConfigError: listing all that is wrong with the configuration; nothing is written then.
         UserError: the data cannot be had, something cannot be written, the loss is not finite, ...
     """
+    if not config.setting_problems() and config.settings.debug:
+        discard_debug_run(config)
     return run_once(config, component_problems, _train, summary)
 
 
 def summary(record: dict[str, Any]) -> str:
-    """The result of a run in a line."""
+    """The result of a run in a line: of a short one the last epoch's error leads, of others the paper's."""
     error = record["error"]
+    if record["epochs"] < FEW_EPOCHS:
+        numbers = f"{error['final']:.2f}% (last epoch; mean of the last epochs {error['last_10']:.2f}%"
+    else:
+        numbers = f"{error['last_10']:.2f}% (mean of the last epochs; final {error['final']:.2f}%"
+    debug = f"debug run of {STEPS} steps, " if record["config"].get("debug") else ""
     images = f"; images of {record['generator']['run']}" if record.get("generator") else ""
-    return (
-        f"{record['run_id']}: {record['split']} error {error['last_10']:.2f}% "
-        f"(mean of the last epochs; final {error['final']:.2f}%, best {error['best']:.2f}%){images}"
-    )
+    return f"{record['run_id']}: {debug}{record['split']} error {numbers}, best {error['best']:.2f}%){images}"
 
 
 def _warn(config: RunConfig) -> None:
@@ -90,6 +96,9 @@ def _train(config: RunConfig, directory: RunDirectory) -> dict[str, Any]:
     if problems:
         raise ConfigError(problems)
     used = {} if found is None else found.provenance_of_generator(data)
+    recipe = settings.schedule
+    if settings.debug:
+        recipe, data = shortened(recipe, data, found.share if found else None)
     with process_group(device), directory.locked(used | as_used(data)):
         record = broadcast_object(directory.finished())  # another process may just have ended it
         if record is not None:
@@ -103,13 +112,13 @@ def _train(config: RunConfig, directory: RunDirectory) -> dict[str, Any]:
         mix = None if found is None else found.mix(settings, dataset, device)
         batches, evaluation = _loaders(config, dataset, data, device, mix)
         logger: Logger = build(settings.logger, object, ANY_MODULE) if rank() == 0 else Logger()
-        display = Display(config.run_id, settings.schedule.epochs, len(batches))
+        display = Display(config.run_id, recipe.epochs, len(batches))
         with logger.open(config), display:
             if processes() == 1 and not checkpoints(directory.path):  # a run that goes on has shown it
                 logger.show(partial(sample_grid, batches, dataset.mean, dataset.std, device))
             metrics = fit(
                 module,
-                settings.schedule,
+                recipe,
                 batches,
                 evaluation,
                 data.split,

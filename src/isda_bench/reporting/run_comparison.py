@@ -70,7 +70,7 @@ def circumstances(first: dict[str, Any], second: dict[str, Any]) -> dict[str, tu
     versions = [key for key in dict.fromkeys([*one, *other]) if key.startswith("versions.")]
     alone = {"processes": 1}
     pairs = {
-        key: tuple(values.get(key, alone.get(key)) for values in (one, other))
+        key: (one.get(key, alone.get(key)), other.get(key, alone.get(key)))
         for key in (*versions, *CIRCUMSTANCES)
     }
     return {key.removeprefix("versions."): pair for key, pair in pairs.items() if pair[0] != pair[1]}

@@ -63,9 +63,9 @@ def train_again(
     config = reproduction(file, record, runs_dir, device, root, allow)
     if config.directory.resolve() == file.parent.resolve():
         raise UserError(f"runs_dir={runs_dir}: the recorded run itself lies there; choose another folder")
-    recorded = (record.get("device") or {}).get("threads")
-    if threads or recorded:
-        torch.set_num_threads(threads or recorded)  # sums in another order have other last digits
+    count: int | None = threads or (record.get("device") or {}).get("threads")
+    if count:
+        torch.set_num_threads(count)  # sums in another order have other last digits
     run(config)
     return config
 

@@ -130,6 +130,7 @@ def _train(config: RunConfig, directory: RunDirectory) -> dict[str, Any]:
                 checkpoint_minutes=settings.checkpoint.every_minutes,
             )
             record = _record(config, directory, module, data, metrics, batches.samples, device) | used
+            record |= _counted_classes(dataset)
             logger.finish(record)
         directory.finish(record, metrics)
     return record
@@ -183,6 +184,13 @@ def _record(
         "peak_memory_bytes": peak_memory(device),
         **provenance(device),
     }
+
+
+def _counted_classes(dataset: DataSet) -> dict[str, Any]:
+    """Names of classes that are counted in a folder: whoever loads the run may not have the folder."""
+    if dataset.train_images is not None or not dataset.classes:
+        return {}
+    return {"classes": list(dataset.classes)}
 
 
 def _more(metrics: list[Metrics], data: ImageData) -> dict[str, Any]:

@@ -18,7 +18,7 @@ COMMANDS = (
     *("train", "plan", "runs", "evaluate"),
     *("tables", "report", "figures", "collect", "dashboard"),
     *("generator", "measure", "invert"),
-    *("reproduce", "predict"),
+    *("reproduce", "predict", "card"),
     *("benchmark", "models", "augmentations"),
 )
 """In the order of the help. `gpu-check` would be the module `gpu_check`."""

@@ -9,17 +9,16 @@ same versions. Else 1, with a table of the largest differences and of what can e
 threads). Classes of isda_bench alone are built, unless allow=<module> allows another module.
 """
 
-import json
 import sys
 from typing import Annotated
 
 from pydantic import Field, PositiveInt
 
-from isda_bench.config.options import Options, main
+from isda_bench.config.options import Options, main, named_first
 from isda_bench.reporting.run_comparison import CLOCKS, circumstances, comparison_text, metric_differences
-from isda_bench.storage.record_files import read_record
+from isda_bench.storage.record_files import read_record, record_file
 from isda_bench.storage.records import read_metrics
-from isda_bench.training.reproduce import record_file, train_again
+from isda_bench.training.reproduce import train_again
 
 
 class ReproduceOptions(Options):
@@ -51,11 +50,3 @@ def command() -> None:
     """Runs it with the options of the command line; the record may be named without `run=`."""
     sys.argv[1:] = named_first(sys.argv[1:], "run", list(ReproduceOptions.model_fields))
     main(ReproduceOptions, reproduce, __doc__)
-
-
-def named_first(arguments: list[str], key: str, keys: list[str]) -> list[str]:
-    """The arguments with the first one as `key=...`, unless it is an option or a flag already."""
-    first = arguments[0] if arguments else "-"
-    if first.startswith("-") or first.partition("=")[0] in keys or ("=" in first and "/" not in first):
-        return arguments
-    return [f"{key}={json.dumps(first, ensure_ascii=False)}", *arguments[1:]]

@@ -1,5 +1,6 @@
 """key=value options of the scripts."""
 
+import json
 import sys
 from collections.abc import Callable
 from typing import Annotated, Any, TypeVar
@@ -60,6 +61,20 @@ def main(kind: type[Kind], command: Callable[[Kind], None], usage: str | None) -
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def named_first(arguments: list[str], key: str, keys: list[str]) -> list[str]:
+    """The arguments with the first one as `key=...`, unless it is an option or a flag already.
+
+    Args:
+        arguments: as typed.
+        key: of the option that may be given by its value alone.
+        keys: of all options.
+    """
+    first = arguments[0] if arguments else "-"
+    if first.startswith("-") or first.partition("=")[0] in keys or ("=" in first and "/" not in first):
+        return arguments
+    return [f"{key}={json.dumps(first, ensure_ascii=False)}", *arguments[1:]]
 
 
 def parse(kind: type[Kind], arguments: list[str]) -> Kind:

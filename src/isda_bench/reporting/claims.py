@@ -17,6 +17,7 @@ from scipy.stats import spearmanr
 
 from isda_bench.experiments.selection import CHOSEN
 from isda_bench.reporting.build_tables import BASELINE
+from isda_bench.reporting.escape import markdown_text
 from isda_bench.reporting.table import Table, TableRow
 
 HOLDS, FAILS, OPEN = "holds", "does not hold", "not enough runs"
@@ -277,4 +278,4 @@ def _all_but_loss(settings: dict[str, Any]) -> str:
 
 def _told(evidence: Evidence) -> str:
     outside = "" if evidence.planned else " (not the paper's setting)"
-    return f"{evidence.setting}{outside}: {evidence.verdict}; {evidence.numbers}."
+    return markdown_text(f"{evidence.setting}{outside}: {evidence.verdict}; {evidence.numbers}.")

@@ -8,7 +8,7 @@ import re
 
 from markupsafe import escape
 
-from isda_bench.runtime.terminal import printable
+from isda_bench.runtime.terminal import printable, printable_lines
 
 _LATEX = {
     "\\": r"\textbackslash{}",
@@ -60,6 +60,11 @@ def markdown_text(text: str) -> str:
     text = re.sub(r"<(?=[A-Za-z/!?])", "&lt;", text)
     text = re.sub(r"\](?=[(\[:])", r"\]", text)
     return re.sub(r"[|`*]", lambda found: f"\\{found[0]}", text)
+
+
+def figure_label(text: str) -> str:
+    """For a text of matplotlib's: a pair of dollars is no formula. What is escaped stays as it is."""
+    return re.sub(r"(?<!\\)\$", r"\\$", printable_lines(text))
 
 
 def csv_cell(value: object) -> str:

@@ -62,6 +62,22 @@ def read_finished(directory: Path) -> dict[str, Any]:
     return read_record(path)
 
 
+def record_file(path: str) -> Path:
+    """The record.json that a user means: the file itself, or that of a run's directory.
+
+    Raises:
+        UserError: there is none.
+    """
+    try:
+        given = Path(path).expanduser()
+    except RuntimeError as error:  # ~nobody
+        raise UserError(f"{path}: {error}") from error
+    file = given / RECORD if given.is_dir() else given
+    if not file.is_file():
+        raise UserError(f"{path}: is neither a record nor the directory of a finished run (no {RECORD})")
+    return file
+
+
 def record_files(root: Path) -> list[Path]:
     """<root>/<run id>/record.json of every finished run, sorted; what `rerun=true` has set aside is none."""
     return sorted(path for path in root.glob(f"*/{RECORD}") if not is_set_aside(path.parent))

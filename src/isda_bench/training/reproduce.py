@@ -15,22 +15,6 @@ NO_LOGGER = {"_target_": "isda_bench.monitoring.loggers.Logger"}
 COMPONENTS = ("dataset", "model", "loss", "augment", "generator")
 
 
-def record_file(path: str) -> Path:
-    """The record.json that a user means: the file itself, or that of a run's directory.
-
-    Raises:
-        UserError: there is none.
-    """
-    try:
-        given = Path(path).expanduser()
-    except RuntimeError as error:  # ~nobody
-        raise UserError(f"{path}: {error}") from error
-    file = given / RECORD if given.is_dir() else given
-    if not file.is_file():
-        raise UserError(f"{path}: is neither a record nor the directory of a finished run (no {RECORD})")
-    return file
-
-
 def train_again(
     file: Path,
     runs_dir: str,

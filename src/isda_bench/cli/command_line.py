@@ -22,6 +22,7 @@ from isda_bench.config.compose import run_config
 from isda_bench.config.run_config import RunConfig
 from isda_bench.errors import ConfigError, RankLost, UserError
 from isda_bench.runtime.ranks import rank, rank_zero_output
+from isda_bench.runtime.terminal import printable_lines
 from isda_bench.storage.run_lock import RunLocked
 
 _SHORT_FLAGS = re.compile(
@@ -69,6 +70,8 @@ def main(kind: type[RunConfig] = RunConfig, program: str = "isda_bench.training.
         _exit(1, error)
     except (HydraException, OmegaConfBaseException) as error:
         _exit(2, error)
+    except BrokenPipeError:
+        raise  # nobody reads the output any more: isda-bench ends quietly
     except OSError as error:
         _exit(1, error)
     except Exception as error:
@@ -113,7 +116,7 @@ def _job(composed: DictConfig, kind: type[RunConfig], program: str) -> None:
     except UserError as error:
         if hydra_config.mode != RunMode.MULTIRUN:
             _exit(2 if isinstance(error, ConfigError) else 1, error)
-        message = f"error: {name}: {error}"
+        message = printable_lines(f"error: {name}: {error}")
         print(message, file=sys.stderr, flush=True)
         elsewhere = "SUBMITIT_EXECUTOR" in os.environ  # stderr is a file there
         raise JobFailed(message if elsewhere else "") from error
@@ -188,7 +191,11 @@ def _terminate(number: int, frame: FrameType | None) -> NoReturn:
 def _exit(code: int, message: object) -> NoReturn:
     if isinstance(message, Exception):
         _let_others_speak(message)
-        print(f"error: {message}", file=sys.__stderr__ if rank() else sys.stderr, flush=True)
+        print(
+            f"error: {printable_lines(str(message))}",
+            file=sys.__stderr__ if rank() else sys.stderr,
+            flush=True,
+        )
     elif rank() == 0:
         print(message, file=sys.stderr, flush=True)
     sys.exit(code)

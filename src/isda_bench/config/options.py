@@ -6,12 +6,11 @@ from collections.abc import Callable
 from typing import Annotated, Any, TypeVar
 
 from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, BeforeValidator, ConfigDict
-from yaml import YAMLError  # type: ignore[import-untyped]
 
 from isda_bench.config.problems import did_you_mean, problems_of
 from isda_bench.errors import ConfigError, UserError
+from isda_bench.runtime.terminal import printable_lines
 
 
 def module_names(given: Any) -> tuple[str, ...]:
@@ -53,12 +52,11 @@ def main(kind: type[Kind], command: Callable[[Kind], None], usage: str | None) -
         return
     try:
         command(parse(kind, arguments))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+    except BrokenPipeError:
+        raise  # nobody reads the output any more: isda-bench ends quietly
+    except (UserError, OSError) as error:
+        print(f"error: {printable_lines(str(error))}", file=sys.stderr)
         sys.exit(2 if isinstance(error, ConfigError) else 1)
-    except OSError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
 
@@ -109,7 +107,9 @@ def _read(argument: str) -> tuple[str, Any]:
         raise ValueError("should be key=value")
     try:
         given = OmegaConf.to_container(OmegaConf.from_dotlist([argument]))
-    except (OmegaConfBaseException, YAMLError) as error:
+    except (
+        Exception
+    ) as error:  # YAML and OmegaConf raise of many classes; a value that contains itself recurses
         raise ValueError("cannot be read; quote special characters") from error
     assert isinstance(given, dict)
     return key, given.get(key)

@@ -1,4 +1,4 @@
-"""Writes a model card from a run's record: data, network, loss, training, errors, versions and limits.
+"""Writes a model card from a run's record: data, network, training, errors, limits.
 
 isda-bench card runs/<run id>                       writes MODEL_CARD.md
 isda-bench card results/records/<run id> out=cards/mine.md

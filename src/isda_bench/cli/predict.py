@@ -1,4 +1,4 @@
-"""Writes what a trained network says about image files: a CSV of file, class and probability.
+"""Writes a trained network's predictions for image files: a CSV of class and probability.
 
 isda-bench predict run=runs/<run id> images=photos               every image below a folder, or one file
 isda-bench predict run=runs/<run id> images=a.png top=5          the five likeliest classes

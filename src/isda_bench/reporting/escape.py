@@ -52,14 +52,19 @@ def latex_comment(text: str) -> str:
 def markdown_text(text: str) -> str:
     """For a paragraph, a list item or a table's cell, on one line.
 
-    Escaped is what would begin markup: tags and entities, columns, code, images and links, emphasis by *.
-    Underscores stay: within words, as in names of ours, they mark nothing up.
+    Escaped is what would begin markup: tags and entities, columns, code, images and links, emphasis, headings
+    and lists. Underscores within words mark nothing up and stay; so do those of the key _target_,
+    which committed tables have.
     """
-    text = re.sub(r"\\(?=[!-/:-@\[-`{-~])", r"\\\\", printable(text))
+    text = re.sub(r"\\(?=[!-/:-@\[-`{-~])", r"\\\\", printable(text).strip())
     text = re.sub(r"&(?=#?\w+;)", "&amp;", text)
     text = re.sub(r"<(?=[A-Za-z/!?])", "&lt;", text)
     text = re.sub(r"\](?=[(\[:])", r"\]", text)
-    return re.sub(r"[|`*]", lambda found: f"\\{found[0]}", text)
+    text = re.sub(r"^([#>=~]|[+-](?= |$)|--)", r"\\\1", text)
+    text = re.sub(r"^(\d+)([.)])(?= |$)", r"\1\\\2", text)
+    return re.sub(
+        r"[|`*]|(?<![^\W_])_(?!target_)|(?<!_target)_(?![^\W_])", lambda found: f"\\{found[0]}", text
+    )
 
 
 def figure_label(text: str) -> str:

@@ -17,7 +17,7 @@ from isda_bench.config.compose import compose_run
 from isda_bench.data.loader import Loader
 from isda_bench.losses.isda import ISDA
 from isda_bench.storage import checkpoint
-from isda_bench.storage.run_directory import read_record
+from isda_bench.storage.record_files import read_record
 from isda_bench.training.loop import NonFiniteLoss
 from isda_bench.training.run import run
 

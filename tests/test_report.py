@@ -100,8 +100,9 @@ def records(tmp_path):
 
 @pytest.fixture
 def page(records):
+    paired = Paired({0: -0.5, 1: -0.7}, "cross_entropy", holm_p=0.21)
     lines = (
-        line("isda", {0: 9.5, 1: 8.5}, paired=Paired({0: -0.5}, 0.04), published=Published(7.0, 0.1, False)),
+        line("isda", {0: 9.5, 1: 8.5}, paired=paired, published=Published(7.0, 0.1, False)),
         line("cross_entropy", {0: 10.0}, unfinished=(1,)),
         line("focal", {}, deviations=(f"odd {HOSTILE}",)),
     )
@@ -109,7 +110,7 @@ def page(records):
         Table("demo", f"A table {HOSTILE}", "last_10", "a paper", lines),
         Table("imagenet", "", "last_10", "", (line("isda", {}),)),
     ]
-    evidence = (Evidence(HOSTILE, HOLDS, "1 < 2", True), Evidence("elsewhere", OPEN, "", False))
+    evidence = (Evidence(HOSTILE, HOLDS, "1 < 2", True), Evidence("elsewhere", OPEN, "", False, known=False))
     claims = [Claim("It works.", "If so.", evidence), Claim("Bad.", "", (Evidence("x", FAILS, "", True),))]
     own = {
         "demo": Table(
@@ -148,8 +149,10 @@ def test_what_it_tells(page):
         "9.00 ± 0.71 (2)",
         "7.00 ± 0.10†",
         "+2.00",
-        "-0.50 (1)",
-        "0.040",
+        "-0.60 ± 0.14 (2)",
+        "[-1.87, +0.67]",
+        "0.105",
+        "0.210",
     ] in rows
     assert any("10.00 (1 of 2, 1 unfinished)" in row for row in rows)
     assert any("– [a]" in row for row in rows)

@@ -1,4 +1,4 @@
-"""Table 1, value by value."""
+"""Table 1 and ImageNet's schedules, value by value."""
 
 import math
 from itertools import pairwise
@@ -20,6 +20,7 @@ TABLE_1 = {
     "resnext": (350, 128, 5e-4, 0.9, 0.05, [150, 225, 300], 0.1),
     "shake_shake": (1800, 64, 1e-4, 0.9, 0.1, None, None),
     "pyramidnet": (1800, 128, 1e-4, 0.9, 0.1, None, None),
+    "imagenet_journal": (300, 512, 1e-4, 0.9, 0.2, None, None),
     "imagenet": (120, 256, 1e-4, 0.9, 0.1, [31, 61, 91], 0.1),
 }
 RATES = {
@@ -40,6 +41,13 @@ RATES = {
     "resnext": {149: 0.05, 150: 5e-3, 224: 5e-3, 225: 5e-4, 299: 5e-4, 300: 5e-5, 350: 5e-5},
     "shake_shake": {1: 0.05 * (1 + math.cos(math.pi / 1800)), 600: 0.075, 900: 0.05, 1200: 0.025, 1800: 0.0},
     "pyramidnet": {1: 0.05 * (1 + math.cos(math.pi / 1800)), 600: 0.075, 900: 0.05, 1200: 0.025, 1800: 0.0},
+    "imagenet_journal": {
+        1: 0.2,
+        101: 0.15,
+        151: 0.1,
+        201: 0.05,
+        300: 0.1 * (1 + math.cos(math.pi * 299 / 300)),
+    },
     "imagenet": {1: 0.1, 30: 0.1, 31: 0.01, 60: 0.01, 61: 1e-3, 90: 1e-3, 91: 1e-4, 120: 1e-4},
 }
 RESNET = {
@@ -59,7 +67,7 @@ def load(name: str) -> TrainingRecipe:
     )
 
 
-def test_all_eight_are_there():
+def test_all_are_there():
     assert {path.stem for path in (CONF / "schedule").glob("*.yaml")} == set(TABLE_1)
 
 
@@ -113,6 +121,8 @@ def test_progress_is_zero_at_the_first_step_and_never_one():
         ({"milestones": [80, 80]}, "should rise"),
         ({"milestones": [120, 80]}, "should rise"),
         ({"milestones": [0]}, "milestones.0"),
+        ({"cosine_from": 0}, "cosine_from=0: is for the cosine alone"),
+        ({"cosine_from": 2, "milestones": None, "factor": None}, "cosine_from"),
         ({"warmup": 5}, "warmup"),
     ],
 )

@@ -25,9 +25,9 @@ COMMANDS = (
     *("tables", "report", "figures", "collect", "dashboard"),
     *("generator", "measure", "invert"),
     *("reproduce", "predict", "card"),
-    *("benchmark", "models", "augmentations"),
+    *("benchmark", "gpu-check", "models", "augmentations"),
 )
-"""In the order of the help. `gpu-check` would be the module `gpu_check`."""
+"""In the order of the help. The module of `gpu-check` is `gpu_check`."""
 
 HELP_OF_HYDRA = ("train", "generator")
 """Commands whose `--help` Hydra prints, because it lists the configuration."""

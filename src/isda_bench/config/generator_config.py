@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field, PositiveInt
 
 from isda_bench.config.options import module_names
 from isda_bench.config.problems import problems_of
-from isda_bench.config.run_config import ADDED_LATER_TO_GENERATORS, CONF, RunConfig, completed
+from isda_bench.config.run_config import ADDED_LATER_TO_GENERATORS, GENERATOR_CONF, RunConfig, completed
 from isda_bench.config.settings import Component, Every, Section
 
 
@@ -63,7 +63,7 @@ FOLDER = "generators"
 class GeneratorConfig(RunConfig):
     """A checked configuration of a generator's training."""
 
-    conf: ClassVar[Path] = CONF.parent / "conf_generator"
+    conf: ClassVar[Path] = GENERATOR_CONF
     titled_by: ClassVar[tuple[str, ...]] = ("dataset", "generator")
     result: ClassVar[str] = "quality"
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any, NamedTuple
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.flop_counter import FlopCounterMode
 
 from isda_bench.config.building import build
@@ -78,7 +79,9 @@ class Rates:
         self.by_network: dict[tuple[str, str], list[tuple[float, str]]] = defaultdict(list)
         self.by_bare_step: dict[tuple[str, str], list[tuple[float, str]]] = defaultdict(list)
         for record in records:
-            if _on_gpu(record) and record.get("images_per_second"):
+            # Older records lack the mode: their steps were captured.
+            captured = record.get("execution", "captured") == "captured"
+            if _on_gpu(record) and captured and record.get("images_per_second"):
                 names = record["names"]
                 key = (names["model"], names["dataset"], record["config"].get("precision", "fp32"))
                 a_gpu = record["images_per_second"] / record.get("processes", 1)
@@ -152,9 +155,16 @@ def _training_flops(model: str, num_classes: int, in_channels: int, side: int, a
         given = {"num_classes": num_classes, "in_channels": in_channels}
         network: Classifier = build(json.loads(model), Classifier, allow, **given)
         batch = torch.empty(1, in_channels, side, side)
+    for module in network.modules():
+        if isinstance(module, _BatchNorm):  # not counted, and on no device slower than all the rest
+            module.forward = _unchanged  # type: ignore[method-assign, assignment]
     with FlopCounterMode(display=False) as counter:
         network(batch)
     return 3 * int(counter.get_total_flops())
+
+
+def _unchanged(images: torch.Tensor) -> torch.Tensor:
+    return images
 
 
 def _median(found: list[tuple[float, str]], source: str) -> Rate:

@@ -10,11 +10,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from omegaconf import OmegaConf
 
-from isda_bench.reporting.claims import Claim
+from isda_bench.reporting.claims import Claim, chance_text
+from isda_bench.reporting.columns import MISSING, mean_and_std, text_rows
 from isda_bench.reporting.figures import drawing
 from isda_bench.reporting.gallery import Picture
-from isda_bench.reporting.render_tables import MISSING, mean_and_std, notes_of, text_rows
 from isda_bench.reporting.table import Table
+from isda_bench.reporting.table_notes import notes_of
 from isda_bench.runtime.terminal import printable_lines
 
 
@@ -50,6 +51,7 @@ def report(
         tables=[_table(table) for table in all_tables if table.has_runs],
         not_begun=[table.name for table in all_tables if not table.has_runs],
         claims=list(claims),
+        chance_text=chance_text,
         pictures=drawn,
         hash_source=_hash_source,
         cells=_cells(records),

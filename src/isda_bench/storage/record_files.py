@@ -1,4 +1,4 @@
-"""Reads the files of runs (run.json, record.json, metrics), each checked before anything relies on it."""
+"""Reads the files of runs (run.json, record.json, metrics) and checks them; imports no torch."""
 
 import sys
 from collections.abc import Iterator

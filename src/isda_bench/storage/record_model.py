@@ -100,6 +100,7 @@ class _Finished(RunIdentity):
     versions: dict[str, str | None] | None = None
     device: _Device | None = None
     processes: PositiveInt = 1
+    execution: str | None = None
 
 
 class RunRecord(_Finished):

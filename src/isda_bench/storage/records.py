@@ -113,6 +113,18 @@ def read_metrics(directory: Path) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def errors_by_epoch(directory: Path, split: str) -> pd.Series:
+    """The errors of a finished run on a split, by epoch; NaN where it was not evaluated.
+
+    Raises:
+        UserError: the metrics are damaged or lack them.
+    """
+    metrics = read_metrics(directory).set_index("epoch")
+    if f"{split}_error" not in metrics:
+        raise UserError(f"{directory / METRICS}: lacks the {split} error that the record has")
+    return metrics[f"{split}_error"]
+
+
 def collect_records(runs_dir: Path, out: Path) -> list[Path]:
     """Copies record.json and metrics.jsonl of every finished run, without the paths of the machine it ran on.
 

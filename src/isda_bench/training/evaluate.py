@@ -4,6 +4,7 @@ import math
 from pathlib import Path
 
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 from isda_bench.config.run_config import settings_of
@@ -19,14 +20,17 @@ from isda_bench.storage.record_files import RECORD
 
 TOP_5_ABOVE = 10
 """Classes above which the top-5 error tells something."""
+CONFIDENCE_BINS = 15
+"""Of the calibration error: equal ones in [0, 1]."""
 
 
 @torch.no_grad()
 def evaluate(model: Classifier, batches: Loader, bf16: bool = False) -> dict[str, float]:
-    """Mean cross-entropy and error (percent) of the plain logits; draws no random number.
+    """Mean cross-entropy, error and calibration error (percent) of the plain logits; draws no random number.
 
-    With more than ten classes also the top-5 error: the part of the images whose class is not among the five
-    likeliest ones.
+    The expected calibration error (Guo et al. 2017) is the mean over images of the gap between accuracy and
+    mean confidence in the bin of each; the confidence is the largest probability. With more than ten classes
+    there is also the top-5 error: the part of the images whose class is not among the five likeliest ones.
 
     Raises:
         NonFiniteLoss: the error of such logits would mean nothing.
@@ -34,7 +38,7 @@ def evaluate(model: Classifier, batches: Loader, bf16: bool = False) -> dict[str
     training = model.training
     model.eval()
     broadcast_tensors_(*model.buffers())
-    sums = torch.zeros(4, dtype=torch.float64, device=batches.device)
+    sums = torch.zeros(4 + CONFIDENCE_BINS, dtype=torch.float64, device=batches.device)
     for images, targets in batches:
         with torch.autocast(images.device.type, torch.bfloat16, enabled=bf16):
             logits = model(images)
@@ -42,17 +46,31 @@ def evaluate(model: Classifier, batches: Loader, bf16: bool = False) -> dict[str
         ranked = logits.topk(min(5, logits.shape[1])).indices
         errors = (logits.argmax(1) != targets).sum()
         top5_errors = (ranked != targets[:, None]).all(1).sum()
-        sums += torch.stack([loss, errors, top5_errors, torch.full_like(errors, len(targets))])
+        sums[:4] += torch.stack([loss, errors, top5_errors, torch.full_like(errors, len(targets))])
+        sums[4:] += _confidence_gaps(logits, targets)
     model.train(training)
-    loss_sum, errors, top5_errors, samples = sum_over_ranks(sums).tolist()
+    loss_sum, errors, top5_errors, samples, *gaps = sum_over_ranks(sums).tolist()
     if not math.isfinite(loss_sum):
         raise NonFiniteLoss(
             f"the loss of the evaluation is {loss_sum}: stopped there; the checkpoints of before are kept"
         )
     measured = {"loss": loss_sum / samples, "error": 100 * errors / samples}
+    measured["ece"] = 100 * sum(map(abs, gaps)) / samples
     if model.head.out_features > TOP_5_ABOVE:
         measured["top5_error"] = 100 * top5_errors / samples
     return measured
+
+
+def _confidence_gaps(logits: Tensor, targets: Tensor) -> Tensor:
+    """Correct predictions less the confidence in them, summed over the images of each bin, (bins,), float64.
+
+    Bins are open on the left: (0, 1/15], (1/15, 2/15], ... A matrix product sums: it waits for nothing and is
+    deterministic on CUDA.
+    """
+    confidence, predicted = logits.double().softmax(1).max(1)
+    bins = (confidence * CONFIDENCE_BINS).ceil().long().clamp(1, CONFIDENCE_BINS) - 1
+    members = (bins[:, None] == torch.arange(CONFIDENCE_BINS, device=bins.device)).double()
+    return ((predicted == targets).double() - confidence) @ members
 
 
 def evaluate_run(

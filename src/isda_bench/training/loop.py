@@ -13,6 +13,7 @@ from isda_bench.errors import NonFiniteLoss
 from isda_bench.monitoring.loggers import Logger
 from isda_bench.monitoring.progress import Display
 from isda_bench.runtime.distributed import sum_over_ranks
+from isda_bench.storage.execution import record_execution, warn_of_another_execution
 from isda_bench.storage.run_directory import LAST_EPOCHS, Metrics, RunDirectory
 from isda_bench.training.capture import make_step
 from isda_bench.training.evaluate import evaluate
@@ -34,6 +35,7 @@ def fit(
     evaluate_every: int = 1,
     checkpoint_every: int = 1,
     checkpoint_minutes: float | None = None,
+    nesterov: bool = True,
 ) -> list[Metrics]:
     """Trains to the schedule's last epoch, from the directory's newest checkpoint if it has one.
 
@@ -49,6 +51,7 @@ def fit(
         evaluate_every: epochs from one evaluation to the next; the last ten epochs are always evaluated.
         checkpoint_every: epochs from one checkpoint to the next; the last epoch always has one.
         checkpoint_minutes: from one checkpoint to the next within an epoch; null: none there.
+        nesterov: as in `make_optimizer`.
 
     Returns:
         The metrics of every epoch.
@@ -58,10 +61,11 @@ def fit(
         NonFiniteState: naming what else became NaN or infinite, likewise.
         UserError: something cannot be written.
     """
-    optimizer = make_optimizer(module, schedule)
+    optimizer = make_optimizer(module, schedule, nesterov)
     state = RunState(module, optimizer, batches, directory, checkpoint_minutes)
     metrics = state.resume()
     step = make_step(module, optimizer, batches.sizes)
+    warn_of_another_execution(directory, step.execution)
     display.begin(len(metrics), batches.step)
     for epoch in range(len(metrics) + 1, schedule.epochs + 1):
         start = time.perf_counter() - state.seconds_before
@@ -74,6 +78,7 @@ def fit(
         row["seconds"] = time.perf_counter() - start
         metrics.append(row)
         directory.append(row)
+        record_execution(directory, step.execution)
         logger.log(row)
         display.epoch(row)
         if epoch % checkpoint_every == 0 or epoch == schedule.epochs:

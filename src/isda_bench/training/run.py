@@ -22,7 +22,7 @@ from isda_bench.errors import ConfigError
 from isda_bench.gan.generator_choice import find_generator
 from isda_bench.monitoring.loggers import Logger
 from isda_bench.monitoring.progress import Display
-from isda_bench.runtime.devices import choose_device, set_precision
+from isda_bench.runtime.devices import choose_device, describe, precision_warning, set_precision
 from isda_bench.runtime.distributed import (
     all_gather_objects,
     broadcast_object,
@@ -34,6 +34,7 @@ from isda_bench.runtime.library_faults import on_device
 from isda_bench.runtime.ranks import processes, rank
 from isda_bench.storage.checkpoint import checkpoints
 from isda_bench.storage.data_check import as_used
+from isda_bench.storage.execution import recorded_execution
 from isda_bench.storage.provenance import peak_memory, provenance, reset_peak_memory
 from isda_bench.storage.record_files import FEW_EPOCHS
 from isda_bench.storage.run_directory import Metrics, RunDirectory, errors_of, now
@@ -41,11 +42,11 @@ from isda_bench.storage.run_once import run_once
 from isda_bench.training.debug import STEPS, discard_debug_run, shortened
 from isda_bench.training.loop import fit
 from isda_bench.training.schedules import unreached_milestones
-from isda_bench.training.step import TrainingModule, can_be_captured, compile_step
+from isda_bench.training.step import TrainingModule, can_be_captured, compile_step, planned_execution
 
 
 def run(config: RunConfig) -> dict[str, Any]:
-    """Trains what `config` describes, or goes on with it; a finished run is only told again.
+    """Trains what `config` describes, or resumes it; a finished run is only reported.
 
     Returns:
         The run's record.
@@ -83,11 +84,26 @@ def _warn(config: RunConfig) -> None:
         )
 
 
+def _announce(config: RunConfig, dataset: DataSet, device: torch.device) -> None:
+    """The first line of a run: device, precision and mode."""
+    settings = config.settings
+    execution = "compiled" if settings.compile else "eager"
+    if device.type == "cuda":
+        with torch.device("meta"):
+            _, loss = build_classifier_and_loss(settings, dataset)
+        execution = planned_execution(device, loss, settings.capture, settings.compile)
+    print(f"{config.run_id}: {describe(device, settings.device, settings.precision, execution)}", flush=True)
+    warning = precision_warning(device, settings.precision)
+    if warning:
+        print(f"{config.run_id}: {warning}", file=sys.stderr)
+
+
 def _train(config: RunConfig, directory: RunDirectory) -> dict[str, Any]:
-    _warn(config)
     settings = config.settings
     device = choose_device(settings.device)
     dataset = build_dataset(settings)
+    _announce(config, dataset, device)
+    _warn(config)
     found = find_generator(config, dataset, directory)
     data = dataset.load()
     problems = training_set_problems(
@@ -128,6 +144,7 @@ def _train(config: RunConfig, directory: RunDirectory) -> dict[str, Any]:
                 evaluate_every=settings.evaluate.every,
                 checkpoint_every=settings.checkpoint.every,
                 checkpoint_minutes=settings.checkpoint.every_minutes,
+                nesterov=settings.optimizer.nesterov,
             )
             record = _record(config, directory, module, data, metrics, batches.samples, device) | used
             record |= _counted_classes(dataset)
@@ -178,6 +195,7 @@ def _record(
         "train_images": len(data.train.targets),
         "data_sha256": data.checksum,
         **directory.beginning(),
+        **recorded_execution(directory),
         "ended": now(),
         "seconds": round(seconds, 3),
         "images_per_second": round(samples * len(metrics) / seconds, 1),

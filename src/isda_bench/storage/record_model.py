@@ -110,6 +110,7 @@ class RunRecord(_Finished):
     error: _Errors
     top5_error: _Errors | None = None
     parameters: NonNegativeInt | None = None
+    classes: list[str] | None = None
     images_per_second: NonNegativeFloat | None = None
 
 

@@ -13,7 +13,8 @@ if "ISDA_BENCH_CACHE" not in os.environ:  # one for all processes of the suite, 
     os.environ["ISDA_BENCH_CACHE"] = tempfile.mkdtemp(prefix="isda_bench-cache-")
     atexit.register(shutil.rmtree, os.environ["ISDA_BENCH_CACHE"], ignore_errors=True)
 
-import isda_bench  # noqa: F401, I001  # before torch, for its OpenMP setting
+import isda_bench  # noqa: I001  # before torch, for its OpenMP setting
+import isda_bench.runtime.torchvision_import  # noqa: F401  # before torchvision
 
 import numpy as np
 import pytest

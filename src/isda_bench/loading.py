@@ -4,16 +4,18 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from hydra.utils import instantiate
+from torch import nn
 
-from isda_bench.config.components import build_dataset
-from isda_bench.config.run_config import settings_of
-from isda_bench.errors import UserError
+from isda_bench.config.building import build_stored
+from isda_bench.config.options import module_names
+from isda_bench.config.stored_components import StoredComponents, build_stored_components
+from isda_bench.data.base import DataSet
+from isda_bench.errors import ConfigError, UserError
 from isda_bench.losses.base import Loss
 from isda_bench.models.base import Classifier
 from isda_bench.runtime.library_faults import on_device
 from isda_bench.storage import checkpoint
-from isda_bench.storage.record_files import read_finished
+from isda_bench.storage.record_files import RECORD, read_finished
 
 CPU = torch.device("cpu")
 
@@ -29,42 +31,92 @@ class LoadedRun(NamedTuple):
     """The content of record.json."""
 
 
-def load_run(path: str | Path) -> LoadedRun:
+def load_run(path: str | Path, allow: str | tuple[str, ...] = ()) -> LoadedRun:
     """The finished run in directory `path`.
 
+    A run is data: only classes of isda_bench are built, and of the modules that `allow` names.
+
+    Args:
+        path: the run's directory.
+        allow: modules beside isda_bench in which the network, the loss and the data set may be defined; they
+            are imported.
+
     Raises:
-        UserError: it is no run's directory, not finished, or its checkpoint is damaged.
+        UserError: it is no run's directory, not finished, its checkpoint is damaged, or its configuration
+            names what is not allowed.
     """
-    directory = Path(path).expanduser()
+    directory = _directory(path)
     record = read_finished(directory)
-    model, _ = _modules(record["config"])
-    model.load_state_dict(_state(directory)["model"])
+    model = on_device(_components(directory, record, allow).model, CPU)
+    _restore(model, directory, "model", record)
     return LoadedRun(record["config"], model.eval(), record)
 
 
-def load_loss(path: str | Path) -> Loss:
+def load_loss(path: str | Path, allow: str | tuple[str, ...] = ()) -> Loss:
     """The loss of a finished run with what it learnt or accumulated (ISDA's statistics, ...).
+
+    Args:
+        path: as in `load_run`.
+        allow: as in `load_run`.
 
     Raises:
         UserError: as `load_run`.
     """
-    directory = Path(path).expanduser()
-    _, loss = _modules(read_finished(directory)["config"])
-    loss.load_state_dict(_state(directory)["loss"])
+    directory = _directory(path)
+    record = read_finished(directory)
+    loss = on_device(_components(directory, record, allow).loss, CPU)
+    _restore(loss, directory, "loss", record)
     return loss.eval()
 
 
-def _modules(config: dict[str, Any]) -> tuple[Classifier, Loss]:
-    settings = settings_of(config)
-    dataset = build_dataset(settings)
-    model = instantiate(settings.model, num_classes=dataset.num_classes, in_channels=dataset.in_channels)
-    loss = instantiate(settings.loss, num_classes=dataset.num_classes, feature_dim=model.feature_dim)
-    return on_device(model, CPU), on_device(loss, CPU)
+def stored_dataset(
+    source: Path, config: dict[str, Any], root: str | None = None, allow: str | tuple[str, ...] = ()
+) -> DataSet:
+    """The data set of a stored configuration, not read yet.
+
+    Args:
+        source: the file in which the configuration stands.
+        config: the configuration; its `dataset.root` becomes `root`.
+        root: where the data are, if not where they were then.
+        allow: as in `load_run`.
+
+    Raises:
+        ConfigError: the data set has no root.
+        UserError: it cannot be built.
+    """
+    section = config.get("dataset")
+    seed = config.get("seed")
+    if root is not None and isinstance(section, dict):
+        if "root" not in section:
+            raise ConfigError([f"root={root}: the data set of this run has no root"])
+        section["root"] = root
+    dataset: DataSet = build_stored(source, "dataset", section, DataSet, module_names(allow))
+    return dataset.with_seed(seed) if isinstance(seed, int) else dataset
 
 
-def _state(directory: Path) -> dict[str, Any]:
+def _directory(path: str | Path) -> Path:
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:  # ~nobody
+        raise UserError(f"{path}: {error}") from error
+
+
+def _components(directory: Path, record: dict[str, Any], allow: str | tuple[str, ...]) -> StoredComponents:
+    return build_stored_components(directory / RECORD, record["config"], module_names(allow))
+
+
+def _restore(module: nn.Module, directory: Path, part: str, record: dict[str, Any]) -> None:
+    """Gives the module the state that it has in the checkpoint of the last epoch.
+
+    Raises:
+        UserError: there is no such checkpoint, or it is of another module.
+    """
     state = checkpoint.load_newest(directory)
-    epochs = read_finished(directory)["epochs"]
-    if state is None or len(state["metrics"]) != epochs:
-        raise UserError(f"{directory}: no whole checkpoint of the last epoch, {epochs}")
-    return state
+    epochs = record["epochs"]
+    try:
+        if state is None or len(state["metrics"]) != epochs:
+            raise UserError(f"{directory}: no whole checkpoint of the last epoch, {epochs}")
+        module.load_state_dict(state[part])
+    except (KeyError, TypeError, AttributeError, RuntimeError) as error:
+        line = str(error).partition("\n")[0]
+        raise UserError(f"{directory}: its checkpoint is of another {part}: {line}") from error

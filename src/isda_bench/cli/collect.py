@@ -19,7 +19,7 @@ class CollectOptions(Options):
 
 def collect(options: CollectOptions) -> None:
     """Copies, and names what was copied."""
-    for path in collect_records(Path(options.runs_dir), Path(options.out)):
+    for path in collect_records(Path(options.runs_dir).expanduser(), Path(options.out).expanduser()):
         print(path)
 
 

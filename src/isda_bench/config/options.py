@@ -2,21 +2,43 @@
 
 import sys
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict
 from yaml import YAMLError  # type: ignore[import-untyped]
 
 from isda_bench.config.problems import did_you_mean, problems_of
 from isda_bench.errors import ConfigError, UserError
 
 
+def module_names(given: Any) -> tuple[str, ...]:
+    """The modules in 'mine' or 'mine,theirs' or a list of them.
+
+    Raises:
+        ValueError: one is no name of a module.
+    """
+    names = given.split(",") if isinstance(given, str) else given
+    if not isinstance(names, list | tuple):
+        raise ValueError("should be names of modules")
+    wrong = [n for n in names if not isinstance(n, str) or not all(w.isidentifier() for w in n.split("."))]
+    if wrong:
+        raise ValueError(f"{wrong[0]!r} should be the name of a module")
+    return tuple(names)
+
+
 class Options(BaseModel):
-    """Options of a script: a subclass lists them with types and defaults."""
+    """Options of a script: a subclass lists them with types and defaults.
+
+    Attributes:
+        allow: modules beside isda_bench whose classes may be built where a stored run names them; they are
+            imported.
+    """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+    allow: Annotated[tuple[str, ...], BeforeValidator(module_names)] = ()
 
 
 Kind = TypeVar("Kind", bound=Options)

@@ -20,7 +20,8 @@ GENERATOR_CONF = CONF.with_name("conf_generator")
 NOT_IN_IDENTITY = (
     *("device", "capture", "runs_dir", "logger", "checkpoint", "dataset.root", "dataset.download", "plan"),
     *("dataset.workers", "dataset.unreadable_limit", "dataset.in_memory"),
-    *("samples", "classifier"),  # of a generator's run
+    *("samples", "classifier", "allow"),  # of a generator's run
+    "rerun",
 )
 """Keys that do not change a run's result."""
 
@@ -57,6 +58,7 @@ ADDED_LATER: dict[str, Any] = {
     "checkpoint.every_minutes": None,
     "compile": False,
     "capture": "auto",
+    "rerun": False,
     "model.initialisation": "fan_in",
     "dataset.resample": False,
     "dataset.imbalance": None,
@@ -71,7 +73,7 @@ first: append only.
 Where a key has this value it is left out of the identity, so that older runs keep theirs.
 """
 
-ADDED_LATER_TO_GENERATORS: dict[str, Any] = {"schedule.average": 0.0}
+ADDED_LATER_TO_GENERATORS: dict[str, Any] = {"schedule.average": 0.0, "rerun": False, "allow": []}
 """The same for the configuration of a generator's training."""
 
 
@@ -180,8 +182,9 @@ def completed(config: dict[str, Any], later: dict[str, Any]) -> dict[str, Any]:
             continue
         node = complete
         for section in sections:
-            node = node.setdefault(section, {})
-        node.setdefault(name, default)
+            node = node.setdefault(section, {}) if isinstance(node, dict) else node
+        if isinstance(node, dict):  # else the check of the types says what is wrong
+            node.setdefault(name, default)
     return complete
 
 

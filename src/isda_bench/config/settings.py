@@ -88,6 +88,7 @@ class Settings(Section):
     precision: Literal["fp32", "tf32", "bf16"]
     runs_dir: Annotated[str, Field(min_length=1)]
     plan: bool
+    rerun: bool
     evaluate: Every
     checkpoint: Checkpoint
     schedule: TrainingRecipe

@@ -26,7 +26,7 @@ from isda_bench.reporting.build_tables import Group
 from isda_bench.reporting.cells import with_variants
 from isda_bench.reporting.table import Table, TableRow
 from isda_bench.runtime.atomic_files import write_atomically
-from isda_bench.storage.records import read_metrics
+from isda_bench.storage.records import errors_by_epoch
 
 INK = "#404040"  # of text and axes; a page replaces it by its own colour
 STYLE: Any = {
@@ -247,10 +247,7 @@ def _draw_published(axis: Axes, curves: dict[str, list[tuple[int, float]]], colo
 
 def _errors(cell: pd.DataFrame) -> pd.DataFrame:
     """The error of each evaluated epoch (rows), a column a run."""
-    runs = [
-        read_metrics(path).set_index("epoch")[f"{split}_error"]
-        for path, split in zip(cell["path"], cell["split"], strict=True)
-    ]
+    runs = [errors_by_epoch(path, split) for path, split in zip(cell["path"], cell["split"], strict=True)]
     return pd.concat(runs, axis=1).dropna()
 
 

@@ -3,13 +3,15 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from isda_bench.config.building import ANY_MODULE
 from isda_bench.config.components import build_dataset
 from isda_bench.config.run_config import RunConfig
 from isda_bench.experiments.coordinates import coordinates
 from isda_bench.reporting.columns import images_text
 from isda_bench.reporting.cost import Rate, Rates, read_benchmarks, training_flops
 from isda_bench.reporting.render_tables import markdown_rows
-from isda_bench.storage.record_files import read_record
+from isda_bench.storage.record_files import readable_records
+from isda_bench.storage.records import epochs_done
 
 RESULTS = Path("results")
 """Where records and benchmarks are committed."""
@@ -48,9 +50,7 @@ def plan(jobs: list[RunConfig]) -> str:
     """
     configs = {config.run_id: config for config in jobs}
     roots = {Path(config.settings.runs_dir).expanduser(): None for config in jobs}
-    records = [
-        read_record(path) for root in [*roots, RESULTS / "records"] for path in root.glob("*/record.json")
-    ]
+    records = [record for root in [*roots, RESULTS / "records"] for _, record in readable_records(root)]
     rates = Rates(records, read_benchmarks(RESULTS / "benchmarks"))
     return plan_text([planned_run(config, rates) for config in configs.values()])
 
@@ -62,7 +62,7 @@ def planned_run(config: RunConfig, rates: Rates) -> PlannedRun:
     state, epochs = _state(directory)
     dataset = build_dataset(settings)
     side = dataset.image_size or IMAGE_SIDE
-    flops = training_flops(settings.model, dataset.num_classes, dataset.in_channels, side)
+    flops = training_flops(settings.model, dataset.num_classes, dataset.in_channels, side, ANY_MODULE)
     rate = rates.of(config.names["model"], config.names["dataset"], settings.precision, flops)
     left = 0 if state == "done" else max(settings.schedule.epochs - epochs, 0)
     real = 1 - settings.generator.get("fraction", 0)  # of a batch; the others are generated
@@ -90,8 +90,7 @@ def _state(directory: Path) -> tuple[str, int]:
         return "done", 0
     if not (directory / "run.json").exists():
         return "missing", 0
-    metrics = directory / "metrics.jsonl"
-    return "unfinished", len(metrics.read_text().splitlines()) if metrics.exists() else 0
+    return "unfinished", epochs_done(directory)
 
 
 def _row(cell: list[PlannedRun]) -> list[str]:

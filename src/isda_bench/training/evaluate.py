@@ -9,15 +9,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from isda_bench.config.components import build_dataset
 from isda_bench.config.run_config import settings_of
 from isda_bench.data.loader import Loader, evaluation_loader
 from isda_bench.errors import ConfigError, NonFiniteLoss
-from isda_bench.loading import load_run
+from isda_bench.loading import load_run, stored_dataset
 from isda_bench.models.base import Classifier
 from isda_bench.runtime.devices import choose_device, set_precision
 from isda_bench.runtime.distributed import broadcast_tensors_, sum_over_ranks
 from isda_bench.runtime.library_faults import on_device
+from isda_bench.storage.data_check import DATA, check_data
+from isda_bench.storage.record_files import RECORD
 
 TOP_5_ABOVE = 10
 """Classes above which the top-5 error tells something."""
@@ -85,7 +86,9 @@ def _confidence_gaps(logits: Tensor, targets: Tensor) -> Tensor:
     return ((predicted == targets).double() - confidence) @ members
 
 
-def evaluate_run(path: str | Path, root: str | None = None, device: str = "auto") -> dict[str, float]:
+def evaluate_run(
+    path: str | Path, root: str | None = None, device: str = "auto", allow: str | tuple[str, ...] = ()
+) -> dict[str, float]:
     """Measures a finished run's loss and error again, on the images on which it was evaluated.
 
     The process then computes in the run's precision (`set_precision`).
@@ -94,19 +97,19 @@ def evaluate_run(path: str | Path, root: str | None = None, device: str = "auto"
         path: the run's directory.
         root: where the data set is, if not where it was then.
         device: as the configuration's.
+        allow: as in `load_run`.
 
     Raises:
-        UserError: as `load_run`, or the data set cannot be had.
+        UserError: as `load_run`, the data set cannot be had, or it is not the one of the run.
     """
-    config, model, _ = load_run(path)
-    if root is not None:
-        if "root" not in config["dataset"]:
-            raise ConfigError([f"root={root}: the data set of this run has no root"])
-        config["dataset"]["root"] = root
+    config, model, record = load_run(path, allow)
+    directory = Path(path).expanduser()
+    dataset = stored_dataset(directory / RECORD, config, root, allow)
     settings = settings_of(config)
     where = _device(device)
-    dataset = build_dataset(settings)
-    batches = evaluation_loader(dataset.load().evaluation, dataset, where)
+    data = dataset.load()
+    check_data(directory, record.get(DATA), data.checksum, "root=... says where the data of the run are")
+    batches = evaluation_loader(data.evaluation, dataset, where)
     set_precision(settings.precision)
     return evaluate(on_device(model, where), batches, bf16=settings.precision == "bf16")
 

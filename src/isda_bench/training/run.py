@@ -5,20 +5,24 @@ from functools import partial
 from typing import Any
 
 import torch
-from hydra.utils import instantiate
 
-from isda_bench.config.components import build_dataset, component_problems, training_set_problems
+from isda_bench.config.building import ANY_MODULE, build
+from isda_bench.config.components import (
+    Augmentation,
+    build_classifier_and_loss,
+    build_dataset,
+    component_problems,
+    training_set_problems,
+)
 from isda_bench.config.run_config import RunConfig
-from isda_bench.config.settings import Settings
 from isda_bench.data.base import DataSet, ImageData
 from isda_bench.data.image_grid import sample_grid
 from isda_bench.data.loader import Loader, Mix, Normalise, evaluation_loader
 from isda_bench.errors import ConfigError
 from isda_bench.gan.generator_choice import find_generator
-from isda_bench.losses.base import Loss
-from isda_bench.models.base import Classifier
 from isda_bench.monitoring.grid_position import GridPosition
-from isda_bench.monitoring.loggers import Logger, safe
+from isda_bench.monitoring.logger_list import build_loggers
+from isda_bench.monitoring.loggers import Logger
 from isda_bench.monitoring.progress import Display
 from isda_bench.runtime.devices import choose_device, describe, precision_warning, set_precision
 from isda_bench.runtime.distributed import (
@@ -30,6 +34,7 @@ from isda_bench.runtime.distributed import (
 )
 from isda_bench.runtime.library_faults import on_device
 from isda_bench.runtime.ranks import processes, rank
+from isda_bench.storage.data_check import as_used
 from isda_bench.storage.execution import recorded_execution
 from isda_bench.storage.provenance import peak_memory, provenance, reset_peak_memory
 from isda_bench.storage.run_directory import Metrics, RunDirectory, errors_of, now
@@ -84,17 +89,12 @@ def _announce(config: RunConfig, dataset: DataSet, device: torch.device) -> None
     execution = "compiled" if settings.compile else "eager"
     if device.type == "cuda":
         with torch.device("meta"):
-            _, loss = _build_parts(settings, dataset)
+            _, loss = build_classifier_and_loss(settings, dataset)
         execution = planned_execution(device, loss, settings.capture, settings.compile)
     print(f"{config.run_id}: {describe(device, settings.device, settings.precision, execution)}", flush=True)
     warning = precision_warning(device, settings.precision)
     if warning:
         print(f"{config.run_id}: {warning}", file=sys.stderr)
-
-
-def _build_parts(settings: Settings, dataset: DataSet) -> tuple[Classifier, Loss]:
-    model = instantiate(settings.model, num_classes=dataset.num_classes, in_channels=dataset.in_channels)
-    return model, instantiate(settings.loss, num_classes=dataset.num_classes, feature_dim=model.feature_dim)
 
 
 def _train(
@@ -113,7 +113,7 @@ def _train(
     if problems:
         raise ConfigError(problems)
     used = {} if found is None else found.provenance_of_generator(data)
-    with process_group(device), directory.locked(used):
+    with process_group(device), directory.locked(used | as_used(data)):
         record = broadcast_object(directory.finished())  # another process may just have ended it
         if record is not None:
             return record
@@ -125,7 +125,7 @@ def _train(
         module = _build_module(config, dataset, device)
         mix = None if found is None else found.mix(settings, dataset, device)
         batches, evaluation = _loaders(config, dataset, data, device, mix)
-        logger = safe(instantiate(settings.logger)) if rank() == 0 else Logger()
+        logger: Logger = build_loggers(settings.logger) if rank() == 0 else Logger()
         display = Display(config.run_id, settings.schedule.epochs, len(batches), position)
         with logger.open(config), display:
             if processes() == 1:
@@ -152,7 +152,7 @@ def _train(
 
 def _build_module(config: RunConfig, dataset: DataSet, device: torch.device) -> TrainingModule:
     settings = config.settings
-    model, loss = _build_parts(settings, dataset)
+    model, loss = build_classifier_and_loss(settings, dataset)
     module = on_device(TrainingModule(model, loss, bf16=settings.precision == "bf16"), device)
     module.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # the faster layout
     module.capture = can_be_captured(module) and settings.capture
@@ -165,7 +165,10 @@ def _loaders(
     config: RunConfig, dataset: DataSet, data: ImageData, device: torch.device, mix: Mix | None
 ) -> tuple[Loader, Loader]:
     settings = config.settings
-    transforms = [instantiate(settings.augment), Normalise(dataset.mean, dataset.std, device)]
+    transforms = [
+        build(settings.augment, Augmentation, ANY_MODULE),
+        Normalise(dataset.mean, dataset.std, device),
+    ]
     training = Loader(data.train, settings.schedule.batch_size, device, transforms, shuffle=True, mix=mix)
     return training, evaluation_loader(data.evaluation, dataset, device)
 

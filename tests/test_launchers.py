@@ -90,6 +90,12 @@ def test_runs_at_once_and_a_failing_one_stops_no_other(train, tmp_path, launcher
     assert len(list(tmp_path.glob("runs/digits-*/record.json"))) == 2
     assert "loss.strength=-1: should be greater than or equal to 0" in done.stderr
     assert "Traceback" not in done.stderr and "UserWarning" not in done.stderr
+    if launcher == "submitit_local":
+        assert re.search(
+            r"^submitted 4 jobs: \d+, .*; logs in \S+/runs/.submitit$", done.stderr, re.MULTILINE
+        )
+        ends = re.findall(r"^\[\d/4\] job \d+ ended: (error: )?digits-\S+: ", done.stderr, re.MULTILINE)
+        assert sorted(ends) == ["", "", "error: ", "error: "]
 
 
 @pytest.mark.slow

@@ -19,10 +19,12 @@ from omegaconf.errors import OmegaConfBaseException
 from isda_bench.cli.command_line_check import command_line_problems
 from isda_bench.cli.endings import end_of, exit_with, signal_behind, terminate
 from isda_bench.cli.flags import flags_first, parse_flags
+from isda_bench.cli.grid_jobs import GridJobs, reported_submissions
 from isda_bench.config.compose import run_config
 from isda_bench.config.override_text import readable_path
 from isda_bench.config.run_config import RunConfig
 from isda_bench.config.search_path import users_folder
+from isda_bench.config.several_choices import expanded
 from isda_bench.config.table_parts import part_lines, table_runs
 from isda_bench.errors import ConfigError, DeviceLost, UserError
 from isda_bench.runtime.ranks import rank_zero_output
@@ -82,7 +84,9 @@ def _start(arguments: Any, kind: type[RunConfig], program: str) -> None:
                 return
         run = hydra.main(version_base="1.3", config_path=str(kind.conf), config_name="config")
         lines = [arguments.overrides] if asks else _lines(arguments, kind)
-        _run_all(run(lambda composed: _job(composed, kind, program)), arguments.overrides, lines)
+        grid = GridJobs(lines, kind)
+        with reported_submissions(arguments.overrides):
+            _run_all(run(lambda composed: _job(composed, kind, program, grid)), arguments.overrides, grid)
 
 
 def _lines(arguments: Any, kind: type[RunConfig]) -> list[list[str]]:
@@ -91,13 +95,13 @@ def _lines(arguments: Any, kind: type[RunConfig]) -> list[list[str]]:
     return [arguments.overrides] if single else part_lines(arguments.overrides)
 
 
-def _run_all(run: Callable[[], None], overrides: list[str], lines: list[list[str]]) -> None:
+def _run_all(run: Callable[[], None], overrides: list[str], grid: GridJobs) -> None:
     """Runs each command line; raises the first failure at the end, as a grid does."""
     flags = [argument for argument in sys.argv[1:] if argument not in overrides]
     failed: JobFailed | None = None
-    for line in lines:
-        if line != overrides:
-            sys.argv[1:] = [*flags, *line]
+    for line in grid.each_line():
+        if expanded(line) != overrides:
+            sys.argv[1:] = [*flags, *expanded(line)]
         try:
             run()
         except JobFailed as error:
@@ -153,7 +157,7 @@ def _plans(overrides: list[str]) -> bool:
     return True
 
 
-def _job(composed: DictConfig, kind: type[RunConfig], program: str) -> None:
+def _job(composed: DictConfig, kind: type[RunConfig], program: str, grid: GridJobs) -> None:
     """One run. As part of a grid it raises and does not exit, so that the others run."""
     hydra_config = HydraConfig.get()
     choices: Any = OmegaConf.to_container(hydra_config.runtime.choices)
@@ -161,7 +165,8 @@ def _job(composed: DictConfig, kind: type[RunConfig], program: str) -> None:
     try:
         config = run_config(composed, choices, kind)
         name = config.run_id
-        import_module(program).run(config)
+        position = grid.position()
+        import_module(program).run(config, *([position] if position else []))
     except UserError as error:
         if hydra_config.mode != RunMode.MULTIRUN or isinstance(error, DeviceLost):  # which ends a grid, too
             exit_with(2 if isinstance(error, ConfigError) else 1, error)

@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import NoReturn, TextIO
 
 from isda_bench import __version__
+from isda_bench.cli.help_page import print_help
 from isda_bench.runtime.terminal import printable
 
 COMMANDS = (
-    *("train", "plan", "runs", "evaluate"),
+    *("train", "plan", "sweep", "runs", "evaluate"),
     *("tables", "report", "figures", "collect", "dashboard"),
     *("generator", "measure", "invert"),
     *("reproduce", "predict", "card"),
@@ -29,8 +30,8 @@ COMMANDS = (
 )
 """In the order of the help. The module of `gpu-check` is `gpu_check`."""
 
-HELP_OF_HYDRA = ("train", "generator")
-"""Commands whose `--help` Hydra prints, because it lists the configuration."""
+HELP_OF_COMPONENTS = ("train", "generator")
+"""Commands whose `--help` lists the configuration's groups and keys (`help_page`)."""
 
 HEAD = """isda-bench: implicit semantic data augmentation, by configuration.
 
@@ -152,8 +153,11 @@ def _answered(name: str, program: str, arguments: list[str]) -> bool:
     if "--version" in arguments:
         print_version()
         return True
-    if _HELP & set(arguments) and name not in HELP_OF_HYDRA:
-        print(usage(name, program))
+    if _HELP & set(arguments):
+        if name in HELP_OF_COMPONENTS:
+            print_help(name, arguments)
+        else:
+            print(usage(name, program))
         return True
     return False
 

@@ -7,6 +7,7 @@ from hydra.core.override_parser.types import ChoiceSweep, Glob, Override, RangeS
 from isda_bench.config.override_text import lines_of
 from isda_bench.config.problems import did_you_mean
 from isda_bench.config.search_path import choices, is_group
+from isda_bench.config.several_choices import list_problems, listed
 
 MOST_JOBS = 100_000  # of a grid: Hydra lists them all before the first begins
 
@@ -48,6 +49,8 @@ def _choice_problems(override: Override) -> list[str]:
     if override.is_hydra_override() or not is_group(group):
         return []
     value, names = override.value(), choices(group)
+    if listed(str(override.input_line)):
+        return list_problems(str(override.input_line), names)
     values = [line.partition("=")[2] for line in lines_of(override)]
     if not override.is_sweep_override():
         values = ["null" if value is None else str(value)]

@@ -6,7 +6,6 @@ the user allows by name, and it is a subclass of the contract that the caller as
 plain values.
 """
 
-import math
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -131,7 +130,7 @@ def is_within(module: str, roots: tuple[str, ...]) -> bool:
 def plain_problems(node: Any, key: str = "", depth: int = 0) -> Iterator[str]:
     """What is no plain value below a section: a line for each, which begins with its dotted key.
 
-    Plain are null, booleans, finite numbers, text without `${`, and lists and sections of plain values.
+    Plain are null, booleans, numbers, text without `${`, and lists and sections of plain values.
     """
     if depth > DEEPEST:
         yield f"{key}: more than {DEEPEST} levels deep"
@@ -152,9 +151,10 @@ def plain_problems(node: Any, key: str = "", depth: int = 0) -> Iterator[str]:
 def _is_plain(value: Any) -> bool:
     if isinstance(value, str):
         return "${" not in value
-    if isinstance(value, float):
-        return math.isfinite(value)
-    return value is None or isinstance(value, bool) or (isinstance(value, int) and abs(value) < LARGEST)
+    # Constructors refuse floats that are not finite, with the words of their own checks.
+    return (
+        value is None or isinstance(value, bool | float) or (isinstance(value, int) and abs(value) < LARGEST)
+    )
 
 
 def _roots(contract: type, allow: tuple[str, ...]) -> tuple[str, ...]:
@@ -173,3 +173,10 @@ def _imported(target: str, module: str) -> dict[str, Any]:
     except Exception as error:  # a module of the user's may raise anything
         what = str(error) if isinstance(error, ImportError) else f"{type(error).__name__}: {error}"
         raise ValueError(f"{TARGET}={target}: Error loading {target!r}: {' '.join(what.split())}") from error
+
+
+def logger_nodes(section: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Dotted key -> node of each logger in the section `logger`: itself, or several below `loggers`."""
+    if not isinstance(section.get("loggers"), dict):
+        return {"logger": section}
+    return {f"logger.loggers.{name}": node for name, node in section["loggers"].items()}

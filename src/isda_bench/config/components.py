@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from isda_bench.config.building import ANY_MODULE, TARGET, build, component_class
+from isda_bench.config.building import ANY_MODULE, TARGET, build, component_class, logger_nodes
 from isda_bench.config.problems import problems_of
 from isda_bench.config.settings import Settings
 from isda_bench.config.stored_components import MOST_LAYERS, at_most
@@ -47,8 +47,8 @@ def component_problems(settings: Settings) -> list[str]:
         feature_dim = model.built.feature_dim if model.built else 1
         loss = build_component("loss", Loss, settings.loss, **given, feature_dim=feature_dim)
         augment = build_component("augment", Augmentation, settings.augment)
-        logger = build_component("logger", object, settings.logger)
-        parts = [dataset, model, loss, augment, logger]
+        loggers = [build_component(key, object, node) for key, node in logger_nodes(settings.logger).items()]
+        parts = [dataset, model, loss, augment, *loggers]
         if settings.generator:
             parts.append(build_component("generator", GeneratedShare, settings.generator))
     problems = [line for part in parts for line in part.problems]

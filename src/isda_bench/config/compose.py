@@ -13,6 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from isda_bench.config import search_path  # noqa: F401 - Hydra reads our folders through it
 from isda_bench.config.run_config import RunConfig
+from isda_bench.config.several_choices import expanded
 from isda_bench.errors import ConfigError
 
 # The files of conf/hydra/launcher have the names of the plugins' own, which check them: that is meant.
@@ -30,8 +31,8 @@ def run_config(composed: DictConfig, choices: dict[str, Any], kind: type[RunConf
     Raises:
         ConfigError: a value is missing, or an interpolation does not resolve.
     """
-    # "/": neither Hydra's own groups nor method/settings, which follows from others
-    names = {group: str(name) for group, name in choices.items() if name and "/" not in group}
+    # "/", "@": neither Hydra's own groups nor what follows from others
+    names = {group: str(name) for group, name in choices.items() if name and not set("/@") & set(group)}
     try:
         missing = sorted(OmegaConf.missing_keys(composed))
         config: Any = OmegaConf.to_container(composed, resolve=True)
@@ -59,7 +60,7 @@ def compose_overrides(overrides: list[str]) -> DictConfig:
         ConfigError: it does not compose.
     """
     try:
-        return compose("config", overrides, return_hydra_config=True)
+        return compose("config", expanded(overrides), return_hydra_config=True)
     except (HydraException, OmegaConfBaseException, ValueError, AssertionError) as error:  # as Hydra does
         raise ConfigError([_first_line(error)]) from error
 

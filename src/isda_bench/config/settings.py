@@ -17,9 +17,9 @@ class TrainingRecipe(Section):
     """A row of Table 1.
 
     Attributes:
-        epochs: T.
+        epochs: of the whole training, T.
         batch_size: images a step.
-        learning_rate: of the first epoch.
+        learning_rate: of the first epoch; the schedule lowers it.
         momentum: of SGD.
         weight_decay: on every parameter, BatchNorm and biases included, as the reference code does.
         milestones: epochs, counted from 1, that are the first with a lower rate; null for the cosine.

@@ -1,6 +1,7 @@
 """One training of a generator: builds the parts in order and calls fit."""
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from isda_bench.gan.generator_file import save_generator
 from isda_bench.gan.quality import Quality, find_classifier, measure_quality
 from isda_bench.gan.samples import Samples
 from isda_bench.gan.train import COLLAPSED, RealBatches, fit
-from isda_bench.monitoring.loggers import Logger
+from isda_bench.monitoring.grid_position import GridPosition
+from isda_bench.monitoring.loggers import build_loggers
 from isda_bench.monitoring.progress import Display
 from isda_bench.runtime.devices import choose_device, describe, set_precision
 from isda_bench.runtime.library_faults import on_device
@@ -28,8 +30,12 @@ from isda_bench.storage.run_directory import Metrics, RunDirectory, now
 from isda_bench.storage.run_once import run_once
 
 
-def run(config: RunConfig) -> dict[str, Any]:
+def run(config: RunConfig, position: GridPosition | None = None) -> dict[str, Any]:
     """Trains the generator that `config` describes, or resumes it; a finished run is only reported.
+
+    Args:
+        config: what is trained.
+        position: its place in a grid, for the display.
 
     Returns:
         The run's record.
@@ -38,7 +44,7 @@ def run(config: RunConfig) -> dict[str, Any]:
         ConfigError: listing all that is wrong with the configuration; nothing is written then.
         UserError: the data cannot be had, something cannot be written, a loss is not finite, ...
     """
-    return run_once(config, component_problems, _train, summary)
+    return run_once(config, component_problems, partial(_train, position=position), summary)
 
 
 def summary(record: dict[str, Any]) -> str:
@@ -52,16 +58,18 @@ def summary(record: dict[str, Any]) -> str:
 class GeneratorDisplay(Display):
     """Shows a generator's training."""
 
-    def status(self, row: dict[str, Any]) -> str:
-        """An epoch's losses in a line."""
-        return (
-            f"epoch {row['epoch']}/{self.epochs}  critic {row['critic_loss']:.4f}  "
-            f"generator {row['generator_loss']:.4f}  spread {row['spread']:.2f}  "
-            f"{row['images_per_second']:,.0f} images/s"
-        )
+    def status(self, row: dict[str, Any]) -> list[str]:
+        """An epoch's losses."""
+        return [
+            f"critic {row['critic_loss']:.3f}",
+            f"generator {row['generator_loss']:.3f}",
+            f"spread {row['spread']:.2f}",
+        ]
 
 
-def _train(config: RunConfig, directory: RunDirectory) -> dict[str, Any]:
+def _train(
+    config: RunConfig, directory: RunDirectory, position: GridPosition | None = None
+) -> dict[str, Any]:
     assert isinstance(config, GeneratorConfig)
     settings = config.settings
     device = choose_device(settings.device)
@@ -86,8 +94,8 @@ def _train(config: RunConfig, directory: RunDirectory) -> dict[str, Any]:
         batches = RealBatches(data.train, schedule.batch_size, gan.generator.groups, device)
         every, per_class = settings.samples.every, settings.samples.per_class
         samples = Samples(data.train, dataset.num_classes, every, per_class, device)
-        logger: Logger = build(settings.logger, object, ANY_MODULE)
-        display = GeneratorDisplay(config.run_id, schedule.epochs, schedule.steps)
+        logger = build_loggers(settings.logger)
+        display = GeneratorDisplay(config.run_id, schedule.epochs, schedule.steps, position)
         with logger.open(config), display:
             metrics = fit(
                 gan, mean, schedule, batches, samples, directory, display, logger, settings.checkpoint.every

@@ -1,7 +1,9 @@
 """The error of a classifier on a set of images."""
 
 import math
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,12 +27,23 @@ CONFIDENCE_BINS = 15
 
 
 @torch.no_grad()
-def evaluate(model: Classifier, batches: Loader, bf16: bool = False) -> dict[str, float]:
+def evaluate(
+    model: Classifier,
+    batches: Loader,
+    bf16: bool = False,
+    watch: Callable[[Loader], Iterable[Any]] = iter,
+) -> dict[str, float]:
     """Mean cross-entropy, error and calibration error (percent) of the plain logits; draws no random number.
 
     The expected calibration error (Guo et al. 2017) is the mean over images of the gap between accuracy and
     mean confidence in the bin of each; the confidence is the largest probability. With more than ten classes
     there is also the top-5 error: the part of the images whose class is not among the five likeliest ones.
+
+    Args:
+        model: the network.
+        batches: the images to evaluate on.
+        bf16: whether the network runs under bfloat16 autocast.
+        watch: gives the batches on, and shows how far the evaluation is.
 
     Raises:
         NonFiniteLoss: the error of such logits would mean nothing.
@@ -39,7 +52,7 @@ def evaluate(model: Classifier, batches: Loader, bf16: bool = False) -> dict[str
     model.eval()
     broadcast_tensors_(*model.buffers())
     sums = torch.zeros(4 + CONFIDENCE_BINS, dtype=torch.float64, device=batches.device)
-    for images, targets in batches:
+    for images, targets in watch(batches):
         with torch.autocast(images.device.type, torch.bfloat16, enabled=bf16):
             logits = model(images)
         loss = F.cross_entropy(logits.float(), targets, reduction="sum")

@@ -47,7 +47,7 @@ def fit(
         split: its name, before the metrics measured on it.
         directory: where metrics and checkpoints go.
         display: shows how far it is.
-        logger: is told each epoch's metrics.
+        logger: receives each epoch's metrics.
         evaluate_every: epochs from one evaluation to the next; the last ten epochs are always evaluated.
         checkpoint_every: epochs from one checkpoint to the next; the last epoch always has one.
         checkpoint_minutes: from one checkpoint to the next within an epoch; null: none there.
@@ -65,6 +65,7 @@ def fit(
     state = RunState(module, optimizer, batches, directory, checkpoint_minutes)
     metrics = state.resume()
     step = make_step(module, optimizer, batches.sizes)
+    logger.resume(metrics)
     warn_of_another_execution(directory, step.execution)
     display.begin(len(metrics), batches.step)
     for epoch in range(len(metrics) + 1, schedule.epochs + 1):
@@ -73,7 +74,7 @@ def fit(
         row: Metrics = {"epoch": epoch, "learning_rate": learning_rate(schedule, epoch)}
         row |= train_epoch(step, batches, epoch, schedule.epochs, display, state)
         if epoch % evaluate_every == 0 or epoch > schedule.epochs - LAST_EPOCHS:
-            measured = evaluate(module.model, evaluation, module.bf16)
+            measured = evaluate(module.model, evaluation, module.bf16, display.evaluation)
             row |= {f"{split}_{name}": value for name, value in measured.items()}
         row["seconds"] = time.perf_counter() - start
         metrics.append(row)
@@ -113,7 +114,7 @@ def train_epoch(
         n = torch.full_like(loss, len(targets))
         sums += torch.stack([loss * n, (logits.argmax(1) != targets).sum(), n])
         losses[i] = loss
-        display.step()
+        display.step(len(targets))
         if state.due():
             _check_finite(losses, epoch, 0)
             state.save_within(EpochProgress(sums, time.perf_counter() - start))

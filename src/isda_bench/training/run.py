@@ -20,7 +20,9 @@ from isda_bench.data.image_grid import sample_grid
 from isda_bench.data.loader import Loader, Mix, Normalise, evaluation_loader
 from isda_bench.errors import ConfigError
 from isda_bench.gan.generator_choice import find_generator
-from isda_bench.monitoring.loggers import Logger
+from isda_bench.monitoring.grid_position import GridPosition
+from isda_bench.monitoring.logger import Logger
+from isda_bench.monitoring.loggers import build_loggers
 from isda_bench.monitoring.progress import Display
 from isda_bench.runtime.devices import choose_device, describe, precision_warning, set_precision
 from isda_bench.runtime.distributed import (
@@ -32,7 +34,6 @@ from isda_bench.runtime.distributed import (
 )
 from isda_bench.runtime.library_faults import on_device
 from isda_bench.runtime.ranks import processes, rank
-from isda_bench.storage.checkpoint import checkpoints
 from isda_bench.storage.data_check import as_used
 from isda_bench.storage.execution import recorded_execution
 from isda_bench.storage.provenance import peak_memory, provenance, reset_peak_memory
@@ -45,8 +46,12 @@ from isda_bench.training.schedules import unreached_milestones
 from isda_bench.training.step import TrainingModule, can_be_captured, compile_step, planned_execution
 
 
-def run(config: RunConfig) -> dict[str, Any]:
+def run(config: RunConfig, position: GridPosition | None = None) -> dict[str, Any]:
     """Trains what `config` describes, or resumes it; a finished run is only reported.
+
+    Args:
+        config: what is trained.
+        position: its place in a grid, for the display.
 
     Returns:
         The run's record.
@@ -57,7 +62,7 @@ def run(config: RunConfig) -> dict[str, Any]:
     """
     if not config.setting_problems() and config.settings.debug:
         discard_debug_run(config)
-    return run_once(config, component_problems, _train, summary)
+    return run_once(config, component_problems, partial(_train, position=position), summary)
 
 
 def summary(record: dict[str, Any]) -> str:
@@ -98,7 +103,9 @@ def _announce(config: RunConfig, dataset: DataSet, device: torch.device) -> None
         print(f"{config.run_id}: {warning}", file=sys.stderr)
 
 
-def _train(config: RunConfig, directory: RunDirectory) -> dict[str, Any]:
+def _train(
+    config: RunConfig, directory: RunDirectory, position: GridPosition | None = None
+) -> dict[str, Any]:
     settings = config.settings
     device = choose_device(settings.device)
     dataset = build_dataset(settings)
@@ -127,11 +134,11 @@ def _train(config: RunConfig, directory: RunDirectory) -> dict[str, Any]:
         module = _build_module(config, dataset, device)
         mix = None if found is None else found.mix(settings, dataset, device)
         batches, evaluation = _loaders(config, dataset, data, device, mix)
-        logger: Logger = build(settings.logger, object, ANY_MODULE) if rank() == 0 else Logger()
-        display = Display(config.run_id, recipe.epochs, len(batches))
+        logger = build_loggers(settings.logger) if rank() == 0 else Logger()
+        display = Display(config.run_id, recipe.epochs, len(batches), position)
         with logger.open(config), display:
-            if processes() == 1 and not checkpoints(directory.path):  # a run that goes on has shown it
-                logger.show(partial(sample_grid, batches, dataset.mean, dataset.std, device))
+            if processes() == 1:
+                logger.show(partial(sample_grid, batches, dataset, device))
             metrics = fit(
                 module,
                 recipe,

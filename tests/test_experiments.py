@@ -44,7 +44,7 @@ def test_parts_belong_to_their_table():
     assert table_of("comparison_no_dropout") == "comparison"
     assert table_of("imagenet_journal_basic") == "imagenet_journal"  # a table of its own
     assert parts("imagenet") == ["imagenet", "imagenet_basic", "imagenet_densenet", "imagenet_resnet101"]
-    assert title("demo").startswith("The main job in small")
+    assert title("demo").startswith("Demo: ISDA on 200 digit images")
     with pytest.raises(ConfigError, match="did you mean journal_table_2"):
         table_of("jurnal_table_2")
 

@@ -5,6 +5,7 @@ import re
 import signal
 import sys
 import time
+from collections.abc import Callable
 from importlib import import_module
 from types import FrameType
 from typing import Any, NoReturn
@@ -20,6 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 from isda_bench.cli.command_line_check import command_line_problems
 from isda_bench.config.compose import run_config
 from isda_bench.config.run_config import RunConfig
+from isda_bench.config.table_parts import part_lines
 from isda_bench.errors import ConfigError, RankLost, UserError
 from isda_bench.runtime.ranks import rank, rank_zero_output
 from isda_bench.storage.run_lock import RunLocked
@@ -58,7 +60,9 @@ def main(kind: type[RunConfig] = RunConfig, program: str = "isda_bench.training.
                 _check(arguments, kind, program)
             if _trains(arguments) and not arguments.cfg and _plans(arguments.overrides):
                 return
-            hydra.main(version_base="1.3", config_path=str(kind.conf), config_name="config")(job)()
+            run = hydra.main(version_base="1.3", config_path=str(kind.conf), config_name="config")(job)
+            lines = _lines(arguments, kind)
+            _run_all(run, arguments.overrides, lines) if len(lines) > 1 else run()
     except ConfigError as error:
         _exit(2, error)
     except JobFailed as error:
@@ -80,6 +84,26 @@ def main(kind: type[RunConfig] = RunConfig, program: str = "isda_bench.training.
         _exit(1, UserError(f"the launcher lost a run: {error}"))  # its process was killed, say
     except KeyboardInterrupt as error:
         _exit(*_end(error))
+
+
+def _lines(arguments: Any, kind: type[RunConfig]) -> list[list[str]]:
+    """The overrides of each command line that this one stands for: a table has one for each part."""
+    single = arguments.cfg or not _trains(arguments) or kind is not RunConfig
+    return [arguments.overrides] if single else part_lines(arguments.overrides)
+
+
+def _run_all(run: Callable[[], None], overrides: list[str], lines: list[list[str]]) -> None:
+    """Runs each command line; raises the first failure at the end, as a grid does."""
+    flags = [argument for argument in sys.argv[1:] if argument not in overrides]
+    failed: JobFailed | None = None
+    for line in lines:
+        sys.argv[1:] = [*flags, *line]
+        try:
+            run()
+        except JobFailed as error:
+            failed = failed or error
+    if failed:
+        raise failed
 
 
 def _end(error: KeyboardInterrupt) -> tuple[int, str]:
@@ -134,20 +158,24 @@ def _check(arguments: Any, kind: type[RunConfig], program: str) -> None:
         raise ConfigError(["--cfg shows the configuration of one run: leave -m out"])
     if arguments.config_dir or arguments.config_name or arguments.config_path:
         return  # another configuration: Hydra's own errors must do
-    problems = command_line_problems(
-        arguments.overrides, component_problems, arguments.multirun, not arguments.cfg, kind
-    )
+    problems = [
+        problem
+        for line in _lines(arguments, kind)
+        for problem in command_line_problems(
+            line, component_problems, arguments.multirun, not arguments.cfg, kind
+        )
+    ]
     if problems:
-        raise ConfigError(problems)
+        raise ConfigError(list(dict.fromkeys(problems)))
 
 
 def _plans(overrides: list[str]) -> bool:
     """Prints the plan if that is what the command line asks for."""
     if not any(override.startswith("plan=") for override in overrides):
         return False
-    from isda_bench.config.compose import grid_runs
+    from isda_bench.config.table_parts import table_runs
 
-    jobs = grid_runs(overrides)
+    jobs = table_runs(overrides)
     problems = dict.fromkeys(line for job in jobs for line in job.setting_problems())
     if problems:
         raise ConfigError(list(problems))

@@ -1,7 +1,7 @@
 """Draws the paper's figures from finished runs: SVG and PNG.
 
 isda-bench figures                    of every table with runs:
-    <table>_curves      error over epochs, a panel a network and data set (figure 3: comparison's)
+    <table>_curves      error over epochs, a panel a network and data set (figure_3: also the published)
     small_data_gain     gain of ISDA over the number of training images
     <selection>_curves_of_choice    error on held-out images over the values tried
     spectrum_<run>      spectra of the class covariances: a run of each network and data set below runs_dir

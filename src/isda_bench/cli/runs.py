@@ -14,8 +14,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeInt
 
-from isda_bench.config.compose import grid_runs
 from isda_bench.config.options import Options, main
+from isda_bench.config.table_parts import table_runs
 from isda_bench.errors import ConfigError, UserError
 from isda_bench.storage.listing import (
     RunSummary,
@@ -61,7 +61,7 @@ def _matching(options: RunsOptions) -> list[RunSummary]:
     if not root.is_dir():
         raise UserError(f"runs_dir={options.runs_dir}: is not a folder")
     wanted = {name: getattr(options, name) for name in ("dataset", "model", "loss")}
-    ids = [c.run_id for c in grid_runs([f"experiment={options.experiment}"])] if options.experiment else None
+    ids = [c.run_id for c in table_runs([f"experiment={options.experiment}"])] if options.experiment else None
     return [
         run
         for run in summaries(root)

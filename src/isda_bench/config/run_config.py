@@ -61,6 +61,8 @@ ADDED_LATER: dict[str, Any] = {
     "dataset.imbalance": None,
     "dataset.decoding": "pillow",
     "augment.operations": "torchvision",
+    "optimizer.nesterov": True,
+    "schedule.cosine_from": 1,
 }
 """Dotted key -> default of every key (a whole section, if that is new) that the configuration did not have at
 first: append only.
@@ -207,7 +209,10 @@ def _identity(node: dict[str, Any], prefix: str) -> dict[str, Any]:
             continue
         if key in PATHS_TO_RUNS and isinstance(value, str):
             value = Path(value).name
-        kept[name] = _identity(value, f"{key}.") if isinstance(value, dict) else _canonical(value)
+        if not isinstance(value, dict):
+            kept[name] = _canonical(value)
+        elif (section := _identity(value, f"{key}.")) or not value:
+            kept[name] = section  # one that later keys alone made up is left out
     return kept
 
 

@@ -20,10 +20,11 @@ class TrainingRecipe(Section):
         epochs: T.
         batch_size: images a step.
         learning_rate: of the first epoch.
-        momentum: of Nesterov's method.
+        momentum: of SGD.
         weight_decay: on every parameter, BatchNorm and biases included, as the reference code does.
         milestones: epochs, counted from 1, that are the first with a lower rate; null for the cosine.
         factor: by which the rate is multiplied there; null for the cosine.
+        cosine_from: the number of the first epoch in the cosine's formula, 1 or 0.
     """
 
     epochs: PositiveInt
@@ -33,6 +34,7 @@ class TrainingRecipe(Section):
     weight_decay: Annotated[float, Field(ge=0)]
     milestones: list[PositiveInt] | None
     factor: Annotated[float, Field(gt=0, le=1)] | None
+    cosine_from: Literal[0, 1] = 1
 
     @model_validator(mode="after")
     def _milestones_and_factor(self) -> Self:
@@ -40,7 +42,19 @@ class TrainingRecipe(Section):
             raise ValueError("milestones and factor belong together: both, or null and null for the cosine")
         if self.milestones is not None and sorted(set(self.milestones)) != self.milestones:
             raise ValueError(f"milestones={self.milestones}: should rise")
+        if self.milestones is not None and self.cosine_from != 1:
+            raise ValueError(f"cosine_from={self.cosine_from}: is for the cosine alone (milestones null)")
         return self
+
+
+class OptimizerSettings(Section):
+    """SGD's own settings; learning rate, momentum and weight decay are the schedule's.
+
+    Attributes:
+        nesterov: Nesterov's momentum; false: plain momentum.
+    """
+
+    nesterov: bool
 
 
 class Every(Section):
@@ -77,6 +91,7 @@ class Settings(Section):
     evaluate: Every
     checkpoint: Checkpoint
     schedule: TrainingRecipe
+    optimizer: OptimizerSettings
     dataset: Component
     model: Component
     loss: Component

@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 
 from isda_bench.config.run_config import CONF, NOT_IN_IDENTITY, PATHS_TO_RUNS, older_functions
 
-NO_VARIANT = ("_target_", "defaults", "train_size", "val_size", "split_seed", "dropout")
+NO_VARIANT = ("_target_", "defaults", "train_size", "val_size", "split_seed", "resample", "dropout")
 """Settings of a component that have a coordinate of their own, or none. Older functions have none either: a
 footnote names them."""
 
@@ -24,6 +24,7 @@ class Coordinates(NamedTuple):
         method: what the comparison calls a method: 'focal', 'isda (strength=0.25)', 'wgan', 'isda + dropout'
             (where the network has none by itself).
         split: what the error is measured on, 'test' or 'validation'.
+        resample: whether each seed draws a subset and held-out images of its own.
     """
 
     dataset: str
@@ -32,6 +33,7 @@ class Coordinates(NamedTuple):
     train_size: int | None
     method: str
     split: str
+    resample: bool = False
 
 
 def coordinates(names: dict[str, str], config: dict[str, Any]) -> Coordinates:
@@ -44,6 +46,7 @@ def coordinates(names: dict[str, str], config: dict[str, Any]) -> Coordinates:
         train_size=dataset.get("train_size"),
         method=_method(names, config),
         split="validation" if dataset.get("val_size") else "test",
+        resample=bool(dataset.get("resample", False)),
     )
 
 

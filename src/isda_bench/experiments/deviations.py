@@ -24,8 +24,9 @@ class Match(NamedTuple):
 class Matcher:
     """Finds the planned cell that records belong beside.
 
-    Data set, augmentation, method and split have to be the cell's. Deviations are a training subset, another
-    network (unless the table is about networks), a component's older function, and other settings.
+    Data set, augmentation, method and split have to be the cell's. Deviations are a training subset or how it
+    is drawn, another network (unless the table is about networks), a component's older function, and other
+    settings.
 
     Args:
         plan: the experiment's cells.
@@ -65,6 +66,8 @@ class Matcher:
         for key, (ours, theirs) in _differences(flat(record["identity"]), reference).items():
             if key == "dataset.train_size":
                 told.append(_subset(ours, theirs))
+            elif key == "dataset.resample":
+                told.append(_draws(bool(ours)))
             elif key in OLDER_FUNCTIONS and ours == OLDER_FUNCTIONS[key].value:
                 told.append(f"older function ({key}={ours})")
             elif key.partition(".")[0] in COMPONENTS:
@@ -98,6 +101,10 @@ def _differences(ours: dict[str, Any], theirs: dict[str, Any]) -> dict[str, tupl
 
 def _subset(ours: int | None, theirs: int | None) -> str:
     return f"{_count(ours)} training images, not {_count(theirs)}"
+
+
+def _draws(resampled: bool) -> str:
+    return "a subset of its own for each seed" if resampled else "one subset for all seeds"
 
 
 def _count(images: int | None) -> str:

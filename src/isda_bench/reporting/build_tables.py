@@ -1,32 +1,38 @@
 """Records into an experiment's table."""
 
-import json
-import statistics
+import math
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
-from scipy.stats import ttest_ind
 
 from isda_bench.config.experiment_files import parts, table_of, title
 from isda_bench.config.run_config import identity
 from isda_bench.experiments.coordinates import coordinates
 from isda_bench.experiments.deviations import Matcher
 from isda_bench.experiments.planned import PlannedCell, planned
-from isda_bench.experiments.published import has_fixed_networks, published, source
+from isda_bench.experiments.published import (
+    also_published,
+    also_source,
+    has_fixed_networks,
+    published,
+    source,
+)
 from isda_bench.experiments.selection import (
     CHOSEN,
     HyperparameterSelection,
     hyperparameter_selections,
     with_settings,
 )
-from isda_bench.reporting.table import Paired, Table, TableRow
+from isda_bench.reporting.cautions import schedule_caution
+from isda_bench.reporting.measures import measures
+from isda_bench.reporting.pairing import BASELINE, Entry, with_baselines
+from isda_bench.reporting.table import Table, TableRow
 from isda_bench.storage.records import UnfinishedRun
 
-BASELINE = "cross_entropy"
 RANKS = {BASELINE: 0, "isda": 2}
 """Of the losses in a table; any other is 1."""
 
@@ -53,14 +59,6 @@ class Group:
         return tuple(sorted(self.generators.values())) if len(self.generators) > 1 else ()
 
 
-class _Entry(NamedTuple):
-    """A line, and what tells its baseline."""
-
-    line: TableRow
-    loss: str
-    all_but_loss: str
-
-
 def experiment_table(
     experiment: str,
     records: pd.DataFrame,
@@ -71,8 +69,8 @@ def experiment_table(
 
     Args:
         experiment: its name.
-        records: as results.read_records gives them; those of other experiments do no harm.
-        unfinished: as results.unfinished_runs gives them.
+        records: as read_records gives them; those of other experiments do no harm.
+        unfinished: as unfinished_runs gives them.
         protocol: which error of a run counts.
 
     Raises:
@@ -86,12 +84,11 @@ def experiment_table(
     selections = hyperparameter_selections({cell: group.errors for cell, group in groups.items()})
     plan = _with_choices(own, selections)
     name = table_of(experiment)
-    entries = [_planned_entry(name, cell, groups, begun) for cell in plan]
-    entries = _in_reading_order(entries) + _deviating_entries(name, plan, groups)
-    baselines = {entry.all_but_loss: entry.line for entry in entries if entry.loss == BASELINE}
-    lines = [_with_baseline(entry, baselines.get(entry.all_but_loss)) for entry in entries]
+    entries = [_planned_entry(name, cell, groups, begun, protocol) for cell in plan]
+    entries = _in_reading_order(entries) + _deviating_entries(name, plan, groups, protocol)
+    lines = tuple(with_baselines(entries))
     notes = _notes(own, selections)
-    return Table(experiment, title(experiment), protocol, source(name), tuple(lines), notes)
+    return Table(experiment, title(experiment), protocol, source(name), lines, notes, also_source(name))
 
 
 def grouped(records: pd.DataFrame, protocol: str) -> dict[str, Group]:
@@ -128,25 +125,27 @@ def _with_choices(plan: list[PlannedCell], selections: list[HyperparameterSelect
 
 
 def _planned_entry(
-    table: str, cell: PlannedCell, groups: dict[str, Group], begun: dict[str, set[int]]
-) -> _Entry:
+    table: str, cell: PlannedCell, groups: dict[str, Group], begun: dict[str, set[int]], protocol: str
+) -> Entry:
     group = groups.get(cell.config.cell) or Group({})
     line = TableRow(
         cell=cell.config.cell,
         at=cell.at,
         planned=True,
         seeds=cell.seeds,
-        errors=dict(sorted(group.errors.items())),
         unfinished=tuple(sorted(begun[cell.config.cell] - set(group.errors))),
         published=published(table, cell.at),
+        also_published=also_published(table, cell.at),
         note=cell.note,
-        runs=group.runs,
         generators=group.mixed,
     )
-    return _Entry(line, cell.config.names["loss"], _all_but_loss(identity(cell.config.config)))
+    line = _with_results(line, group, cell.config.config["schedule"], protocol)
+    return Entry(line, cell.config.names, identity(cell.config.config))
 
 
-def _deviating_entries(table: str, plan: list[PlannedCell], groups: dict[str, Group]) -> list[_Entry]:
+def _deviating_entries(
+    table: str, plan: list[PlannedCell], groups: dict[str, Group], protocol: str
+) -> list[Entry]:
     """Records beside the plan: those of one network and subset together, methods in the plan's order."""
     matcher = Matcher(plan, has_fixed_networks(table))
     own = {cell.config.cell for cell in plan}
@@ -163,50 +162,41 @@ def _deviating_entries(table: str, plan: list[PlannedCell], groups: dict[str, Gr
             cell=cell,
             at=at,
             planned=False,
-            errors=dict(sorted(group.errors.items())),
             deviations=match.deviations,
             published=published(table, at) if comparable else None,
-            runs=group.runs,
+            also_published=also_published(table, at) if comparable else None,
             generators=group.mixed,
         )
-        entry = _Entry(line, group.record["names"]["loss"], _all_but_loss(group.record["identity"]))
+        line = _with_results(line, group, group.record["config"]["schedule"], protocol)
+        entry = Entry(line, group.record["names"], group.record["identity"])
         found.append((match.deviations, match.place, entry))
     return _in_reading_order([entry for _, _, entry in sorted(found, key=lambda item: item[:2])])
 
 
-def _in_reading_order(entries: list[_Entry]) -> list[_Entry]:
-    """Networks, data sets, ... as they first come; of each the baseline first and ISDA last."""
-    firsts: tuple[dict[Any, int], ...] = ({}, {}, {}, {})
+def _with_results(line: TableRow, group: Group, schedule: dict[str, Any], protocol: str) -> TableRow:
+    caution = schedule_caution(schedule, protocol)
+    return replace(
+        line,
+        errors=dict(sorted(group.errors.items())),
+        runs=group.runs,
+        measures=measures(group.runs, line.at.split, protocol),
+        cautions=(caution,) if caution and group.errors else (),
+    )
+
+
+def _in_reading_order(entries: list[Entry]) -> list[Entry]:
+    """Networks, data sets, ... as they first come, sizes rising; of each the baseline first and ISDA last."""
+    firsts: tuple[dict[Any, int], ...] = ({}, {}, {})
     keys = []
     for entry in entries:
         at = entry.line.at
-        place = (at.model, at.dataset, at.augment, at.train_size)
+        place = (at.model, at.dataset, at.augment)
         ranks = [first.setdefault(name, len(first)) for first, name in zip(firsts, place, strict=True)]
-        keys.append((*ranks, entry.line.footnote, RANKS.get(entry.loss, 1)))
+        size = math.inf if at.train_size is None else at.train_size
+        rank = RANKS.get(entry.names["loss"], 1)
+        keys.append((*ranks, size, at.resample, "; ".join(entry.line.deviations), rank))
     order = sorted(range(len(entries)), key=lambda i: keys[i])
     return [entries[i] for i in order]
-
-
-def _with_baseline(entry: _Entry, baseline: TableRow | None) -> TableRow:
-    if entry.loss != "isda" or baseline is None:
-        return entry.line
-    ours, theirs = entry.line.errors, baseline.errors
-    differences = {seed: ours[seed] - theirs[seed] for seed in ours if seed in theirs}
-    if not differences:
-        return entry.line
-    return replace(entry.line, paired=Paired(differences, welch(list(ours.values()), list(theirs.values()))))
-
-
-def welch(ours: list[float], theirs: list[float]) -> float | None:
-    """Two-sided p-value of Welch's t-test; None below two values each or where neither has any spread."""
-    if min(len(ours), len(theirs)) < 2 or statistics.pstdev(ours) == statistics.pstdev(theirs) == 0:
-        return None
-    return float(ttest_ind(ours, theirs, equal_var=False).pvalue)
-
-
-def _all_but_loss(settings: dict[str, Any]) -> str:
-    rest = {key: value for key, value in settings.items() if key not in ("loss", "seed")}
-    return json.dumps(rest, sort_keys=True)
 
 
 def _notes(plan: list[PlannedCell], selections: list[HyperparameterSelection]) -> tuple[str, ...]:

@@ -6,7 +6,8 @@ the same bytes.
 
 import io
 import re
-from itertools import cycle
+from collections.abc import Iterable
+from itertools import chain, cycle
 from pathlib import Path
 from textwrap import fill
 from typing import Any
@@ -19,6 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullLocator
 
 from isda_bench.experiments.coordinates import coordinates
+from isda_bench.experiments.published import published_curves
 from isda_bench.experiments.selection import HyperparameterSelection
 from isda_bench.reporting.build_tables import Group
 from isda_bench.reporting.cells import with_variants
@@ -52,22 +54,30 @@ ROUNDING = 1e-10  # of the largest eigenvalue: below it lies what float32 statis
 
 
 @mpl.rc_context(STYLE)
-def curves(records: pd.DataFrame) -> Figure:
-    """Figure 3: error over epochs, a panel for each network, data set and its size, a line for each method.
+def curves(records: pd.DataFrame, published: Iterable[tuple[str, str]] = ()) -> Figure:
+    """Error over epochs, a panel for each network, data set and its size, a line for each method.
 
     The line is the median over seeds, the band their range; n seeds.
+
+    Args:
+        records: of the runs.
+        published: data set and network of panels in which the paper's curves (figure 3) lie behind ours,
+            thin and dotted, in the methods' colours; also where nothing has run.
     """
     places = [coordinates(record["names"], record["config"]) for record in records["record"]]
     methods = [at.method for at in places]
-    colours = _colours(methods)
     runs = records.assign(method=methods, images=[at.train_size or 0 for at in places])
-    panels = list(runs.groupby(["dataset", "model", "images"]))
+    panels = dict(iter(runs.groupby(["dataset", "model", "images"])))
+    behind = {(*place, 0): published_curves(*place) for place in published}
+    colours = _colours([*methods, *chain.from_iterable(behind.values())])
+    panels |= {place: runs.iloc[:0] for place in behind if place not in panels}
     figure, axes = _panels(len(panels))
-    for axis, ((dataset, model, images), drawn) in zip(axes, panels, strict=True):
-        counts = sorted(set(drawn.groupby("cell").size()))
+    for axis, ((dataset, model, images), drawn) in zip(axes, panels.items(), strict=True):
+        counts = sorted(set(drawn.groupby("cell").size())) or [0]
         seeds = "-".join(map(str, counts[:: len(counts) - 1 or 1]))
         subset = f", {images:,} images" if images else ""
         axis.set_title(f"{model} on {dataset}{subset} (n = {seeds})")
+        _draw_published(axis, behind.get((dataset, model, images), {}), colours)
         _draw_curves(axis, with_variants(drawn), colours)
     _legend(figure, axes)
     return figure
@@ -218,12 +228,21 @@ def _draw_curves(axis: Axes, runs: pd.DataFrame, colours: dict[str, str]) -> Non
             axis.plot(errors.index, errors.median(axis=1), style, color=colour, label=label)
             low, high = errors.min(axis=1), errors.max(axis=1)
             axis.fill_between(errors.index, low, high, alpha=0.2, linewidth=0, color=colour)
-    axis.set(xlabel="epoch", ylabel=f"{' / '.join(runs['split'].unique())} error in %", yscale="log")
+    axis.set(
+        xlabel="epoch", ylabel=f"{' / '.join(runs['split'].unique()) or 'test'} error in %", yscale="log"
+    )
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axis.yaxis.set_major_formatter(FormatStrFormatter("%g"))
     axis.yaxis.set_minor_locator(NullLocator())
     axis.grid()
+
+
+def _draw_published(axis: Axes, curves: dict[str, list[tuple[int, float]]], colours: dict[str, str]) -> None:
+    for method, points in curves.items():
+        epochs, errors = zip(*points, strict=True)
+        label = f"{method} (published)"
+        axis.plot(epochs, errors, ":", color=colours[method], linewidth=0.8, alpha=0.6, zorder=1, label=label)
 
 
 def _errors(cell: pd.DataFrame) -> pd.DataFrame:

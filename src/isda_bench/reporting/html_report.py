@@ -7,11 +7,12 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from omegaconf import OmegaConf
 
-from isda_bench.reporting.claims import Claim
+from isda_bench.reporting.claims import Claim, chance_text
+from isda_bench.reporting.columns import MISSING, mean_and_std, text_rows
 from isda_bench.reporting.figures import inline_svg
 from isda_bench.reporting.gallery import Picture
-from isda_bench.reporting.render_tables import MISSING, mean_and_std, notes_of, text_rows
 from isda_bench.reporting.table import Table
+from isda_bench.reporting.table_notes import notes_of
 
 
 def report(
@@ -44,6 +45,7 @@ def report(
         tables=[_table(table) for table in all_tables if table.has_runs],
         not_begun=[table.name for table in all_tables if not table.has_runs],
         claims=list(claims),
+        chance_text=chance_text,
         pictures=[_picture(picture) for picture in pictures],
         cells=_cells(records),
         runs=len(records),

@@ -6,8 +6,9 @@ from pathlib import Path
 from isda_bench.config.components import build_dataset
 from isda_bench.config.run_config import RunConfig
 from isda_bench.experiments.coordinates import coordinates
+from isda_bench.reporting.columns import images_text
 from isda_bench.reporting.cost import Rate, Rates, read_benchmarks, training_flops
-from isda_bench.reporting.render_tables import images_text, markdown_rows
+from isda_bench.reporting.render_tables import markdown_rows
 from isda_bench.storage.run_directory import read_record
 
 RESULTS = Path("results")

@@ -4,8 +4,8 @@ A `Table` is a list of `TableRow`s. A row is one cell: runs that differ in the s
 different settings never share one; its place are its `Coordinates`. There is a line for every cell that the
 experiment plans, also where nothing has run yet, and after those one for every group of records that would
 belong there but for named deviations (fewer epochs, a subset, another precision, another network where the
-table is not about networks). Renderers (tables.py, a report) need nothing but these objects;
-`aggregate.experiment_table(name, records, unfinished)` makes them and `experiments.table_names()` lists them.
+table is not about networks). Renderers (render_tables.py, a report) need nothing but these objects;
+`build_tables.experiment_table(name, records, unfinished)` makes them.
 """
 
 import math
@@ -16,29 +16,54 @@ from pathlib import Path
 
 from isda_bench.experiments.coordinates import Coordinates
 from isda_bench.experiments.published import Published
+from isda_bench.reporting.inference import interval, paired_p
 
 
 @dataclass(frozen=True)
 class Paired:
-    """ISDA against its baseline, runs that differ in the loss alone.
+    """A method against its baseline: runs of the same seed.
 
     Attributes:
-        differences: seed -> ISDA's error less the baseline's, in points; over the common seeds.
-        p_value: Welch's two-sided t-test over all runs of both; None below two runs each or without spread.
+        differences: seed -> the method's error less the baseline's, in points; over the common seeds.
+        baseline: the baseline's method, as the table prints it.
+        family: the baseline's cell. Comparisons with one baseline are a family of tests.
+        tests: of the family, how many have a p.
+        holm_p: the paired t-test's p, adjusted by Holm's method over the family; None where there is no p.
+        welch_p: Welch's two-sided t-test over all runs of both; None below two runs each or without variance.
     """
 
     differences: dict[int, float]
-    p_value: float | None
+    baseline: str
+    family: str = ""
+    tests: int = 0
+    holm_p: float | None = None
+    welch_p: float | None = None
+
+    @property
+    def n(self) -> int:
+        """Common seeds."""
+        return len(self.differences)
 
     @property
     def mean(self) -> float:
-        """Mean of the differences; below 0 where ISDA is better."""
+        """Mean of the differences; below 0 where the method is better."""
         return statistics.fmean(self.differences.values())
 
     @property
     def std(self) -> float:
         """Their standard deviation (n - 1); NaN for a single one."""
         return std_of(list(self.differences.values()))
+
+    @property
+    def p_value(self) -> float | None:
+        """Of the paired t-test, two-sided; None for a single difference or without variance."""
+        return number_or_none(float(paired_p(list(self.differences.values()))))
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """95% t interval of the mean, not adjusted for other comparisons; None as for the p."""
+        low, high = (float(bound) for bound in interval(list(self.differences.values())))
+        return None if math.isnan(low) else (low, high)
 
 
 @dataclass(frozen=True)
@@ -54,7 +79,10 @@ class TableRow:
         unfinished: seeds of runs that have begun and are not finished.
         deviations: what differs from the experiment, in words; together they are the line's footnote.
         published: the paper's number for this cell.
-        paired: against the baseline; None for what is not ISDA, or where no seed is common.
+        also_published: another number of the paper's for it (a curve's last ten epochs).
+        paired: against the baseline; None for the baseline itself, or where no seed is common.
+        measures: name ('loss', 'ece', 'top5_error') -> seed -> value, over the same epochs as the error.
+        cautions: what a reader of the error has to know, in words; they stand in the line's footnote.
         note: a word on the line ('chosen on validation'), or ''.
         runs: directories of the finished runs, by seed.
         generators: runs of the generators, where the line's runs used images of different ones.
@@ -68,7 +96,10 @@ class TableRow:
     unfinished: tuple[int, ...] = ()
     deviations: tuple[str, ...] = ()
     published: Published | None = None
+    also_published: Published | None = None
     paired: Paired | None = None
+    measures: dict[str, dict[int, float]] = field(default_factory=dict)
+    cautions: tuple[str, ...] = ()
     note: str = ""
     runs: dict[int, Path] = field(default_factory=dict)
     generators: tuple[str, ...] = ()
@@ -102,13 +133,14 @@ class TableRow:
 
     @property
     def footnote(self) -> str:
-        """The deviations as one text."""
-        return "; ".join(self.deviations)
+        """The deviations and the cautions as one text."""
+        return "; ".join((*self.deviations, *self.cautions))
 
     @property
     def difference(self) -> float:
-        """Ours less the published one, in points; NaN where one is not there."""
-        return self.mean - self.published.mean if self.published else math.nan
+        """Ours less the published one, in points; NaN where one is missing or a setting deviates."""
+        comparable = self.published is not None and not self.deviations
+        return self.mean - self.published.mean if self.published and comparable else math.nan
 
 
 @dataclass(frozen=True)
@@ -118,8 +150,9 @@ class Table:
     Attributes:
         name: the experiment's ('comparison', of which comparison_wgan.yaml is a part).
         title: the head of its YAML.
-        protocol: which error of a run is taken: 'last_10', 'final' or 'best' (results.PROTOCOLS).
+        protocol: which error of a run is taken: 'last_10', 'final' or 'best' (storage.records.PROTOCOLS).
         source: where the published numbers are printed; '' where there are none.
+        also_source: where the rows' `also_published` are printed.
         lines: the planned cells in the experiment's order, then the deviating ones.
         notes: sentences that belong under the table (which settings were fixed, which chosen on validation).
     """
@@ -130,10 +163,11 @@ class Table:
     source: str
     lines: tuple[TableRow, ...]
     notes: tuple[str, ...] = ()
+    also_source: str = ""
 
     @property
     def footnotes(self) -> dict[str, str]:
-        """Mark ('a', 'b', ...) -> deviations of the lines that carry it."""
+        """Mark ('a', 'b', ...) -> deviations and cautions of the lines that carry it."""
         return {mark: text for text, mark in self._marks.items()}
 
     def mark(self, line: TableRow) -> str:
@@ -142,7 +176,7 @@ class Table:
 
     @cached_property
     def _marks(self) -> dict[str, str]:
-        texts = dict.fromkeys(line.footnote for line in self.lines if line.deviations)
+        texts = dict.fromkeys(line.footnote for line in self.lines if line.footnote)
         return {text: _mark(i) for i, text in enumerate(texts)}
 
     @property
@@ -165,3 +199,8 @@ def _mark(index: int) -> str:
 def std_of(values: list[float]) -> float:
     """Standard deviation (n - 1); NaN below two values."""
     return statistics.stdev(values) if len(values) > 1 else math.nan
+
+
+def number_or_none(value: float) -> float | None:
+    """None for NaN."""
+    return None if math.isnan(value) else value

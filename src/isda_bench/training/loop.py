@@ -34,6 +34,7 @@ def fit(
     evaluate_every: int = 1,
     checkpoint_every: int = 1,
     checkpoint_minutes: float | None = None,
+    nesterov: bool = True,
 ) -> list[Metrics]:
     """Trains to the schedule's last epoch, from the directory's newest checkpoint if it has one.
 
@@ -49,6 +50,7 @@ def fit(
         evaluate_every: epochs from one evaluation to the next; the last ten epochs are always evaluated.
         checkpoint_every: epochs from one checkpoint to the next; the last epoch always has one.
         checkpoint_minutes: from one checkpoint to the next within an epoch; null: none there.
+        nesterov: as in `make_optimizer`.
 
     Returns:
         The metrics of every epoch.
@@ -58,7 +60,7 @@ def fit(
         NonFiniteState: naming what else became NaN or infinite, likewise.
         UserError: something cannot be written.
     """
-    optimizer = make_optimizer(module, schedule)
+    optimizer = make_optimizer(module, schedule, nesterov)
     state = RunState(module, optimizer, batches, directory, checkpoint_minutes)
     metrics = state.resume()
     step = make_step(module, optimizer, batches.sizes)

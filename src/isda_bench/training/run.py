@@ -112,6 +112,7 @@ def _train(config: RunConfig, directory: RunDirectory) -> dict[str, Any]:
                 evaluate_every=settings.evaluate.every,
                 checkpoint_every=settings.checkpoint.every,
                 checkpoint_minutes=settings.checkpoint.every_minutes,
+                nesterov=settings.optimizer.nesterov,
             )
             record = _record(config, directory, module, data, metrics, batches.samples, device) | used
             logger.finish(record)

@@ -9,10 +9,12 @@ def rate_factor(schedule: TrainingRecipe, epoch: int) -> float:
     """The learning rate of `epoch` (1..T) as a part of the first one.
 
     With milestones: factor ** (milestones reached; epoch 79 still has the old rate, epoch 80 the new one).
-    Cosine: (1 + cos(pi epoch / T)) / 2, so that the last epoch's rate is 0.
+    Cosine: (1 + cos(pi n / T)) / 2, where n counts epochs from `cosine_from`: from 1 the last epoch's rate is
+    0, from 0 the first epoch has the full rate.
     """
     if schedule.milestones is None or schedule.factor is None:
-        return (1 + math.cos(math.pi * epoch / schedule.epochs)) / 2
+        n = epoch - 1 + schedule.cosine_from
+        return (1 + math.cos(math.pi * n / schedule.epochs)) / 2
     return schedule.factor ** sum(epoch >= milestone for milestone in schedule.milestones)
 
 

@@ -1,0 +1,34 @@
+"""What a reader of a mean error has to know of the schedule that it was taken under."""
+
+from typing import Any
+
+from isda_bench.storage.run_directory import LAST_EPOCHS
+
+
+def schedule_caution(schedule: dict[str, Any], protocol: str) -> str:
+    """A sentence for a schedule whose rate drops within the epochs that are averaged; else ''.
+
+    15 epochs with drops at 9 and 13: 'the last 10 epochs average 3 epochs of the first rate, 4 of x0.1 and 3
+    of x0.01'.
+
+    Args:
+        schedule: the section of the configuration.
+        protocol: which error of a run counts.
+    """
+    milestones, factor = schedule.get("milestones"), schedule.get("factor")
+    if protocol != "last_10" or not milestones or factor is None:
+        return ""
+    last = schedule["epochs"]
+    first = max(1, last - LAST_EPOCHS + 1)
+    drops = [0] * (last - first + 1)
+    for milestone in milestones:
+        for epoch in range(max(milestone, first), last + 1):
+            drops[epoch - first] += 1
+    if drops[0] == drops[-1]:
+        return ""
+    counts = {drop: drops.count(drop) for drop in sorted(set(drops))}
+    rates = {drop: "the first rate" if drop == 0 else f"x{factor**drop:.2g}" for drop in counts}
+    head, *others = [f"{count} of {rates[drop]}" for drop, count in counts.items()]
+    head = head.replace(" of ", " epochs of " if head.split()[0] != "1" else " epoch of ", 1)
+    told = ", ".join([head, *others[:-1]]) + f" and {others[-1]}"
+    return f"the rate drops within the last {len(drops)} epochs, which average {told}"

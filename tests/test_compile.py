@@ -21,7 +21,7 @@ from isda_bench.losses import ISDA, CrossEntropy, Loss
 from isda_bench.models.base import Classifier
 from isda_bench.monitoring.progress import Display
 from isda_bench.storage.checkpoint import random_states
-from isda_bench.training import capture, step
+from isda_bench.training import capture, cuda_graphs, step
 from isda_bench.training.evaluate import evaluate
 from isda_bench.training.loop import train_epoch
 from isda_bench.training.optimizers import make_optimizer, set_learning_rate
@@ -110,7 +110,7 @@ def captures(monkeypatch):
     made = []
 
     def warm_up(call, stream):
-        for _ in range(capture.WARM_UP):
+        for _ in range(cuda_graphs.WARM_UP):
             call()
 
     def capture_graph(call, stream, pool=None):
@@ -183,6 +183,18 @@ def test_a_capture_that_fails_falls_back_to_eager_steps_with_one_warning(failing
     assert "and more" not in warning
 
 
+def test_eager_steps_after_a_failed_capture_have_rates_on_the_host(failing_captures):
+    """An optimizer may wait for a rate that is a tensor."""
+    module, batches = parts(CrossEntropy)
+    optimizer = make_optimizer(module, SCHEDULE)
+    one = capture.CapturedStep(module, optimizer, batches.sizes, required=False)
+    images, targets = next(iter(batches))
+    for _ in range(2):
+        one(images, targets, torch.tensor(0.5))
+    assert one.mode == one.execution == "eager"
+    assert [type(group["lr"]) for group in optimizer.param_groups] == [float]
+
+
 def test_a_capture_that_is_required_and_fails_is_an_error(failing_captures):
     module, batches = parts(ISDA)
     module.capture = True
@@ -202,22 +214,91 @@ OPTIMIZERS = {
 }
 
 
+def weights(loss, make, kind):
+    """After two epochs with learning rates as captured steps have them: float32 tensors."""
+    module, batches = parts(loss)
+    optimizer = make(module.parameters())
+    for group in optimizer.param_groups:
+        group["lr"] = torch.tensor(group["lr"])
+    one = kind(module, optimizer)
+    for _ in range(2):
+        for images, targets in batches:
+            one(images, targets, torch.tensor(0.5))
+    return module.state_dict()
+
+
+def capturing(required):
+    return lambda module, optimizer: capture.CapturedStep(module, optimizer, {BATCH, 4}, required)
+
+
+class CountsOnTheHost(torch.optim.SGD):
+    """Its steps become smaller, by a number that a graph would keep (some of timm's count so)."""
+
+    def step(self, closure=None):
+        for group in self.param_groups:
+            group["step"] = group.get("step", 0) + 1
+            group["weight_decay"] = 0.1 / group["step"]
+        return super().step(closure)
+
+
+class ReplacesItsBuffer(CrossEntropy):
+    def __init__(self, num_classes, feature_dim):
+        super().__init__(num_classes, feature_dim)
+        self.register_buffer("batches", torch.zeros(()))
+
+    def update_statistics(self, features, targets):
+        self.batches = self.batches + 1
+
+    def compute(self, outputs, targets, progress):
+        return super().compute(outputs, targets, progress) * self.batches
+
+
+@pytest.mark.parametrize(
+    ("loss", "make", "reason"),
+    [
+        (
+            CrossEntropy,
+            CountsOnTheHost,
+            "weight_decay of group 0 changes in a step on the host",
+        ),
+        (ReplacesItsBuffer, torch.optim.SGD, "loss.batches is replaced in a step"),
+    ],
+)
+def test_what_a_replay_would_not_change_is_found_and_the_eager_steps_are_right(
+    loss, make, reason, captures, capsys
+):
+    wanted = weights(loss, partial(make, lr=0.01), step.Step)
+    got = weights(loss, partial(make, lr=0.01), capturing(required=False))
+    assert all(torch.equal(value, wanted[name]) for name, value in got.items())
+    assert not captures
+    assert reason in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("make", OPTIMIZERS.values(), ids=OPTIMIZERS)
+def test_an_update_is_undone_after_a_loss_that_is_not_finite(make):
+    """The way of optimizers whose kernels are not fused, on CUDA."""
+
+    def values(stopped):
+        parameter = torch.nn.Parameter(torch.arange(3.0))
+        optimizer = make([parameter])
+        parameter.grad = torch.ones(3)
+        step.update_unless(torch.tensor(0.0), optimizer)
+        parameter.grad = torch.full((3,), torch.nan) if stopped else torch.ones(3)
+        before = [parameter.detach().clone(), *(v.clone() for v in optimizer.state[parameter].values())]
+        step.update_unless(torch.tensor(stopped), optimizer)
+        return before, [parameter.detach(), *optimizer.state[parameter].values()]
+
+    before, after = values(1.0)
+    assert all(torch.equal(*pair) for pair in zip(before, after, strict=True))
+    before, after = values(0.0)
+    assert not torch.equal(before[0], after[0])
+
+
 @pytest.mark.parametrize("make", OPTIMIZERS.values(), ids=OPTIMIZERS)
 def test_a_capture_restores_every_state_of_any_optimizer(make, captures):
-    def weights(kind):
-        module, batches = parts(CrossEntropy)
-        optimizer = make(module.parameters())
-        for group in optimizer.param_groups:
-            group["lr"] = torch.tensor(group["lr"])  # as captured steps have it: float32
-        one = kind(module, optimizer)
-        for _ in range(2):
-            for images, targets in batches:
-                one(images, targets, torch.tensor(0.5))
-        return module.state_dict()
-
-    plain = weights(step.Step)
-    captured = weights(lambda m, o: capture.CapturedStep(m, o, {20, 16, 8, 4}, required=True))
-    assert all(torch.equal(value, plain[name]) for name, value in captured.items())
+    wanted = weights(CrossEntropy, make, step.Step)
+    got = weights(CrossEntropy, make, capturing(required=True))
+    assert all(torch.equal(value, wanted[name]) for name, value in got.items())
     assert captures
 
 

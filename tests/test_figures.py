@@ -72,7 +72,9 @@ def test_cells_of_one_method_are_told_apart(tmp_path):
 
 def line_with_gain(train_size, gains):
     at = Coordinates("cifar10", "resnet110", "standard", train_size, "isda", "test")
-    return TableRow("", at, True, paired=Paired({seed: -gain for seed, gain in enumerate(gains)}, "cross_entropy"))
+    return TableRow(
+        "", at, True, paired=Paired({seed: -gain for seed, gain in enumerate(gains)}, "cross_entropy")
+    )
 
 
 def test_gain_over_the_training_size():

@@ -16,6 +16,10 @@ class RankLost(UserError):
     """Another of the processes that train together has ended or does not answer."""
 
 
+class DeviceLost(UserError):
+    """A GPU's context is lost: every further run of this process would fail too."""
+
+
 class ConfigError(UserError):
     """Everything that is wrong with a command line or a composed configuration.
 

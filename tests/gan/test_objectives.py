@@ -3,10 +3,11 @@
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 from torch.optim import Adam, RMSprop
 
 from isda_bench.gan.networks import Generator
-from isda_bench.gan.objectives import ACGAN, CGAN, WGAN, InfoGAN
+from isda_bench.gan.objectives import ACGAN, CGAN, WGAN, InfoGAN, gaussian_nll
 
 N, C = 6, 4
 
@@ -134,3 +135,17 @@ def test_wgan_for_all_classes_has_no_labels():
     images, labels = real()
     assert gan.critic_loss(images.float(), labels).shape == (1,)
     assert isinstance(gan.generator, Generator) and not gan.generator.labelled
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-8])
+def test_the_density_of_the_codes_is_torch_s_to_the_bit(scale):
+    """Without torch's look at the variances, for which the host would wait for a GPU."""
+    torch.manual_seed(0)
+    mean, values, variance = torch.randn(N, 2), torch.rand(N, 2), scale * torch.rand(N, 2)
+    rows = []
+    for density in (gaussian_nll, F.gaussian_nll_loss):
+        inputs = mean.clone().requires_grad_(), variance.clone().requires_grad_()
+        loss = density(inputs[0], values, inputs[1])
+        loss.backward()
+        rows.append([loss.detach(), *(value.grad for value in inputs)])
+    assert all(torch.equal(*pair) for pair in zip(*rows, strict=True))

@@ -21,7 +21,7 @@ from isda_bench.losses.class_statistics import ClassStatistics
 from isda_bench.losses.isda import Covariance
 from isda_bench.losses.low_rank_covariance import LowRankCovariance
 from isda_bench.models.resnet import ResNet
-from isda_bench.training.capture import capture
+from isda_bench.training.cuda_graphs import capture
 
 SIZES = ((100, 640, 128), (10, 640, 128), (100, 342, 64), (10, 64, 128))
 """C, A, N: Wide-ResNet-28-10 on CIFAR-100 and -10, DenseNet-BC-100-12 on CIFAR-100, a ResNet on CIFAR-10."""

@@ -22,7 +22,7 @@ from isda_bench.cli.command_line_check import command_line_problems
 from isda_bench.config.compose import run_config
 from isda_bench.config.run_config import RunConfig
 from isda_bench.config.table_parts import part_lines
-from isda_bench.errors import ConfigError, RankLost, UserError
+from isda_bench.errors import ConfigError, DeviceLost, RankLost, UserError
 from isda_bench.runtime.ranks import rank, rank_zero_output
 from isda_bench.storage.run_lock import RunLocked
 
@@ -134,6 +134,8 @@ def _job(composed: DictConfig, kind: type[RunConfig], program: str) -> None:
         if hydra_config.mode != RunMode.MULTIRUN:
             _exit(1, error)
         print(error, file=sys.stderr, flush=True)  # the other process does this run of the grid
+    except DeviceLost as error:
+        _exit(1, error)  # ends a grid, too: its other runs would fail on this device
     except UserError as error:
         if hydra_config.mode != RunMode.MULTIRUN:
             _exit(2 if isinstance(error, ConfigError) else 1, error)

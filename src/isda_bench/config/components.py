@@ -48,6 +48,8 @@ def component_problems(settings: Settings) -> list[str]:
             parts.append(build_component("generator", GeneratedShare, settings.generator))
     problems = [line for part in parts for line in part.problems]
     problems += problems_of(lambda: choose_device(settings.device), "")
+    if settings.capture is True:
+        problems += _capture_problems(settings.device, loss.built)
     if settings.compile:
         problems += _compile_problems(loss.built)
     if settings.generator and dataset.built is not None and dataset.built.train_images is None:
@@ -232,6 +234,22 @@ def _compile_problems(loss: Loss | None) -> list[str]:
     if processes() > 1:
         problems.append(f"compile=true: not with {processes()} processes; leave compile=false")
     return problems
+
+
+def _capture_problems(device: str, loss: Loss | None) -> list[str]:
+    """What stands in the way of capture=true, in one line."""
+    reasons = []
+    if loss is not None and not loss.capturable:
+        reasons.append("the shapes of this loss depend on its values")
+    if processes() > 1:
+        reasons.append(f"not with {processes()} processes")
+    try:
+        on_cpu = choose_device(device).type == "cpu"
+    except ValueError:
+        on_cpu = False  # reported already
+    if on_cpu:
+        reasons.append(f"CUDA graphs need a GPU, and device={device} is the CPU")
+    return [f"capture=true: {'; '.join(reasons)}; leave capture=auto"] if reasons else []
 
 
 def _rehearsal_problems(dataset: DataSet, model: Classifier | None, augment: Any) -> list[str]:

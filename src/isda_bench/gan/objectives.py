@@ -19,6 +19,9 @@ from isda_bench.gan.base import Gan
 from isda_bench.gan.networks import Critic, Generator
 from isda_bench.models.base import Rate
 
+LEAST_VARIANCE = 1e-6
+"""Of the posterior of a code; a smaller one counts as this."""
+
 
 class WGAN(Gan):
     """Wasserstein GAN (Arjovsky et al. 2017, "Wasserstein GAN", Algorithm 1 and its defaults).
@@ -259,7 +262,18 @@ class InfoGAN(_Labelled):
     def _codes_loss(self, posterior: Tensor, codes: Tensor) -> Tensor:
         """code_weight mean -log q(c), the sum over the codes; less its constant."""
         mean, log_variance = posterior.unbind(1)
-        return self.code_weight * F.gaussian_nll_loss(mean, codes, log_variance.exp()) * codes.shape[1]
+        return self.code_weight * gaussian_nll(mean, codes, log_variance.exp()) * codes.shape[1]
+
+
+def gaussian_nll(mean: Tensor, values: Tensor, variance: Tensor) -> Tensor:
+    """The mean -log density of `values` under normal densities, less its constant; all of one shape.
+
+    These are the numbers of `F.gaussian_nll_loss`, which looks at every variance: on CUDA it waits for them.
+    """
+    variance = variance.clone()
+    with torch.no_grad():
+        variance.clamp_(min=LEAST_VARIANCE)
+    return (0.5 * (variance.log() + (mean - values) ** 2 / variance)).mean()
 
 
 def _source_loss(real: Tensor, fake: Tensor) -> Tensor:

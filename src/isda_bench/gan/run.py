@@ -19,7 +19,7 @@ from isda_bench.gan.quality import Quality, find_classifier
 from isda_bench.gan.samples import Samples
 from isda_bench.gan.train import COLLAPSED, RealBatches, fit
 from isda_bench.monitoring.progress import Display
-from isda_bench.runtime.devices import choose_device, set_precision
+from isda_bench.runtime.devices import choose_device, describe, set_precision
 from isda_bench.runtime.library_faults import on_device
 from isda_bench.storage.provenance import peak_memory, provenance, reset_peak_memory
 from isda_bench.storage.run_directory import Metrics, RunDirectory, now
@@ -63,6 +63,7 @@ def _train(config: RunConfig, directory: RunDirectory) -> dict[str, Any]:
     assert isinstance(config, GeneratorConfig)
     settings = config.settings
     device = choose_device(settings.device)
+    print(f"{config.run_id}: {describe(device, settings.device, settings.precision, 'eager')}", flush=True)
     unseeded: DataSet = instantiate(settings.dataset)
     dataset = unseeded.with_seed(settings.seed)
     data = dataset.load()

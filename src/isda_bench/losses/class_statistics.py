@@ -10,6 +10,9 @@ from torch import Tensor, nn
 from isda_bench.arguments import checked
 from isda_bench.losses.checks import HALF
 
+STATIC_LIMIT = 2**28
+"""Elements of the largest buffer in static shapes: 1 GiB in float32. CIFAR's networks stay far below it."""
+
 
 class OnlineStatistics(nn.Module):
     """Number and mean of each class's features over all batches seen; a subclass keeps their spread.
@@ -176,7 +179,15 @@ def _update_present_classes(
 def _update_every_class(
     covariance: Tensor, kept: Tensor, deviations: Tensor, shifts: Tensor, member: Tensor
 ) -> None:
-    """The same in static shapes, without a wait for the device; needs a (C, N + 1, A) buffer."""
-    rows = torch.cat([deviations.expand(len(member), -1, -1), shifts[:, None]], 1)
-    rows[:, :-1] *= member[:, :, None]
-    covariance.mul_(kept[:, None, None]).baddbmm_(rows.mT, rows)
+    """The same in static shapes, without a wait for the device; needs a (K, N + 1, A) buffer, K classes."""
+    at_once = classes_that_fit(deviations.numel() + deviations.shape[1])
+    for start in range(0, len(covariance), at_once):
+        some = slice(start, start + at_once)
+        rows = torch.cat([deviations.expand(len(member[some]), -1, -1), shifts[some, None]], 1)
+        rows[:, :-1] *= member[some, :, None]
+        covariance[some].mul_(kept[some, None, None]).baddbmm_(rows.mT, rows)
+
+
+def classes_that_fit(elements: int) -> int:
+    """How many classes are done at once in static shapes, if a buffer has so many elements for each class."""
+    return max(1, STATIC_LIMIT // elements)

@@ -35,7 +35,7 @@ from torch.nn import functional as F
 from isda_bench.arguments import checked
 from isda_bench.losses.base import Loss, Outputs
 from isda_bench.losses.checks import Number
-from isda_bench.losses.class_statistics import ClassStatistics, needs_static_shapes
+from isda_bench.losses.class_statistics import ClassStatistics, classes_that_fit, needs_static_shapes
 from isda_bench.losses.covariances import DiagonalCovariance, IdentityCovariance, SharedCovariance
 from isda_bench.losses.low_rank_covariance import LowRankCovariance
 
@@ -146,8 +146,12 @@ class _AugmentedCrossEntropy(torch.autograd.Function):
     def forward(
         ctx: Any, logits: Tensor, weight: Tensor, covariance: Tensor, targets: Tensor, strength: Number
     ) -> Tensor:
-        whole = needs_static_shapes(weight) or len(weight) * weight.numel() <= WHOLE_LIMIT
-        augment = _augment_all_classes if whole else _augment_class_by_class
+        if needs_static_shapes(weight):
+            fits = classes_that_fit(weight.numel()) >= len(weight)
+            augment = _augment_all_classes if fits else _augment_some_classes_at_once
+        else:
+            whole = len(weight) * weight.numel() <= WHOLE_LIMIT
+            augment = _augment_all_classes if whole else _augment_class_by_class
         covariance = covariance.to(weight.dtype)
         log_p, grad_logits, grad_weight = augment(logits, weight, covariance, targets, strength)
         ctx.save_for_backward(grad_logits, grad_weight, logits, weight, targets)
@@ -197,6 +201,30 @@ def _augment_all_classes(
     grad_z *= strength
     grad_weight = (grad_z.T[:, None, :] @ v.transpose(0, 1) - grad_z[:, None, :] @ v).squeeze(1)
     return log_p, grad_logits, grad_weight
+
+
+def _augment_some_classes_at_once(
+    logits: Tensor, weight: Tensor, covariance: Tensor, targets: Tensor, strength: Number
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The same in static shapes with (K, C, A) buffers, for K classes that fit in memory.
+
+    A sample needs the quadratic form of its own class alone, so a chunk of classes finishes its samples; the
+    rows of the others are computed with it, and weighted by 0.
+    """
+    log_p, grad_weight = torch.zeros_like(logits), torch.zeros_like(weight)
+    at_once = classes_that_fit(weight.numel())
+    for start, some in zip(range(0, len(weight), at_once), covariance.split(at_once), strict=True):
+        differences = weight - weight[start : start + at_once, None, :]
+        v = differences @ some
+        own = targets - start
+        form = differences.mul_(v).sum(2)[own.clamp(0, len(some) - 1)]
+        here = (logits + (strength / 2) * form).log_softmax(1)
+        member = torch.arange(len(some), device=targets.device)[:, None] == own
+        grad_z = member.to(here.dtype) @ _grad_logits(here, targets) * strength
+        grad_weight += torch.einsum("kc,kca->ca", grad_z, v)
+        grad_weight[start : start + at_once] -= (grad_z[:, None, :] @ v).squeeze(1)
+        log_p = torch.where(member.any(0)[:, None], here, log_p)
+    return log_p, _grad_logits(log_p, targets), grad_weight
 
 
 def _augment_class_by_class(

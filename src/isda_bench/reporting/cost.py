@@ -40,7 +40,9 @@ class Rates:
         self.by_network: dict[tuple[str, str], list[tuple[float, str]]] = defaultdict(list)
         self.by_bare_step: dict[tuple[str, str], list[tuple[float, str]]] = defaultdict(list)
         for record in records:
-            if _on_gpu(record) and record.get("images_per_second"):
+            # Older records lack the mode: their steps were captured.
+            captured = record.get("execution", "captured") == "captured"
+            if _on_gpu(record) and captured and record.get("images_per_second"):
                 names = record["names"]
                 key = (names["model"], names["dataset"], record["config"].get("precision", "fp32"))
                 a_gpu = record["images_per_second"] / record.get("processes", 1)

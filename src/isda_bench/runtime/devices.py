@@ -6,6 +6,9 @@ import torch
 
 from isda_bench.runtime.ranks import local_processes, local_rank, processes
 
+TENSOR_CORES = (8, 0)
+"""Compute capability of the first GPUs (Ampere) with units for bfloat16 and TF32."""
+
 
 def choose_device(name: str) -> torch.device:
     """`auto` is the GPU where there is one, `spread` the GPU that is this process's by turns.
@@ -13,18 +16,21 @@ def choose_device(name: str) -> torch.device:
     Of several processes that train one network together each takes its own.
 
     Raises:
-        ValueError: there is no such device.
+        ValueError: there is no such device, or CUDA cannot use it; the message has torch's reason.
     """
-    gpus = torch.cuda.device_count()
+    if name == "cpu":
+        return torch.device("cpu")
+    problem = cuda_problem()
+    gpus = 0 if problem else torch.cuda.device_count()
     if name in ("auto", "spread") and not gpus:
         return torch.device("cpu")
-    if name != "cpu" and processes() > 1:
+    if processes() > 1:
         if name not in ("auto", "cuda"):
             raise ValueError(f"device={name}: one for {processes()} processes; should be auto, cuda or cpu")
         if gpus < local_processes():
             raise ValueError(
-                f"device={name}: {gpus} GPUs for the {local_processes()} processes of this machine; start as "
-                f"many as there are GPUs, or give device=cpu"
+                f"device={name}: {gpus} GPUs for the {local_processes()} processes of this machine"
+                f"{_why(problem)}; start as many as there are GPUs, or give device=cpu"
             )
         return torch.device("cuda", local_rank())
     if name == "spread":
@@ -33,15 +39,71 @@ def choose_device(name: str) -> torch.device:
     wanted = "cuda:0" if name in ("auto", "cuda") else name
     if wanted not in available:
         raise ValueError(
-            f"device={name}: no such device here; there are: auto, spread, {', '.join(available)}"
+            f"device={name}: no such device here{_why(problem)}; "
+            f"there are: auto, spread, {', '.join(available)}"
         )
     return torch.device(wanted)
+
+
+def cuda_problem() -> str | None:
+    """Why no GPU can be used, in torch's words; None where one can.
+
+    It initialises CUDA: a driver that does not fit torch's CUDA still counts its devices.
+    """
+    reason = "CUDA finds no GPU"
+    try:
+        torch.cuda.init()
+    except AssertionError:
+        reason = "this torch has no CUDA"
+    except Exception as error:  # RuntimeError, or DeferredCudaCallError
+        return " ".join(str(error).split()) or type(error).__name__
+    return None if torch.cuda.device_count() else reason
+
+
+def _why(problem: str | None) -> str:
+    return f" ({problem})" if problem else ""
 
 
 def _worker() -> int:
     """Number of this process among those of a launcher (LokyProcess-1, LokyProcess-2, ...), from 0."""
     number = multiprocessing.current_process().name.rpartition("-")[2]
     return int(number) - 1 if number.isdigit() else 0
+
+
+def describe(device: torch.device, wanted: str, precision: str, execution: str) -> str:
+    """Device, precision and mode in a line; of a CPU that `auto` has chosen also the reason.
+
+    Args:
+        device: the one that was chosen.
+        wanted: what the configuration names.
+        precision: fp32, tf32 or bf16.
+        execution: how steps are executed: eager, captured, compiled, ...
+    """
+    if device.type == "cuda":
+        return f"{torch.cuda.get_device_name(device)}, {precision}, {execution}"
+    threads = torch.get_num_threads()
+    words = [f"CPU, {threads} thread{'s' * (threads > 1)}"]
+    words += [word for word, usual in ((precision, "fp32"), (execution, "eager")) if word != usual]
+    problem = cuda_problem() if wanted in ("auto", "spread") else None
+    return ", ".join(words) + (f": {problem}" if problem else "")
+
+
+def precision_warning(device: torch.device, precision: str) -> str | None:
+    """What a GPU older than the precision makes of it; None where it has units for it."""
+    if device.type != "cuda" or precision == "fp32":
+        return None
+    capability = torch.cuda.get_device_capability(device)
+    if capability >= TENSOR_CORES:
+        return None
+    effect = (
+        "bfloat16 is emulated there, which is slower than fp32"
+        if precision == "bf16"
+        else "it computes in fp32"
+    )
+    return (
+        f"warning: precision={precision}: {torch.cuda.get_device_name(device)} has compute capability "
+        f"{capability[0]}.{capability[1]}, below 8.0: {effect}; precision=fp32 says what it is"
+    )
 
 
 def set_precision(precision: str) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from isda_bench.config.run_config import RunConfig
+from isda_bench.runtime.device_errors import clear_frames, reported_device_errors
 from isda_bench.runtime.ranks import rank
 from isda_bench.storage.run_directory import NullRunDirectory, RunDirectory
 
@@ -33,11 +34,28 @@ def run_once(
         print(f"{format_summary(record)} (finished already)")
         return record
     try:
-        record = train(config, directory)
+        with reported_device_errors(_memory_remedies(config)):
+            record = train(config, directory)
+    except BaseException as error:
+        clear_frames(error)
+        raise
     finally:
         _free_memory()
     print(format_summary(record))
     return record
+
+
+def _memory_remedies(config: RunConfig) -> list[str]:
+    """Settings of this configuration that need less memory than its own."""
+    values = config.config
+    remedies = ["a smaller schedule.batch_size"]
+    if values.get("model") and values.get("precision") != "bf16":
+        remedies.append("precision=bf16")
+    if values.get("model", {}).get("checkpointing") is False:
+        remedies.append("model.checkpointing=true")
+    if values.get("capture", False):
+        remedies.append("capture=false")
+    return remedies
 
 
 def _free_memory() -> None:

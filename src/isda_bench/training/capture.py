@@ -1,22 +1,18 @@
 """Training steps captured as CUDA graphs: the same numbers without the host's work at each step."""
 
-import gc
 import sys
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
 from isda_bench.errors import UserError
-from isda_bench.storage.checkpoint import random_states, restore_random_states
+from isda_bench.training.cuda_graphs import capture_graph, mend_generators, warm_up
 from isda_bench.training.step import Results, Step, TrainingModule
-
-T = TypeVar("T")
-WARM_UP = 3
-"""Steps before a capture, in which compilers, autotuners and libraries initialise themselves."""
+from isda_bench.training.step_state import StepState
 
 
 class Captured(NamedTuple):
@@ -45,16 +41,19 @@ class CapturedStep(Step):
     ) -> None:
         super().__init__(module, optimizer)
         self.mode = "captured"
+        self.state = StepState(module, optimizer, self.stopped)
         self.sizes = sizes
         self.required = required
         self.has_state = bool(optimizer.state)
         self.graphs: dict[torch.Size, Captured] = {}
         self._renew_pool()
+        if self.stopped.is_cuda:
+            _keep_on_the_device(optimizer)
         for group in optimizer.param_groups:
             group["lr"] = torch.tensor(float(group["lr"]), device=self.stopped.device)
 
     def __call__(self, images: Tensor, targets: Tensor, progress: Tensor) -> Results:
-        """As `Step`; the next step overwrites the results."""
+        """Updates model and loss as `Step` does; the next step overwrites the results."""
         batch = (images, targets, progress)
         if not self._is_captured(images):
             self.has_state = True
@@ -81,6 +80,8 @@ class CapturedStep(Step):
         except CaptureFailed as error:
             self.graphs.clear()
             self.mode = "eager"
+            for group in self.optimizer.param_groups:
+                group["lr"] = float(group["lr"])  # an eager optimizer may wait for a tensor in every step
             if self.required:
                 raise UserError(f"capture=true: {error}; capture=auto or false trains without") from error
             print(
@@ -98,28 +99,40 @@ class CapturedStep(Step):
             CaptureFailed: the step cannot be replayed.
         """
         inputs = [value.clone() for value in batch]
-        restore, places = self._snapshot(), self._places()
+        restore = self.state.snapshot()
+        places, values = self.state.addresses(), self.state.host_values()
         step = partial(Step.__call__, self, *inputs)
         try:
             warm_up(step, self.stream)
-            self._check_places(places)
+            self._check_replayable(places, values)
             replay, results = self._record(step)
         finally:
             restore()
         return Captured(replay, inputs, results)
 
-    def _check_places(self, before: dict[str, int]) -> None:
-        """Raises CaptureFailed if a step replaced a tensor: replays would read the old one."""
-        moved = [name for name, place in self._places().items() if place != before.get(name)]
-        if moved:
-            raise CaptureFailed(
-                f"{moved[0]} is replaced in a step, where it should be changed in place (add_, copy_, ...)"
-            )
+    def _check_replayable(self, places: dict[str, int], values: dict[str, Any]) -> None:
+        """Raises CaptureFailed if a step changed what a replay does not.
+
+        Args:
+            places: the addresses of the tensors before; replays would read a tensor that a step replaced.
+            values: on the host before; replays would not change them.
+        """
+        for name, place in self.state.addresses().items():
+            if place != places.get(name):
+                raise CaptureFailed(
+                    f"{name} is replaced in a step, where it should be changed in place (add_, copy_, ...)"
+                )
+        after = self.state.host_values()
+        for name, value in values.items():
+            if name not in after or (after[name] is not value and after[name] != value):
+                raise CaptureFailed(
+                    f"{name} changes in a step on the host, where it should be a tensor on the device"
+                )
 
     def _record(self, step: Callable[[], Results]) -> tuple[Callable[[], object], Results]:
         try:
             return capture_graph(step, self.stream, self.pool)
-        except RuntimeError as error:
+        except Exception as error:
             why = str(error.__context__ or error).partition("\n")[0]
             self._renew_pool()  # the pool of a capture that failed may be unusable
             mend_generators(self.stream)
@@ -129,36 +142,6 @@ class CapturedStep(Step):
         on_cuda = self.stopped.is_cuda
         self.pool: Any = torch.cuda.graph_pool_handle() if on_cuda else None
         self.stream: Any = torch.cuda.Stream(self.stopped.device) if on_cuda else None
-
-    def _tensors(self) -> Iterator[tuple[str, Tensor]]:
-        """Every tensor that a step changes: parameters, buffers, optimizer states, the flag."""
-        yield from self.module.named_parameters()
-        yield from self.module.named_buffers()
-        yield "stopped", self.stopped
-        for i, state in enumerate(self.optimizer.state.values()):
-            for key, value in state.items():
-                if isinstance(value, Tensor):
-                    yield f"the optimizer's {key} of parameter {i}", value
-
-    def _places(self) -> dict[str, int]:
-        """The addresses that a graph reads and writes."""
-        return {name: tensor.data_ptr() for name, tensor in self._tensors()}
-
-    def _snapshot(self) -> Callable[[], None]:
-        """Copies everything that a step changes to the host's memory; returns what restores it.
-
-        The host's memory, because class statistics can fill half of a GPU's.
-        """
-        values = [(tensor, tensor.detach().to("cpu", copy=True)) for _, tensor in self._tensors()]
-        states = random_states()
-
-        @torch.no_grad()
-        def restore() -> None:
-            for tensor, value in values:
-                tensor.copy_(value)
-            restore_random_states(states)
-
-        return restore
 
 
 class CaptureFailed(Exception):
@@ -178,67 +161,16 @@ def make_step(module: TrainingModule, optimizer: Optimizer, sizes: Collection[in
     return CapturedStep(module, optimizer, sizes, required=module.capture is True)
 
 
-def capture(step: Callable[[], T], pool: Any = None) -> tuple[Callable[[], object], T]:
-    """Captures the kernels of `step` after a warm-up.
+def _keep_on_the_device(optimizer: Optimizer) -> None:
+    """Moves counts of steps (Adam's, for one) to the device, where the optimizer can keep them there.
 
-    Args:
-        step: has static shapes and does not wait for the device; its tensors must outlive the graph.
-        pool: of memory, which graphs share that never run at once.
-
-    Returns:
-        A function that replays them, and the tensors that receive the results.
+    A state that an eager run or a CPU saved has them on the host.
     """
-    stream = torch.cuda.Stream()
-    warm_up(step, stream)
-    return capture_graph(step, stream, pool)
-
-
-def warm_up(step: Callable[[], object], stream: torch.cuda.Stream) -> None:
-    """Runs `step` a few times on `stream`."""
-    stream.wait_stream(torch.cuda.current_stream(stream.device))
-    with torch.cuda.stream(stream):
-        for _ in range(WARM_UP):
-            step()
-    torch.cuda.current_stream(stream.device).wait_stream(stream)
-
-
-def capture_graph(
-    step: Callable[[], T], stream: torch.cuda.Stream, pool: Any = None
-) -> tuple[Callable[[], object], T]:
-    """Captures the kernels of a warm `step`, on a stream of the caller's own.
-
-    All captures on torch's default capture stream would share its cuBLAS workspace, which one of them frees.
-    """
-    before = torch.cuda.current_stream(stream.device)
-    graph = torch.cuda.CUDAGraph()
-    gc.collect()  # a graph that is freed during a capture breaks it
-    clear_workspaces()
-    try:
-        with (
-            torch.cuda.device(stream.device),
-            # Loaders pin memory meanwhile, in threads of their own.
-            torch.cuda.graph(graph, pool, stream=stream, capture_error_mode="thread_local"),
-        ):
-            results = step()
-    finally:
-        torch.cuda.set_stream(before)  # a capture that fails stays on its own
-        clear_workspaces()
-    return graph.replay, results
-
-
-def clear_workspaces() -> None:
-    """Frees cuBLAS's workspaces: one that was allocated in a graph's memory must not serve other kernels."""
-    clear = getattr(torch._C, "_cuda_clearCublasWorkspaces", None)
-    if clear is not None:
-        clear()
-
-
-def mend_generators(stream: torch.cuda.Stream | None) -> None:
-    """Lets torch draw random numbers again after a capture that failed.
-
-    In torch 2.11 every later draw on the GPU raises until some capture succeeds; 2.13 needs no mending.
-    """
-    if stream is None:
-        return
-    scratch = torch.zeros(1, device=stream.device)
-    capture_graph(scratch.zero_, stream)
+    for group in optimizer.param_groups:
+        if "capturable" not in group:
+            continue
+        group["capturable"] = True
+        for parameter in group["params"]:
+            count = optimizer.state.get(parameter, {}).get("step")
+            if isinstance(count, Tensor):
+                optimizer.state[parameter]["step"] = count.to(parameter.device, torch.float32)

@@ -13,6 +13,7 @@ from isda_bench.errors import NonFiniteLoss
 from isda_bench.monitoring.loggers import Logger
 from isda_bench.monitoring.progress import Display
 from isda_bench.runtime.distributed import sum_over_ranks
+from isda_bench.storage.execution import record_execution, warn_of_another_execution
 from isda_bench.storage.run_directory import LAST_EPOCHS, Metrics, RunDirectory
 from isda_bench.training.capture import make_step
 from isda_bench.training.evaluate import evaluate
@@ -64,6 +65,7 @@ def fit(
     state = RunState(module, optimizer, batches, directory, checkpoint_minutes)
     metrics = state.resume()
     step = make_step(module, optimizer, batches.sizes)
+    warn_of_another_execution(directory, step.execution)
     display.begin(len(metrics), batches.step)
     for epoch in range(len(metrics) + 1, schedule.epochs + 1):
         start = time.perf_counter() - state.seconds_before
@@ -76,6 +78,7 @@ def fit(
         row["seconds"] = time.perf_counter() - start
         metrics.append(row)
         directory.append(row)
+        record_execution(directory, step.execution)
         logger.log(row)
         display.epoch(row)
         if epoch % checkpoint_every == 0 or epoch == schedule.epochs:

@@ -9,14 +9,17 @@ from hydra.utils import instantiate
 
 from isda_bench.config.components import build_dataset, component_problems, training_set_problems
 from isda_bench.config.run_config import RunConfig
+from isda_bench.config.settings import Settings
 from isda_bench.data.base import DataSet, ImageData
 from isda_bench.data.image_grid import sample_grid
 from isda_bench.data.loader import Loader, Mix, Normalise, evaluation_loader
 from isda_bench.errors import ConfigError
 from isda_bench.gan.generator_choice import find_generator
+from isda_bench.losses.base import Loss
+from isda_bench.models.base import Classifier
 from isda_bench.monitoring.loggers import Logger
 from isda_bench.monitoring.progress import Display
-from isda_bench.runtime.devices import choose_device, set_precision
+from isda_bench.runtime.devices import choose_device, describe, precision_warning, set_precision
 from isda_bench.runtime.distributed import (
     all_gather_objects,
     broadcast_object,
@@ -27,16 +30,17 @@ from isda_bench.runtime.distributed import (
 from isda_bench.runtime.library_faults import on_device
 from isda_bench.runtime.ranks import processes, rank
 from isda_bench.storage.checkpoint import checkpoints
+from isda_bench.storage.execution import recorded_execution
 from isda_bench.storage.provenance import peak_memory, provenance, reset_peak_memory
 from isda_bench.storage.run_directory import Metrics, RunDirectory, errors_of, now
 from isda_bench.storage.run_once import run_once
 from isda_bench.training.loop import fit
 from isda_bench.training.schedules import unreached_milestones
-from isda_bench.training.step import TrainingModule, can_be_captured, compile_step
+from isda_bench.training.step import TrainingModule, can_be_captured, compile_step, planned_execution
 
 
 def run(config: RunConfig) -> dict[str, Any]:
-    """Trains what `config` describes, or goes on with it; a finished run is only told again.
+    """Trains what `config` describes, or resumes it; a finished run is only reported.
 
     Returns:
         The run's record.
@@ -70,11 +74,31 @@ def _warn(config: RunConfig) -> None:
         )
 
 
+def _announce(config: RunConfig, dataset: DataSet, device: torch.device) -> None:
+    """The first line of a run: device, precision and mode."""
+    settings = config.settings
+    execution = "compiled" if settings.compile else "eager"
+    if device.type == "cuda":
+        with torch.device("meta"):
+            _, loss = _build_parts(settings, dataset)
+        execution = planned_execution(device, loss, settings.capture, settings.compile)
+    print(f"{config.run_id}: {describe(device, settings.device, settings.precision, execution)}", flush=True)
+    warning = precision_warning(device, settings.precision)
+    if warning:
+        print(f"{config.run_id}: {warning}", file=sys.stderr)
+
+
+def _build_parts(settings: Settings, dataset: DataSet) -> tuple[Classifier, Loss]:
+    model = instantiate(settings.model, num_classes=dataset.num_classes, in_channels=dataset.in_channels)
+    return model, instantiate(settings.loss, num_classes=dataset.num_classes, feature_dim=model.feature_dim)
+
+
 def _train(config: RunConfig, directory: RunDirectory) -> dict[str, Any]:
-    _warn(config)
     settings = config.settings
     device = choose_device(settings.device)
     dataset = build_dataset(settings)
+    _announce(config, dataset, device)
+    _warn(config)
     found = find_generator(config, dataset, directory)
     data = dataset.load()
     problems = training_set_problems(
@@ -122,8 +146,7 @@ def _train(config: RunConfig, directory: RunDirectory) -> dict[str, Any]:
 
 def _build_module(config: RunConfig, dataset: DataSet, device: torch.device) -> TrainingModule:
     settings = config.settings
-    model = instantiate(settings.model, num_classes=dataset.num_classes, in_channels=dataset.in_channels)
-    loss = instantiate(settings.loss, num_classes=dataset.num_classes, feature_dim=model.feature_dim)
+    model, loss = _build_parts(settings, dataset)
     module = on_device(TrainingModule(model, loss, bf16=settings.precision == "bf16"), device)
     module.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # the faster layout
     module.capture = can_be_captured(module) and settings.capture
@@ -160,6 +183,7 @@ def _record(
         "train_images": len(data.train.targets),
         "data_sha256": data.checksum,
         **directory.beginning(),
+        **recorded_execution(directory),
         "ended": now(),
         "seconds": round(seconds, 3),
         "images_per_second": round(samples * len(metrics) / seconds, 1),

@@ -131,7 +131,8 @@ class RunState:
 
 def _load_optimizer(optimizer: Optimizer, state: dict[str, Any]) -> None:
     """Its kernels stay those of this device, on whatever the state was saved; rates are plain numbers."""
-    kernels = [{key: group[key] for key in ("fused", "foreach")} for group in optimizer.param_groups]
+    names = ("fused", "foreach", "capturable")  # not all of them are settings of every optimizer
+    kernels = [{key: group[key] for key in names if key in group} for group in optimizer.param_groups]
     optimizer.load_state_dict(state)
     for group, own in zip(optimizer.param_groups, kernels, strict=True):
         group |= own | {"lr": float(group["lr"])}

@@ -23,6 +23,7 @@ class TrainingModule(nn.Module):
 
     Attributes:
         capture: whether its training steps are captured as CUDA graphs: 'auto' falls back to eager steps.
+        compiled: whether torch.compile compiles them.
     """
 
     def __init__(self, model: Classifier, loss: Loss, bf16: bool = False) -> None:
@@ -31,6 +32,7 @@ class TrainingModule(nn.Module):
         self.loss = loss
         self.bf16 = bf16
         self.capture: Literal["auto"] | bool = False
+        self.compiled = False
 
     def forward(self, images: Tensor, targets: Tensor, progress: float | Tensor) -> tuple[Tensor, Tensor]:
         """The loss, a scalar, and the logits (N, C) of `images` (N, C, H, W) with classes `targets` (N,)."""
@@ -50,6 +52,20 @@ def compile_step(module: TrainingModule) -> None:
     settings: dict[str, Any] = {"fullgraph": True, "dynamic": False, "backend": BACKEND}
     module.model.compile(**settings, mode="reduce-overhead" if on_cuda else None)
     module.compile(**settings)
+    module.compiled = True
+
+
+def planned_execution(device: torch.device, loss: Loss, capture: bool | str, compiled: bool) -> str:
+    """How steps will be executed if no capture fails: eager, captured, compiled, compiled and captured."""
+    captured = bool(capture) and device.type == "cuda" and processes() == 1 and loss.capturable
+    return execution_of("captured" if captured else "eager", compiled)
+
+
+def execution_of(mode: str, compiled: bool) -> str:
+    """The mode of a step, with its compilation."""
+    if not compiled:
+        return mode
+    return "compiled and captured" if mode == "captured" else "compiled"
 
 
 def can_be_captured(module: TrainingModule) -> bool:
@@ -66,17 +82,19 @@ class Step:
 
     Args:
         module: model and loss.
-        optimizer: over their parameters; on CUDA its kernels are fused: they read `found_inf`.
+        optimizer: over their parameters. On CUDA, where the host does not wait to look at the loss, fused
+            kernels read the flag as `found_inf`; updates of others are undone (`update_unless`).
     """
 
     mode = "eager"
-    """How steps are executed; records name it."""
+    """Whether steps are captured or eager."""
 
     def __init__(self, module: TrainingModule, optimizer: Optimizer) -> None:
         self.module = module
         self.optimizer = optimizer
         self.stopped = torch.zeros((), device=next(module.parameters()).device)
-        if self.stopped.is_cuda:
+        self.fused = all(group.get("fused") for group in optimizer.param_groups)
+        if self.stopped.is_cuda and self.fused:
             optimizer.found_inf = self.stopped  # type: ignore[attr-defined]
 
     def __call__(self, images: Tensor, targets: Tensor, progress: Tensor) -> Results:
@@ -92,9 +110,41 @@ class Step:
         """
         loss, logits = self.module(images, targets, progress)
         torch.maximum(self.stopped, (~loss.detach().isfinite()).float(), out=self.stopped)
-        # On CUDA the optimizer's kernels read the flag: the host does not wait for the device.
-        if self.stopped.is_cuda or not self.stopped:
-            self.optimizer.zero_grad()
-            loss.backward()
+        if self.stopped.is_cuda:
+            self._backward(loss)
+            if self.fused:
+                self.optimizer.step()
+            else:
+                update_unless(self.stopped, self.optimizer)
+        elif not self.stopped:
+            self._backward(loss)
             self.optimizer.step()
         return loss.detach(), logits.detach()
+
+    @property
+    def execution(self) -> str:
+        """How steps are executed; records name it."""
+        return execution_of(self.mode, self.module.compiled)
+
+    def _backward(self, loss: Tensor) -> None:
+        self.optimizer.zero_grad()
+        loss.backward()
+
+
+@torch.no_grad()
+def update_unless(stopped: Tensor, optimizer: Optimizer) -> None:
+    """A step of any optimizer, undone on the device where `stopped` is not 0; the host does not wait.
+
+    Weight decay and momentum would move parameters with gradients of 0 too, so parameters and states are
+    copied before. States that the optimizer creates in this very step, and counts on the host, stay.
+
+    Args:
+        stopped: 0-d, on the device of the parameters.
+        optimizer: its gradients are computed.
+    """
+    changing = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+    changing += [v for state in optimizer.state.values() for v in state.values() if isinstance(v, Tensor)]
+    before = [(tensor, tensor.clone()) for tensor in changing if tensor.device == stopped.device]
+    optimizer.step()
+    for tensor, value in before:
+        tensor.copy_(torch.where(stopped > 0, value, tensor))

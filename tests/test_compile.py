@@ -16,6 +16,7 @@ from isda_bench.config.run_config import CONF
 from isda_bench.config.settings import TrainingRecipe
 from isda_bench.data.base import ImageSet
 from isda_bench.data.loader import Loader, Normalise
+from isda_bench.data.mixup import Mixup
 from isda_bench.errors import ConfigError, UserError
 from isda_bench.losses import ISDA, CrossEntropy, Loss
 from isda_bench.models.base import Classifier
@@ -139,6 +140,17 @@ def test_captured_steps_give_the_numbers_with_one_capture_a_shape(loss, captures
     assert capsys.readouterr().err == ""
     wanted = module.state_dict()
     assert all(torch.equal(value, wanted[name]) for name, value in captured.state_dict().items())
+
+
+def test_captured_steps_take_mixed_batches(captures):
+    rows = []
+    for capturing in (False, "auto"):
+        module, batches = parts(ISDA)
+        module.capture = capturing
+        batches.complete = lambda *batch, module=module: Mixup()(*batch) if module.training else batch
+        rows.append(trained(module, batches))
+    assert rows[0] == rows[1]
+    assert len(captures) == 2
 
 
 def test_a_capture_changes_nothing(captures, monkeypatch):

@@ -10,6 +10,7 @@ from hydra.utils import get_class, instantiate
 from torch import nn
 from torch.nn.modules.module import register_module_module_registration_hook
 
+from isda_bench.config.mixing_problems import mixing_problems
 from isda_bench.config.problems import problems_of
 from isda_bench.config.settings import Settings
 from isda_bench.data.base import DataSet
@@ -31,6 +32,10 @@ class BuiltComponent(NamedTuple):
     problems: list[str]
 
 
+NOTHING = BuiltComponent(None, [])
+"""Of an empty section."""
+
+
 def component_problems(settings: Settings) -> list[str]:
     """What is wrong with the components: each is built, on no device and without its data."""
     with torch.device("meta"), _at_most(MOST_LAYERS):
@@ -44,12 +49,16 @@ def component_problems(settings: Settings) -> list[str]:
         augment = build_component("augment", object, settings.augment)
         logger = build_component("logger", object, settings.logger)
         parts = [dataset, model, loss, augment, logger]
+        mix = build_component("mix", Callable, settings.mix) if settings.mix else NOTHING  # type: ignore[arg-type]
+        parts.append(mix)
         if settings.generator:
             parts.append(build_component("generator", GeneratedShare, settings.generator))
     problems = [line for part in parts for line in part.problems]
     problems += problems_of(lambda: choose_device(settings.device), "")
     if settings.capture is True:
         problems += _capture_problems(settings.device, loss.built)
+    if mix.built is not None:
+        problems += mixing_problems(mix.built, bool(settings.generator), loss.built, dataset.built)
     if settings.compile:
         problems += _compile_problems(loss.built)
     if settings.generator and dataset.built is not None and dataset.built.train_images is None:

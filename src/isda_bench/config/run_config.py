@@ -63,6 +63,7 @@ ADDED_LATER: dict[str, Any] = {
     "augment.operations": "torchvision",
     "optimizer.nesterov": True,
     "schedule.cosine_from": 1,
+    "mix": {},
 }
 """Dotted key -> default of every key (a whole section, if that is new) that the configuration did not have at
 first: append only.
@@ -180,7 +181,7 @@ def completed(config: dict[str, Any], later: dict[str, Any]) -> dict[str, Any]:
         node = complete
         for section in sections:
             node = node.setdefault(section, {})
-        node.setdefault(name, default)
+        node.setdefault(name, deepcopy(default))
     return complete
 
 

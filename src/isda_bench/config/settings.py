@@ -97,6 +97,7 @@ class Settings(Section):
     loss: Component
     augment: Component
     generator: Component
+    mix: Component
     logger: Component
 
 

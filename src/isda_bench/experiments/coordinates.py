@@ -19,7 +19,7 @@ class Coordinates(NamedTuple):
     Attributes:
         dataset: 'cifar10'.
         model: 'resnet110'.
-        augment: 'standard'.
+        augment: 'standard', 'cutout', 'standard + mixup', ...
         train_size: images to train on; None: all that are not held out.
         method: what the comparison calls a method: 'focal', 'isda (strength=0.25)', 'wgan', 'isda + dropout'
             (where the network has none by itself).
@@ -42,7 +42,7 @@ def coordinates(names: dict[str, str], config: dict[str, Any]) -> Coordinates:
     return Coordinates(
         dataset=_label("dataset", names["dataset"], dataset),
         model=_label("model", names["model"], config["model"]),
-        augment=_label("augment", names.get("augment", "standard"), config.get("augment", {})),
+        augment=_augment(names, config),
         train_size=dataset.get("train_size"),
         method=_method(names, config),
         split="validation" if dataset.get("val_size") else "test",
@@ -59,6 +59,14 @@ def _method(names: dict[str, str], config: dict[str, Any]) -> str:
     dropout = config["model"].get("dropout", 0)
     if dropout != own_dropout(names["model"]):
         parts.append("dropout" if dropout == 0.3 else f"dropout={dropout:g}")
+    return " + ".join(parts)
+
+
+def _augment(names: dict[str, str], config: dict[str, Any]) -> str:
+    """The augmentation of single images, and what mixes them."""
+    parts = [_label("augment", names.get("augment", "standard"), config.get("augment", {}))]
+    if config.get("mix"):
+        parts.append(_label("mix", names.get("mix", "mix"), config["mix"]))
     return " + ".join(parts)
 
 

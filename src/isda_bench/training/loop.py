@@ -10,6 +10,7 @@ from isda_bench.config.settings import TrainingRecipe
 from isda_bench.data.base import Split
 from isda_bench.data.loader import Loader
 from isda_bench.errors import NonFiniteLoss
+from isda_bench.losses.base import dominant
 from isda_bench.monitoring.loggers import Logger
 from isda_bench.monitoring.progress import Display
 from isda_bench.runtime.distributed import sum_over_ranks
@@ -91,6 +92,8 @@ def train_epoch(
 ) -> Metrics:
     """One pass over the training set; what is measured stays on the device until its end.
 
+    The training error of mixed batches counts against their dominant classes: it is no error of real images.
+
     Raises:
         NonFiniteLoss: on the CPU before the step that would take it in; elsewhere at the end of the epoch, no
             update having been made from that step on.
@@ -106,12 +109,12 @@ def train_epoch(
         dtype=torch.float64,
         device=device,
     )
-    for i, (images, targets) in enumerate(batches, start=batches.step):
-        loss, logits = step(images, targets, progresses[i])
+    for i, (images, targets, *mixed) in enumerate(batches, start=batches.step):
+        loss, logits = step(images, targets, progresses[i], *mixed)
         if device.type == "cpu":
             _check_finite(loss[None], epoch, i)
         n = torch.full_like(loss, len(targets))
-        sums += torch.stack([loss * n, (logits.argmax(1) != targets).sum(), n])
+        sums += torch.stack([loss * n, (logits.argmax(1) != dominant(targets, *mixed)).sum(), n])
         losses[i] = loss
         display.step()
         if state.due():

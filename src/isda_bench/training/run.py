@@ -160,7 +160,9 @@ def _loaders(
 ) -> tuple[Loader, Loader]:
     settings = config.settings
     transforms = [instantiate(settings.augment), Normalise(dataset.mean, dataset.std, device)]
-    training = Loader(data.train, settings.schedule.batch_size, device, transforms, shuffle=True, mix=mix)
+    mixing = instantiate(settings.mix) if settings.mix else None
+    batch_size = settings.schedule.batch_size
+    training = Loader(data.train, batch_size, device, transforms, shuffle=True, mix=mix, mixing=mixing)
     return training, evaluation_loader(data.evaluation, dataset, device)
 
 

@@ -12,6 +12,7 @@ from torch._dynamo.testing import CompileCounterWithBackend
 from isda_bench.benchmarks.losses import NaiveISDA
 from isda_bench.config.components import component_problems
 from isda_bench.config.compose import compose_run
+from isda_bench.config.optimizer_choice import OptimizerChoice
 from isda_bench.config.run_config import CONF
 from isda_bench.config.settings import TrainingRecipe
 from isda_bench.data.base import ImageSet
@@ -147,7 +148,7 @@ def test_captured_steps_take_mixed_batches(captures):
     for capturing in (False, "auto"):
         module, batches = parts(ISDA)
         module.capture = capturing
-        batches.complete = lambda *batch, module=module: Mixup()(*batch) if module.training else batch
+        batches.complete = lambda *batch, module=module: Mixup()(*batch) if module.model.training else batch
         rows.append(trained(module, batches))
     assert rows[0] == rows[1]
     assert len(captures) == 2
@@ -216,6 +217,11 @@ def test_a_capture_that_is_required_and_fails_is_an_error(failing_captures):
         trained(module, batches)
 
 
+def _shipped(section, parameters):
+    recipe = SCHEDULE.model_copy(update={"learning_rate": 0.01})
+    return OptimizerChoice.of(section).build([{"params": list(parameters)}], recipe)
+
+
 OPTIMIZERS = {
     "SGD": lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, nesterov=True),
     "plain SGD": lambda p: torch.optim.SGD(p, lr=0.1),
@@ -223,6 +229,9 @@ OPTIMIZERS = {
     "NAdam": lambda p: torch.optim.NAdam(p, lr=0.01),  # whose mu_product begins with 1
     "RMSprop": lambda p: torch.optim.RMSprop(p, lr=0.01, momentum=0.9, centered=True),
     "Adagrad": lambda p: torch.optim.Adagrad(p, lr=0.01, initial_accumulator_value=0.1),
+} | {
+    path.stem: partial(_shipped, OmegaConf.to_container(OmegaConf.load(path)))
+    for path in sorted(CONF.glob("optimizer/*.yaml"))
 }
 
 

@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn.modules.module import register_module_module_registration_hook
 
 from isda_bench.config.mixing_problems import mixing_problems
+from isda_bench.config.optimizer_choice import optimizer_problems
 from isda_bench.config.problems import problems_of
 from isda_bench.config.settings import Settings
 from isda_bench.data.base import DataSet
@@ -54,6 +55,7 @@ def component_problems(settings: Settings) -> list[str]:
         if settings.generator:
             parts.append(build_component("generator", GeneratedShare, settings.generator))
     problems = [line for part in parts for line in part.problems]
+    problems += optimizer_problems(settings.optimizer, settings.schedule, model.built, loss.built)
     problems += problems_of(lambda: choose_device(settings.device), "")
     if settings.capture is True:
         problems += _capture_problems(settings.device, loss.built)

@@ -61,7 +61,7 @@ ADDED_LATER: dict[str, Any] = {
     "dataset.imbalance": None,
     "dataset.decoding": "pillow",
     "augment.operations": "torchvision",
-    "optimizer.nesterov": True,
+    "optimizer": {"_target_": "torch.optim.SGD", "nesterov": True},
     "schedule.cosine_from": 1,
     "mix": {},
 }

@@ -20,7 +20,7 @@ class TrainingRecipe(Section):
         epochs: T.
         batch_size: images a step.
         learning_rate: of the first epoch.
-        momentum: of SGD.
+        momentum: of an optimizer that takes one; null: its own default.
         weight_decay: on every parameter, BatchNorm and biases included, as the reference code does.
         milestones: epochs, counted from 1, that are the first with a lower rate; null for the cosine.
         factor: by which the rate is multiplied there; null for the cosine.
@@ -30,7 +30,7 @@ class TrainingRecipe(Section):
     epochs: PositiveInt
     batch_size: PositiveInt
     learning_rate: PositiveFloat
-    momentum: Annotated[float, Field(ge=0, lt=1)]
+    momentum: Annotated[float, Field(ge=0, lt=1)] | None
     weight_decay: Annotated[float, Field(ge=0)]
     milestones: list[PositiveInt] | None
     factor: Annotated[float, Field(gt=0, le=1)] | None
@@ -45,16 +45,6 @@ class TrainingRecipe(Section):
         if self.milestones is not None and self.cosine_from != 1:
             raise ValueError(f"cosine_from={self.cosine_from}: is for the cosine alone (milestones null)")
         return self
-
-
-class OptimizerSettings(Section):
-    """SGD's own settings; learning rate, momentum and weight decay are the schedule's.
-
-    Attributes:
-        nesterov: Nesterov's momentum; false: plain momentum.
-    """
-
-    nesterov: bool
 
 
 class Every(Section):
@@ -91,7 +81,7 @@ class Settings(Section):
     evaluate: Every
     checkpoint: Checkpoint
     schedule: TrainingRecipe
-    optimizer: OptimizerSettings
+    optimizer: Component
     dataset: Component
     model: Component
     loss: Component

@@ -95,7 +95,8 @@ def _with_model(job: tuple[str, ...], model: str) -> dict[str, Any] | None:
 
 def _differences(ours: dict[str, Any], theirs: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
     keys = dict.fromkeys([*ours, *theirs])
-    both = {key: tuple(one.get(key, ADDED_LATER.get(key)) for one in (ours, theirs)) for key in keys}
+    later = flat(ADDED_LATER)
+    both = {key: tuple(one.get(key, later.get(key)) for one in (ours, theirs)) for key in keys}
     return {key: (mine, its) for key, (mine, its) in both.items() if mine != its and key != "seed"}
 
 

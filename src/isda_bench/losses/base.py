@@ -51,11 +51,14 @@ class Loss(nn.Module):
     Attributes:
         capturable: whether one graph, of torch.compile or of CUDA, can hold a step with this loss: no shape
             depends on values, nothing waits for the device, and no Python attribute changes.
+        plain_descent: whether its own parameters need plain gradient descent, which torch.optim.SGD gives
+            them by the settings of their group, and other optimizers do not.
         mixable: whether a mixed batch (mixup, cutmix) has a meaning for this loss.
     """
 
     capturable = True
     mixable = True
+    plain_descent = False
 
     @checked
     def __init__(self, num_classes: PositiveInt, feature_dim: PositiveInt) -> None:

@@ -6,6 +6,7 @@ import time
 import torch
 from torch import Tensor
 
+from isda_bench.config.optimizer_choice import OptimizerChoice
 from isda_bench.config.settings import TrainingRecipe
 from isda_bench.data.base import Split
 from isda_bench.data.loader import Loader
@@ -18,7 +19,7 @@ from isda_bench.storage.execution import record_execution, warn_of_another_execu
 from isda_bench.storage.run_directory import LAST_EPOCHS, Metrics, RunDirectory
 from isda_bench.training.capture import make_step
 from isda_bench.training.evaluate import evaluate
-from isda_bench.training.optimizers import make_optimizer, set_learning_rate
+from isda_bench.training.optimizers import NESTEROV, make_optimizer, set_learning_rate
 from isda_bench.training.schedules import learning_rate, progress, rate_factor
 from isda_bench.training.state import EpochProgress, RunState
 from isda_bench.training.step import Step, TrainingModule
@@ -36,7 +37,7 @@ def fit(
     evaluate_every: int = 1,
     checkpoint_every: int = 1,
     checkpoint_minutes: float | None = None,
-    nesterov: bool = True,
+    choice: OptimizerChoice = NESTEROV,
 ) -> list[Metrics]:
     """Trains to the schedule's last epoch, from the directory's newest checkpoint if it has one.
 
@@ -52,7 +53,7 @@ def fit(
         evaluate_every: epochs from one evaluation to the next; the last ten epochs are always evaluated.
         checkpoint_every: epochs from one checkpoint to the next; the last epoch always has one.
         checkpoint_minutes: from one checkpoint to the next within an epoch; null: none there.
-        nesterov: as in `make_optimizer`.
+        choice: of the optimizer, as in `make_optimizer`.
 
     Returns:
         The metrics of every epoch.
@@ -62,7 +63,7 @@ def fit(
         NonFiniteState: naming what else became NaN or infinite, likewise.
         UserError: something cannot be written.
     """
-    optimizer = make_optimizer(module, schedule, nesterov)
+    optimizer = make_optimizer(module, schedule, choice)
     state = RunState(module, optimizer, batches, directory, checkpoint_minutes)
     metrics = state.resume()
     step = make_step(module, optimizer, batches.sizes)

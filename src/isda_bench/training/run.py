@@ -8,6 +8,7 @@ import torch
 from hydra.utils import instantiate
 
 from isda_bench.config.components import build_dataset, component_problems, training_set_problems
+from isda_bench.config.optimizer_choice import OptimizerChoice
 from isda_bench.config.run_config import RunConfig
 from isda_bench.config.settings import Settings
 from isda_bench.data.base import DataSet, ImageData
@@ -136,7 +137,7 @@ def _train(config: RunConfig, directory: RunDirectory) -> dict[str, Any]:
                 evaluate_every=settings.evaluate.every,
                 checkpoint_every=settings.checkpoint.every,
                 checkpoint_minutes=settings.checkpoint.every_minutes,
-                nesterov=settings.optimizer.nesterov,
+                choice=OptimizerChoice.of(settings.optimizer),
             )
             record = _record(config, directory, module, data, metrics, batches.samples, device) | used
             logger.finish(record)

@@ -63,6 +63,9 @@ ADDED_LATER: dict[str, Any] = {
     "augment.operations": "torchvision",
     "optimizer": {"_target_": "torch.optim.SGD", "nesterov": True},
     "schedule.cosine_from": 1,
+    "schedule.warmup_epochs": 0,
+    "schedule.floor": 0.0,
+    "schedule.per_step": False,
     "mix": {},
 }
 """Dotted key -> default of every key (a whole section, if that is new) that the configuration did not have at

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 Component = dict[str, Any]
 
@@ -25,6 +25,9 @@ class TrainingRecipe(Section):
         milestones: epochs, counted from 1, that are the first with a lower rate; null for the cosine.
         factor: by which the rate is multiplied there; null for the cosine.
         cosine_from: the number of the first epoch in the cosine's formula, 1 or 0.
+        warmup_epochs: epochs in which the rate rises linearly to the first one; the cosine begins after them.
+        floor: the cosine's lowest rate, as a part of the first one.
+        per_step: whether warm-up and cosine change the rate at each step, and not at each epoch.
     """
 
     epochs: PositiveInt
@@ -35,6 +38,9 @@ class TrainingRecipe(Section):
     milestones: list[PositiveInt] | None
     factor: Annotated[float, Field(gt=0, le=1)] | None
     cosine_from: Literal[0, 1] = 1
+    warmup_epochs: NonNegativeInt = 0
+    floor: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    per_step: bool = False
 
     @model_validator(mode="after")
     def _milestones_and_factor(self) -> Self:
@@ -44,6 +50,12 @@ class TrainingRecipe(Section):
             raise ValueError(f"milestones={self.milestones}: should rise")
         if self.milestones is not None and self.cosine_from != 1:
             raise ValueError(f"cosine_from={self.cosine_from}: is for the cosine alone (milestones null)")
+        if self.milestones is not None and self.floor:
+            raise ValueError(f"floor={self.floor}: is for the cosine alone (milestones null)")
+        if self.warmup_epochs >= self.epochs and self.warmup_epochs:
+            raise ValueError(f"warmup_epochs={self.warmup_epochs}: should be fewer than epochs={self.epochs}")
+        if self.per_step and self.milestones is not None and not self.warmup_epochs:
+            raise ValueError("per_step=true: is for a warm-up or the cosine; milestones are epochs")
         return self
 
 

@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -20,7 +21,7 @@ from isda_bench.storage.run_directory import LAST_EPOCHS, Metrics, RunDirectory
 from isda_bench.training.capture import make_step
 from isda_bench.training.evaluate import evaluate
 from isda_bench.training.optimizers import NESTEROV, make_optimizer, set_learning_rate
-from isda_bench.training.schedules import learning_rate, progress, rate_factor
+from isda_bench.training.schedules import learning_rate, progress, rate_factor, step_factors
 from isda_bench.training.state import EpochProgress, RunState
 from isda_bench.training.step import Step, TrainingModule
 
@@ -73,7 +74,8 @@ def fit(
         start = time.perf_counter() - state.seconds_before
         set_learning_rate(optimizer, rate_factor(schedule, epoch))
         row: Metrics = {"epoch": epoch, "learning_rate": learning_rate(schedule, epoch)}
-        row |= train_epoch(step, batches, epoch, schedule.epochs, display, state)
+        factors = step_factors(schedule, epoch, len(batches))
+        row |= train_epoch(step, batches, epoch, schedule.epochs, display, state, factors)
         if epoch % evaluate_every == 0 or epoch > schedule.epochs - LAST_EPOCHS:
             measured = evaluate(module.model, evaluation, module.bf16)
             row |= {f"{split}_{name}": value for name, value in measured.items()}
@@ -89,11 +91,26 @@ def fit(
 
 
 def train_epoch(
-    step: Step, batches: Loader, epoch: int, epochs: int, display: Display, state: RunState
+    step: Step,
+    batches: Loader,
+    epoch: int,
+    epochs: int,
+    display: Display,
+    state: RunState,
+    factors: Sequence[float] = (),
 ) -> Metrics:
     """One pass over the training set; what is measured stays on the device until its end.
 
     The training error of mixed batches counts against their dominant classes: it is no error of real images.
+
+    Args:
+        step: makes a training step.
+        batches: the training set.
+        epoch: from 1.
+        epochs: of the run.
+        display: shows each step.
+        state: saves within the epoch.
+        factors: by which each step's learning rate differs from the first one; empty: one rate in an epoch.
 
     Raises:
         NonFiniteLoss: on the CPU before the step that would take it in; elsewhere at the end of the epoch, no
@@ -111,6 +128,8 @@ def train_epoch(
         device=device,
     )
     for i, (images, targets, *mixed) in enumerate(batches, start=batches.step):
+        if factors:
+            set_learning_rate(step.optimizer, factors[i])
         loss, logits = step(images, targets, progresses[i], *mixed)
         if device.type == "cpu":
             _check_finite(loss[None], epoch, i)

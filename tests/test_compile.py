@@ -78,7 +78,9 @@ def trained(module, batches, epochs=EPOCHS):
         set_learning_rate(optimizer, rate_factor(SCHEDULE, epoch))
         row = train_epoch(one_step, batches, epoch, EPOCHS, display, state)
         row.pop("images_per_second")
-        rows.append(row | evaluate(module.model, batches))
+        measured = evaluate(module.model, batches)
+        accuracies = measured.pop("class_accuracy")
+        rows.append(row | measured | {f"accuracy of {i}": value for i, value in enumerate(accuracies)})
     return rows
 
 

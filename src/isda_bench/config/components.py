@@ -10,6 +10,7 @@ from hydra.utils import get_class, instantiate
 from torch import nn
 from torch.nn.modules.module import register_module_module_registration_hook
 
+from isda_bench.config.metric_functions import metric_problems
 from isda_bench.config.mixing_problems import mixing_problems
 from isda_bench.config.optimizer_choice import optimizer_problems
 from isda_bench.config.problems import problems_of
@@ -55,6 +56,8 @@ def component_problems(settings: Settings) -> list[str]:
         if settings.generator:
             parts.append(build_component("generator", GeneratedShare, settings.generator))
     problems = [line for part in parts for line in part.problems]
+    if settings.evaluate.metrics:
+        problems += metric_problems(settings.evaluate.metrics, given["num_classes"])
     problems += optimizer_problems(settings.optimizer, settings.schedule, model.built, loss.built)
     problems += problems_of(lambda: choose_device(settings.device), "")
     if settings.capture is True:

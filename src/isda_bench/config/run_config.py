@@ -18,6 +18,7 @@ CONF = configuration()
 
 NOT_IN_IDENTITY = (
     *("device", "capture", "runs_dir", "logger", "checkpoint", "dataset.root", "dataset.download", "plan"),
+    "evaluate.metrics",
     *("dataset.workers", "dataset.unreadable_limit", "dataset.in_memory"),
     *("samples", "classifier"),  # of a generator's run
 )

@@ -69,6 +69,17 @@ class Every(Section):
     every: PositiveInt
 
 
+class Evaluation(Every):
+    """When the network is evaluated, and what is measured.
+
+    Attributes:
+        every: epochs from one time to the next.
+        metrics: functions of a user's own modules, measured beside the usual metrics.
+    """
+
+    metrics: list[str] = []
+
+
 class Checkpoint(Every):
     """When the state is saved.
 
@@ -90,7 +101,7 @@ class Settings(Section):
     precision: Literal["fp32", "tf32", "bf16"]
     runs_dir: Annotated[str, Field(min_length=1)]
     plan: bool
-    evaluate: Every
+    evaluate: Evaluation
     checkpoint: Checkpoint
     schedule: TrainingRecipe
     optimizer: Component

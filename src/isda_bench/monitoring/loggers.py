@@ -144,6 +144,7 @@ class WandbLogger(Logger):
     def finish(self, record: dict[str, Any]) -> None:
         """Sends the errors, or a generator's quality, as the run's summary."""
         errors = {f"{name}_error": value for name, value in record.get("error", {}).items()}
+        errors |= {f"last_10_{name}": value for name, value in record.get("metrics", {}).items()}
         summary = errors | (record.get("quality") or {})
         self.calls.add(lambda: self.run.summary.update(summary))
 

@@ -1,10 +1,10 @@
-"""The error of a classifier on a set of images."""
+"""Measures a classifier on a set of images."""
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from torch.nn import functional as F
 
 from isda_bench.config.components import build_dataset
 from isda_bench.config.run_config import settings_of
@@ -13,19 +13,26 @@ from isda_bench.errors import ConfigError, NonFiniteLoss
 from isda_bench.loading import load_run
 from isda_bench.models.base import Classifier
 from isda_bench.runtime.devices import choose_device, set_precision
-from isda_bench.runtime.distributed import broadcast_tensors_, sum_over_ranks
+from isda_bench.runtime.distributed import broadcast_tensors_
 from isda_bench.runtime.library_faults import on_device
-
-TOP_5_ABOVE = 10
-"""Classes above which the top-5 error tells something."""
+from isda_bench.training.metrics import METRICS, Measurement, Metric, Value
 
 
 @torch.no_grad()
-def evaluate(model: Classifier, batches: Loader, bf16: bool = False) -> dict[str, float]:
-    """Mean cross-entropy and error (percent) of the plain logits; draws no random number.
+def evaluate(
+    model: Classifier, batches: Loader, bf16: bool = False, metrics: Mapping[str, Metric] = METRICS
+) -> dict[str, Value]:
+    """Metrics of the plain logits; draws no random number.
 
-    With more than ten classes also the top-5 error: the part of the images whose class is not among the five
-    likeliest ones.
+    Args:
+        model: the network; it stays in the mode in which it is.
+        batches: the images.
+        bf16: whether the network runs under bfloat16 autocast.
+        metrics: name -> metric.
+
+    Returns:
+        Name -> value: of `METRICS` the mean cross-entropy, the errors and ECE in percent, and the accuracy of
+        each class in percent.
 
     Raises:
         NonFiniteLoss: the error of such logits would mean nothing.
@@ -33,29 +40,23 @@ def evaluate(model: Classifier, batches: Loader, bf16: bool = False) -> dict[str
     training = model.training
     model.eval()
     broadcast_tensors_(*model.buffers())
-    sums = torch.zeros(4, dtype=torch.float64, device=batches.device)
+    measurement = Measurement(model.head.out_features, batches.device, metrics)
     for images, targets in batches:
         with torch.autocast(images.device.type, torch.bfloat16, enabled=bf16):
             logits = model(images)
-        loss = F.cross_entropy(logits.float(), targets, reduction="sum")
-        ranked = logits.topk(min(5, logits.shape[1])).indices
-        errors = (logits.argmax(1) != targets).sum()
-        top5_errors = (ranked != targets[:, None]).all(1).sum()
-        sums += torch.stack([loss, errors, top5_errors, torch.full_like(errors, len(targets))])
+        measurement.add(logits, targets)
     model.train(training)
-    loss_sum, errors, top5_errors, samples = sum_over_ranks(sums).tolist()
-    if not math.isfinite(loss_sum):
+    measured = measurement.values()
+    loss = measured["loss"]
+    if not isinstance(loss, float) or not math.isfinite(loss):
         raise NonFiniteLoss(
-            f"the loss of the evaluation is {loss_sum}: stopped there; the checkpoints of before are kept"
+            f"the loss of the evaluation is {loss}: stopped there; the checkpoints of before are kept"
         )
-    measured = {"loss": loss_sum / samples, "error": 100 * errors / samples}
-    if model.head.out_features > TOP_5_ABOVE:
-        measured["top5_error"] = 100 * top5_errors / samples
     return measured
 
 
-def evaluate_run(path: str | Path, root: str | None = None, device: str = "auto") -> dict[str, float]:
-    """Measures a finished run's loss and error again, on the images on which it was evaluated.
+def evaluate_run(path: str | Path, root: str | None = None, device: str = "auto") -> dict[str, Value]:
+    """Measures a finished run again, on the images on which it was evaluated.
 
     The process then computes in the run's precision (`set_precision`).
 

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -20,6 +20,7 @@ from isda_bench.storage.execution import record_execution, warn_of_another_execu
 from isda_bench.storage.run_directory import LAST_EPOCHS, Metrics, RunDirectory
 from isda_bench.training.capture import make_step
 from isda_bench.training.evaluate import evaluate
+from isda_bench.training.metrics import METRICS, Metric
 from isda_bench.training.optimizers import NESTEROV, make_optimizer, set_learning_rate
 from isda_bench.training.schedules import learning_rate, progress, rate_factor, step_factors
 from isda_bench.training.state import EpochProgress, RunState
@@ -39,6 +40,7 @@ def fit(
     checkpoint_every: int = 1,
     checkpoint_minutes: float | None = None,
     choice: OptimizerChoice = NESTEROV,
+    measures: Mapping[str, Metric] = METRICS,
 ) -> list[Metrics]:
     """Trains to the schedule's last epoch, from the directory's newest checkpoint if it has one.
 
@@ -55,6 +57,7 @@ def fit(
         checkpoint_every: epochs from one checkpoint to the next; the last epoch always has one.
         checkpoint_minutes: from one checkpoint to the next within an epoch; null: none there.
         choice: of the optimizer, as in `make_optimizer`.
+        measures: what is measured on the evaluation set: name -> metric.
 
     Returns:
         The metrics of every epoch.
@@ -77,7 +80,7 @@ def fit(
         factors = step_factors(schedule, epoch, len(batches))
         row |= train_epoch(step, batches, epoch, schedule.epochs, display, state, factors)
         if epoch % evaluate_every == 0 or epoch > schedule.epochs - LAST_EPOCHS:
-            measured = evaluate(module.model, evaluation, module.bf16)
+            measured = evaluate(module.model, evaluation, module.bf16, measures)
             row |= {f"{split}_{name}": value for name, value in measured.items()}
         row["seconds"] = time.perf_counter() - start
         metrics.append(row)

@@ -33,9 +33,10 @@ from isda_bench.runtime.ranks import processes, rank
 from isda_bench.storage.checkpoint import checkpoints
 from isda_bench.storage.execution import recorded_execution
 from isda_bench.storage.provenance import peak_memory, provenance, reset_peak_memory
-from isda_bench.storage.run_directory import Metrics, RunDirectory, errors_of, now
+from isda_bench.storage.run_directory import Metrics, RunDirectory, errors_of, means_of, now
 from isda_bench.storage.run_once import run_once
 from isda_bench.training.loop import fit
+from isda_bench.training.metrics import with_further_metrics
 from isda_bench.training.schedules import unreached_milestones
 from isda_bench.training.step import TrainingModule, can_be_captured, compile_step, planned_execution
 
@@ -100,6 +101,7 @@ def _train(config: RunConfig, directory: RunDirectory) -> dict[str, Any]:
     dataset = build_dataset(settings)
     _announce(config, dataset, device)
     _warn(config)
+    measures = with_further_metrics(settings.evaluate.metrics)
     found = find_generator(config, dataset, directory)
     data = dataset.load()
     problems = training_set_problems(
@@ -138,6 +140,7 @@ def _train(config: RunConfig, directory: RunDirectory) -> dict[str, Any]:
                 checkpoint_every=settings.checkpoint.every,
                 checkpoint_minutes=settings.checkpoint.every_minutes,
                 choice=OptimizerChoice.of(settings.optimizer),
+                measures=measures,
             )
             record = _record(config, directory, module, data, metrics, batches.samples, device) | used
             logger.finish(record)
@@ -180,6 +183,7 @@ def _record(
     return config.as_dict() | {
         "split": data.split,
         "error": errors_of(metrics, data.split),
+        "metrics": means_of(metrics, data.split),
         **_more(metrics, data),
         "epochs": len(metrics),
         "parameters": sum(parameter.numel() for parameter in module.model.parameters()),

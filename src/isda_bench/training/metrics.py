@@ -154,9 +154,10 @@ class Measurement:
                 torch.zeros(1, dtype=torch.int64, device=self.device),
             )
             self.images, self.sums = 0, {name: torch.zeros_like(sums) for name, sums in self.sums.items()}
-        images = torch.tensor([float(self.images)], dtype=torch.float64, device=self.device)
+        images = torch.full((1,), self.images, dtype=torch.float64, device=self.device)
         parts = [images, *(sums.flatten() for sums in self.sums.values())]
-        total, *found = sum_over_ranks(torch.cat(parts)).cpu().split([len(part) for part in parts])
+        read = sum_over_ranks(torch.cat(parts)).tolist()  # the one wait for the device
+        total, *found = torch.tensor(read, dtype=torch.float64).split([len(part) for part in parts])
         count = float(total)
         return {
             name: self.metrics[name].value(part.view(self.sums[name].shape), count)

@@ -12,6 +12,7 @@ from isda_bench.errors import UserError
 from isda_bench.losses.base import Loss
 from isda_bench.models.base import Classifier
 from isda_bench.runtime.library_faults import on_device
+from isda_bench.runtime.pretrained_weights import without_pretrained_weights
 from isda_bench.storage import checkpoint
 from isda_bench.storage.run_directory import read_finished
 
@@ -57,7 +58,8 @@ def load_loss(path: str | Path) -> Loss:
 def _modules(config: dict[str, Any]) -> tuple[Classifier, Loss]:
     settings = settings_of(config)
     dataset = build_dataset(settings)
-    model = instantiate(settings.model, num_classes=dataset.num_classes, in_channels=dataset.in_channels)
+    with without_pretrained_weights():
+        model = instantiate(settings.model, num_classes=dataset.num_classes, in_channels=dataset.in_channels)
     loss = instantiate(settings.loss, num_classes=dataset.num_classes, feature_dim=model.feature_dim)
     return on_device(model, CPU), on_device(loss, CPU)
 

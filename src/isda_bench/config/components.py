@@ -21,6 +21,7 @@ from isda_bench.errors import UserError
 from isda_bench.losses.base import Loss
 from isda_bench.models.base import Classifier
 from isda_bench.runtime.devices import choose_device
+from isda_bench.runtime.pretrained_weights import without_pretrained_weights
 from isda_bench.runtime.ranks import processes
 
 MOST_LAYERS = 10_000  # of a network and a loss; the deepest of the paper's has some 2,000
@@ -219,7 +220,7 @@ def _on_meta_or_cpu(node: dict[str, Any], given: dict[str, Any]) -> Any:
     except InstantiationException as error:
         if not isinstance(error.__cause__, (NotImplementedError, RuntimeError)):
             raise
-    with torch.device("cpu"), torch.random.fork_rng(devices=[]):
+    with torch.device("cpu"), torch.random.fork_rng(devices=[]), without_pretrained_weights():
         built = instantiate(node, **given)
     return built.to("meta") if isinstance(built, nn.Module) else built
 
@@ -287,6 +288,6 @@ def _fit_problems(section: str, use: Callable[[], Any]) -> list[str]:
         return [str(error)]
     except NotImplementedError:
         return []  # an operation that cannot be tried without values
-    except (RuntimeError, IndexError, ValueError) as error:
+    except (RuntimeError, IndexError, ValueError, AssertionError) as error:
         return [f"{section}: does not fit the images of the data set: {str(error).splitlines()[0]}"]
     return []

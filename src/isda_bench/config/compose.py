@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from copy import deepcopy
 from itertools import chain
 from pathlib import Path
@@ -19,6 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from isda_bench.config.run_config import RunConfig
 from isda_bench.errors import ConfigError
+from isda_bench.runtime.file_checksums import file_checksum
 
 # The files of conf/hydra/launcher have the names of the plugins' own, which check them: that is meant.
 warnings.filterwarnings("ignore", r"\s*'hydra/launcher/", UserWarning)
@@ -48,7 +49,17 @@ def run_config(composed: DictConfig, choices: dict[str, Any], kind: type[RunConf
     if missing:
         raise ConfigError([f"{key}: not given" for key in missing])
     assert isinstance(config, dict)
-    return kind({str(key): value for key, value in config.items()}, names)
+    return kind(_with_checksum_of_weights({str(key): value for key, value in config.items()}), names)
+
+
+def _with_checksum_of_weights(config: dict[str, Any]) -> dict[str, Any]:
+    """The configuration, in place, with the checksum of the file that the network starts from."""
+    model = config.get("model") or {}
+    weights = model.get("weights") if isinstance(model, dict) else None
+    if isinstance(weights, str) and model.get("weights_sha256", "") is None:
+        with suppress(OSError):  # which the check reports
+            model["weights_sha256"] = file_checksum(Path(weights).expanduser())
+    return config
 
 
 def compose_run(overrides: list[str], kind: type[RunConfig] = RunConfig) -> RunConfig:

@@ -89,6 +89,15 @@ class OptimizerChoice(NamedTuple):
         return make(groups, **arguments)
 
 
+def parameter_groups(model: Classifier, loss: Loss, recipe: TrainingRecipe) -> list[dict[str, Any]]:
+    """The groups of network and loss as torch.optim takes them, with their learning rates."""
+    groups = []
+    for group in model.parameter_groups():
+        rate = group.pop("rate", 1)
+        groups.append(group if rate == 1 else group | {"lr": recipe.learning_rate * rate})
+    return [*groups, *loss.parameter_groups()]
+
+
 def optimizer_problems(
     section: Component, recipe: TrainingRecipe, model: Classifier | None, loss: Loss | None
 ) -> list[str]:
@@ -114,7 +123,7 @@ def optimizer_problems(
             f"which {choice.kind.__name__} has not; leave optimizer=sgd"
         )
     if not problems and model is not None and loss is not None:
-        groups = [{"params": list(model.parameters())}, *loss.parameter_groups()]
+        groups = parameter_groups(model, loss, recipe)
         problems += problems_of(lambda: choice.build(groups, recipe), "optimizer.")
         problems = problems or problems_of(lambda: _rehearse(choice, recipe), "optimizer.")
     return problems

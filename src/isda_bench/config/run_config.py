@@ -24,8 +24,8 @@ NOT_IN_IDENTITY = (
 )
 """Keys that do not change a run's result."""
 
-PATHS_TO_RUNS = ("generator.run",)
-"""Keys that name another run by its directory: the last part of the path is the run."""
+PATHS_TO_RUNS = ("generator.run", "model.weights")
+"""Keys whose value is a path: its last part, a run's directory or a file, is what counts."""
 
 
 class OlderFunction(NamedTuple):

@@ -8,7 +8,10 @@ from omegaconf import OmegaConf
 
 from isda_bench.config.run_config import CONF, NOT_IN_IDENTITY, PATHS_TO_RUNS, older_functions
 
-NO_VARIANT = ("_target_", "defaults", "train_size", "val_size", "split_seed", "resample", "dropout")
+NO_VARIANT = (
+    *("_target_", "defaults", "train_size", "val_size", "split_seed", "resample", "dropout"),
+    "weights_sha256",
+)
 """Settings of a component that have a coordinate of their own, or none. Older functions have none either: a
 footnote names them."""
 

@@ -3,7 +3,7 @@
 from torch import Tensor
 from torch.optim import Optimizer
 
-from isda_bench.config.optimizer_choice import OptimizerChoice
+from isda_bench.config.optimizer_choice import OptimizerChoice, parameter_groups
 from isda_bench.config.settings import TrainingRecipe
 from isda_bench.training.step import TrainingModule
 
@@ -27,7 +27,7 @@ def make_optimizer(
     Raises:
         ValueError, TypeError: of the class, about its settings.
     """
-    groups = [{"params": list(module.model.parameters())}, *module.loss.parameter_groups()]
+    groups = parameter_groups(module.model, module.loss, schedule)
     optimizer = choice.build(groups, schedule, fused=next(module.parameters()).is_cuda)
     for group in optimizer.param_groups:
         group["initial_lr"] = group["lr"]

@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 
 from isda_bench.config.components import build_dataset, component_problems, training_set_problems
@@ -14,7 +15,7 @@ from isda_bench.config.settings import Settings
 from isda_bench.data.base import DataSet, ImageData
 from isda_bench.data.image_grid import sample_grid
 from isda_bench.data.loader import Loader, Mix, Normalise, evaluation_loader
-from isda_bench.errors import ConfigError
+from isda_bench.errors import ConfigError, UserError
 from isda_bench.gan.generator_choice import find_generator
 from isda_bench.losses.base import Loss
 from isda_bench.models.base import Classifier
@@ -91,7 +92,12 @@ def _announce(config: RunConfig, dataset: DataSet, device: torch.device) -> None
 
 
 def _build_parts(settings: Settings, dataset: DataSet) -> tuple[Classifier, Loss]:
-    model = instantiate(settings.model, num_classes=dataset.num_classes, in_channels=dataset.in_channels)
+    try:
+        model = instantiate(settings.model, num_classes=dataset.num_classes, in_channels=dataset.in_channels)
+    except InstantiationException as error:
+        if isinstance(error.__cause__, UserError):  # of weights that cannot be downloaded
+            raise error.__cause__ from error
+        raise
     return model, instantiate(settings.loss, num_classes=dataset.num_classes, feature_dim=model.feature_dim)
 
 
@@ -185,6 +191,7 @@ def _record(
         "error": errors_of(metrics, data.split),
         "metrics": means_of(metrics, data.split),
         **_more(metrics, data),
+        **({"pretrained": started_from} if (started_from := module.model.pretraining()) else {}),
         "epochs": len(metrics),
         "parameters": sum(parameter.numel() for parameter in module.model.parameters()),
         "train_images": len(data.train.targets),

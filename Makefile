@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types tests stress bench models tables figures report runs clean
+.PHONY: help demo test lint types tests stress docs bench gpu-check models tables figures report runs clean
 .DELETE_ON_ERROR:
 
 help: ## list all targets
@@ -31,8 +31,14 @@ tests: $(VENV)/ready-test ## the suite (ARGS="-m slow" for the long ones)
 stress: $(VENV)/ready-test ## attacks: kills, full disks, damage, random command lines, ... (ARGS="--seed=1 -k kills"); half an hour
 	@$(BIN)/python -m pytest tests/stress -m slow $(ARGS)
 
+docs: $(VENV)/ready-test ## the documents as a site: build/site/index.html
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet && echo "written: build/site/index.html"
+
 bench: $(VENV)/ready ## measure: results/benchmarks/<device>.json and .md
 	@$(BIN)/isda-bench benchmark $(ARGS)
+
+gpu-check: $(VENV)/ready ## ten minutes that tell whether this GPU does it right: results/benchmarks/gpu_check_<device>.json
+	@$(BIN)/python scripts/gpu_check.py $(ARGS)
 
 models: $(VENV)/ready ## the table of networks: results/models.md
 	@$(BIN)/isda-bench models $(ARGS)

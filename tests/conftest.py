@@ -1,13 +1,20 @@
+import atexit
 import os
 import random
+import shutil
 import signal
 import sys
+import tempfile
 from itertools import groupby
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tensors of tests are small: threads only wait for one another
+if "ISDA_BENCH_CACHE" not in os.environ:  # one for all processes of the suite, none of the user's
+    os.environ["ISDA_BENCH_CACHE"] = tempfile.mkdtemp(prefix="isda_bench-cache-")
+    atexit.register(shutil.rmtree, os.environ["ISDA_BENCH_CACHE"], ignore_errors=True)
 
-import isda_bench  # noqa: F401, I001  # before torch, for its OpenMP setting
+import isda_bench  # noqa: I001  # before torch, for its OpenMP setting
+import isda_bench.runtime.torchvision_import  # noqa: F401  # before torchvision
 
 import numpy as np
 import pytest

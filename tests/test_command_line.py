@@ -1,13 +1,20 @@
 """train.py as a user types it: real processes, and the functions behind them."""
 
 import re
+import shlex
+from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
 from helpers.processes import run_python
 from helpers.tiny import REPOSITORY, TINY
 from isda_bench.cli import command_line
+from isda_bench.cli.endings import Terminated
+from isda_bench.cli.flags import parse_flags
+from isda_bench.config.compose import hydra_context
 from isda_bench.config.options import Options, parse
+from isda_bench.config.override_text import parse as parse_overrides
 from isda_bench.errors import ConfigError
 
 
@@ -122,6 +129,63 @@ def test_the_resolved_configuration_is_printed(typed_in, tmp_path, capsys):
     assert nothing_written(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("typed_path", "path"),
+    [
+        ("~/data", f"{Path.home()}/data"),
+        ("~", f"{Path.home()}"),
+        ("/My Images (1)", "/My Images (1)"),
+        ("./wörk & play; #1", "./wörk & play; #1"),
+        ("../it's", "../it's"),
+        ('/say "x" \\ y\\', '/say "x" \\ y\\'),
+        ("/data/${oc.env:NAME}", "/data/of_name"),
+    ],
+)
+def test_paths_are_taken_as_typed(typed_in, tmp_path, monkeypatch, capsys, typed_path, path):
+    monkeypatch.setenv("NAME", "of_name")
+    typed_in(tmp_path, "train.py", "--cfg", "job", "--resolve", f"dataset.root={typed_path}")
+    command_line.main()
+    assert OmegaConf.create(capsys.readouterr().out).dataset.root == path
+    assert nothing_written(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["dataset.root=My Images (1)", "runs_dir=wörk", "runs_dir=it's [1]"])
+def test_what_quotes_mend_is_printed_as_the_shell_takes_it(typed, text):
+    """The line that is printed, typed into a shell, is what Hydra reads as that text."""
+    _, output = typed(text)
+    line = output.err.strip().partition("; type ")[2]
+    (argument,) = shlex.split(line)
+    with hydra_context():
+        (override,), problems = parse_overrides([argument])
+    assert not problems and f"{override.key_or_group}={override.value()}" == text
+
+
+@pytest.mark.parametrize("text", ["dataset.root=${a", "=3", "foo"])
+def test_what_no_quotes_mend_has_no_such_advice(typed, text):
+    assert "; type " not in typed(text)[1].err
+
+
+def test_a_folder_of_ones_own_that_is_not_there(typed, tmp_path):
+    code, output = typed("--config-dir", "nosuch", "model=resnet8")
+    assert code == 2 and output.err.endswith("--config-dir=nosuch: no such folder\n")
+
+
+def test_flags_are_those_of_the_hydra_that_is_installed():
+    """The private parser, by what the command line needs of it."""
+    found = parse_flags(["--config-dir", "x", "--cfg", "job", "-m", "a=1", "b=2"])
+    assert (found.config_dir, found.cfg, found.multirun, found.overrides) == (
+        "x",
+        "job",
+        True,
+        ["a=1", "b=2"],
+    )
+    none = parse_flags([])
+    names = ("help", "hydra_help", "info", "shell_completion", "config_name", "config_path", "resolve")
+    assert not any(getattr(none, name) for name in names)
+    for flag in ("-cd=x", "-cn=x", "-cp=x", "-sc", "-iall", "-cjob"):
+        parse_flags([flag])
+
+
 def test_help_names_the_groups_and_imports_no_torch():
     code = (
         "import sys; sys.argv = ['train.py', '--help']\n"
@@ -186,7 +250,7 @@ def test_what_is_much_too_large_is_refused_at_once(typed, tmp_path, arguments, t
     assert nothing_written(tmp_path)
 
 
-@pytest.mark.parametrize(("sent", "code"), [(command_line.Terminated(), 143), (KeyboardInterrupt(), 130)])
+@pytest.mark.parametrize(("sent", "code"), [(Terminated(), 143), (KeyboardInterrupt(), 130)])
 def test_a_signal_that_a_failing_clean_up_hides_is_seen(typed, monkeypatch, sent, code):
     def stopped(config):
         try:
@@ -196,7 +260,7 @@ def test_a_signal_that_a_failing_clean_up_hides_is_seen(typed, monkeypatch, sent
 
     monkeypatch.setattr("isda_bench.training.run.run", stopped)
     ended, output = typed(*TINY)
-    assert ended == code and "the same command goes on" in output.err
+    assert ended == code and "the same command resumes" in output.err
 
 
 def test_an_error_that_hides_no_signal_is_shown(typed, monkeypatch):

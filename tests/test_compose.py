@@ -4,15 +4,9 @@ import pytest
 
 from isda_bench.cli.command_line_check import command_line_problems
 from isda_bench.config.components import component_problems
-from isda_bench.config.compose import (
-    Composer,
-    compose_overrides,
-    compose_run,
-    grid_runs,
-    hydra_context,
-    run_config_of,
-)
+from isda_bench.config.compose import compose_overrides, compose_run, hydra_context, run_config_of
 from isda_bench.config.generator_config import GeneratorConfig
+from isda_bench.config.grids import Composer, grid_runs
 from isda_bench.config.run_config import RunConfig
 from isda_bench.errors import ConfigError
 
@@ -107,6 +101,26 @@ MISTAKES = {
         "dataset=3": "dataset=3: no such dataset; ",
         "augment=''": "augment=: no such augment; ",
     },
+    "keys by their last part": {
+        "epochs=2": "epochs: no such key; did you mean schedule.epochs?",
+        "epoch=2": "epoch: no such key; did you mean schedule.epochs?",
+        "lr=0.1": "lr: no such key; did you mean schedule.learning_rate?",
+        "model.lr=0.1": "model.lr: no such key with model=resnet32; did you mean schedule.learning_rate?",
+        "sgd.weight-decay=1": "sgd.weight-decay: no such key; did you mean schedule.weight_decay?",
+        "WD=0.1": "WD: no such key; did you mean schedule.weight_decay?",
+        "milestone=[1]": "milestone: no such key; did you mean schedule.milestones?",
+        "every=3": "every: no such key; did you mean checkpoint.every or evaluate.every?",
+    },
+    "keys by other names": {
+        "batch=64": "batch: no such key; did you mean schedule.batch_size?",
+        "schedule.bs=64": "schedule.bs: no such key with schedule=resnet; did you mean schedule.batch_size?",
+        "gpu=0": "gpu: no such key; did you mean device?",
+        "network=resnet8": "network: no such key; did you mean model?",
+        "output_dir=x": "output_dir: no such key; did you mean runs_dir?",
+        "optim=adam": "optim: no such key; did you mean schedule.learning_rate or ",
+        "num_workers=3": "num_workers: no such key; there are: ",
+        "data_dir=/x": "data_dir: no such key; did you mean dataset.root?",
+    },
     "keys": {
         "sed=1": "sed: no such key; did you mean seed?",
         "zzz=1": "zzz: no such key; there are: augment, capture, checkpoint, compile, dataset, ",
@@ -168,7 +182,7 @@ MISTAKES = {
         "dataset.val_size=-1": "dataset.val_size=-1: should be greater than or equal to 0",
         "dataset.root=''": "dataset.root='': should have at least 1 character",
         "dataset.download=maybe": "dataset.download='maybe': should be a valid boolean",
-        "device=cuda:99": "device=cuda:99: no such device here; there are: auto, spread, cpu",
+        "device=cuda:99": "device=cuda:99: no such device here",
         "augment.padding=-1": "augment.padding=-1: should be greater than or equal to 0",
     },
     "sizes": {

@@ -135,6 +135,7 @@ def grid(tmp_path, monkeypatch, capsys):
     def call(fit, *overrides):
         monkeypatch.setattr(run, "fit", fit)
         monkeypatch.setattr(command_line.signal, "signal", lambda *_: None)
+        monkeypatch.setenv("HYDRA_FULL_ERROR", "1")  # which the command line sets
         monkeypatch.setattr(sys, "argv", ["train.py", *QUICK, f"runs_dir={tmp_path}", "-m", *overrides])
         monkeypatch.chdir(tmp_path)
         with pytest.raises(SystemExit) as raised:

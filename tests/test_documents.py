@@ -1,7 +1,11 @@
-"""What README and CONTRIBUTING tell a user to do works as it stands there."""
+"""README, CONTRIBUTING and the pages in docs/: their commands and code work, their links lead somewhere."""
 
+import importlib.util
+import json
 import re
+import shlex
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,16 +14,84 @@ from torch import nn
 
 from helpers.processes import run_python
 from helpers.tiny import REPOSITORY
+from isda_bench.cli.main import COMMANDS
+from isda_bench.config.experiment_files import table_names
+from isda_bench.config.grids import grid_runs
+from isda_bench.losses import ISDA
+
+DOCUMENTS = [
+    REPOSITORY / "README.md",
+    REPOSITORY / "CONTRIBUTING.md",
+    *sorted((REPOSITORY / "docs").glob("*.md")),
+]
+CONTRIBUTED = {"loss=poly", "dataset=my_images"}
+"""Choices that CONTRIBUTING's examples add."""
 
 
-def code_blocks(document: str, language: str) -> list[str]:
+def code_blocks(document: Path | str, language: str) -> list[str]:
     text = (REPOSITORY / document).read_text()
     return re.findall(rf"^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
 
 
+def commands(document: Path | str, start: str) -> list[list[str]]:
+    """The words of each command in the document's blocks of shell that begins so, without its comment."""
+    lines = "".join(code_blocks(document, "bash")).replace("\\\n", " ").splitlines()
+    return [shlex.split(line, comments=True) for line in lines if line.startswith(start)]
+
+
+def heading_anchors(text: str) -> set[str]:
+    """The names under which headings are linked."""
+    headings = re.findall(
+        r"^#+ (.*)$", re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE), re.MULTILINE
+    )
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_the_readme_is_short_and_lists_its_sections():
+    text = (REPOSITORY / "README.md").read_text()
+    assert len(text.split()) <= 1200
+    sections = [re.sub(r"\W+", "-", title.lower()) for title in re.findall(r"^## (.*)$", text, re.MULTILINE)]
+    assert sections.pop(0) == "contents"
+    assert re.findall(r"^- \[.*\]\(#(.*)\)$", text, re.MULTILINE) == sections
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(document):
+    text = re.sub(r"^```.*?^```$", "", document.read_text(), flags=re.DOTALL | re.MULTILINE)
+    for target, anchor in re.findall(r"\]\(([^)#\s]*)#?([^)\s]*)\)", text):
+        if "://" in target:
+            continue
+        found = (document.parent / target).resolve() if target else document
+        assert found.exists(), target
+        if anchor and found.name != "reference.md":  # whose headings are made from the code
+            assert anchor in heading_anchors(found.read_text()), f"{target}#{anchor}"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_plain_words(document):
+    words = r"\b(told|vouch\w*|likewise|goes on|go on|is left|at work)\b"
+    assert re.findall(words, document.read_text(), re.IGNORECASE) == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_commands_exist(document):
+    """What a page says to type for training composes; other commands have their names."""
+    for _, _, *words in commands(document, "python train.py"):
+        overrides = [word for word in words if not word.startswith("-") and word != "job"]
+        experiments = {word.partition("=")[2] for word in overrides if word.startswith("experiment=")}
+        assert experiments <= {*table_names(), "..."}
+        rest = [word for word in overrides if not word.startswith("experiment=")]  # all its runs take seconds
+        if rest and not CONTRIBUTED & set(rest):
+            assert grid_runs(rest)
+    for _, command, *_ in commands(document, "isda-bench"):
+        assert command in COMMANDS
+    for _, target, *_ in commands(document, "make"):
+        assert re.search(rf"^{target}:", (REPOSITORY / "Makefile").read_text(), re.MULTILINE)
+
+
 def test_isda_in_ones_own_loop():
-    """The README's lines, given what they say they need, learn."""
-    (lines,) = (block for block in code_blocks("README.md", "python") if "Outputs" in block)
+    """The README's lines, with the names that they need, learn."""
+    (lines,) = (block for block in code_blocks("README.md", "python") if "ISDA(" in block)
     assert len(lines.strip().splitlines()) <= 10
     torch.manual_seed(0)
     targets = torch.randint(0, 3, (30, 16))
@@ -27,22 +99,36 @@ def test_isda_in_ones_own_loop():
     images.flatten(2)[:, :, :3] += 3 * nn.functional.one_hot(targets, 3)
     backbone = nn.Sequential(nn.Flatten(), nn.Linear(16, 8), nn.ReLU())
     head = nn.Linear(8, 3)
-    given = {
+    names = {
         "backbone": backbone,
         "head": head,
         "batches": list(zip(images, targets, strict=True)),
         "total_steps": 30,
         "optimizer": torch.optim.SGD([*backbone.parameters(), *head.parameters()], lr=0.2),
     }
-    exec(lines, given)
+    exec(lines, names)
     logits = head(backbone(images.flatten(0, 1)))
     assert (logits.argmax(1) == targets.flatten()).float().mean() > 0.8
-    assert given["isda"].statistics.count.sum() == targets.numel()
+    assert names["isda"].statistics.count.sum() == targets.numel()
+
+
+def test_the_faq_s_lines_for_segmentation():
+    """They give the loss of the labelled pixels."""
+    (lines,) = (block for block in code_blocks("docs/faq.md", "python") if "labelled" in block)
+    torch.manual_seed(0)
+    targets = torch.randint(0, 3, (2, 4, 5))
+    targets[0, 0] = 255
+    names = {"features": torch.randn(2, 6, 4, 5), "targets": targets, "head": nn.Linear(6, 3), "t": 0.5}
+    isda = names["isda"] = ISDA(3, 6)
+    exec(lines, names)
+    assert isda.statistics.count.sum() == (targets != 255).sum() and names["loss"].isfinite()
+    pixels = names["features"].permute(0, 2, 3, 1)[targets == 1]
+    assert torch.allclose(isda.statistics.mean[1], pixels.mean(0), atol=1e-6)
 
 
 @pytest.fixture(scope="module")
 def contributed(tmp_path_factory):
-    """A copy of the project with CONTRIBUTING's examples put where their first lines say."""
+    """A copy of the project with CONTRIBUTING's examples where their first lines say."""
     copy = tmp_path_factory.mktemp("project")
     for part in ("src", "conf"):
         shutil.copytree(REPOSITORY / part, copy / part)
@@ -56,19 +142,32 @@ def contributed(tmp_path_factory):
     return copy
 
 
-def contributing_commands(word: str) -> list[str]:
-    lines = "".join(code_blocks("CONTRIBUTING.md", "bash")).splitlines()
-    return [line.removeprefix("python ") for line in lines if word in line]
+def contributing_commands(word: str) -> list[list[str]]:
+    return [words[1:] for words in commands("CONTRIBUTING.md", "python") if word in words]
 
 
 def test_contributing_a_loss(contributed):
-    commands = contributing_commands("label_smoothing")
-    assert len(commands) == 2
-    for command in commands:
-        call(contributed, command.split()).check()
-    assert len(list(contributed.glob("runs/digits-resnet8-label_smoothing-s0-*/record.json"))) == 3
-    wrong = call(contributed, ["train.py", "dataset=digits", "loss=label_smoothing", "loss.smoothing=2"])
-    assert "loss.smoothing=2" in wrong.check(2).stderr
+    found = contributing_commands("loss=poly")
+    assert len(found) == 2
+    for command in found:
+        call(contributed, command).check()
+    assert len(list(contributed.glob("runs/digits-resnet8-poly-s0-*/record.json"))) == 3
+    wrong = call(contributed, ["train.py", "dataset=digits", "loss=poly", "loss.epsilon=-2"])
+    assert "loss.epsilon=-2" in wrong.check(2).stderr
+
+
+def test_the_contributed_loss_is_the_paper_s(contributed):
+    """In float64 against the formula; epsilon 0 is the cross-entropy."""
+    spec = importlib.util.spec_from_file_location("poly", contributed / "src/isda_bench/losses/poly.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    torch.manual_seed(0)
+    head = nn.Linear(4, 5, dtype=torch.float64)
+    features, targets = torch.randn(7, 4, dtype=torch.float64), torch.randint(5, (7,))
+    p = head(features).softmax(1)[torch.arange(7), targets]
+    for epsilon in (-1.0, 0.0, 2.5):
+        loss = module.Poly(5, 4, epsilon)(features, targets, 0.5, head=head)
+        assert torch.allclose(loss, (-p.log() + epsilon * (1 - p)).mean(), rtol=1e-12)
 
 
 def test_contributing_an_image_folder(contributed):
@@ -78,10 +177,51 @@ def test_contributing_an_image_folder(contributed):
             folder.mkdir(parents=True)
             for i in range(images):
                 Image.new("RGB", (20 + i, 30), (100 * number + i,) * 3).save(folder / f"{i}.png")
-    (command,) = contributing_commands("my_images")
-    done = call(contributed, command.split()).check()
+    (command,) = contributing_commands("dataset=my_images")
+    done = call(contributed, command).check()
     assert "my_images-resnet8-isda-s0" in done.stdout
 
 
 def call(project, arguments):
     return run_python(*arguments, cwd=project, env={"PYTHONPATH": str(project / "src")})
+
+
+@pytest.mark.slow
+def test_the_notebook_runs(tmp_path):
+    """All its cells, in a copy of what it reads."""
+    for part in ("conf", "results/records"):
+        (tmp_path / part).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / part).symlink_to(REPOSITORY / part)
+    shutil.copy(REPOSITORY / "train.py", tmp_path)
+    cells = json.loads((REPOSITORY / "docs/notebook.ipynb").read_text())["cells"]
+    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    code.append("assert len(records) > 6 and len(metrics) == 8 and len(axis.lines) == 1 and 0 < share < 1")
+    done = run_python(
+        "-c",
+        "\n".join(code),
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(REPOSITORY / "src"), "MPLBACKEND": "agg"},
+    )
+    assert "parameters, error" in done.check().stdout
+
+
+def test_the_site_is_built_without_a_warning(tmp_path):
+    """A broken link, a page outside the menu or an API name that is not there would be one."""
+    pytest.importorskip("mkdocs")
+    pytest.importorskip("material")
+    pytest.importorskip("mkdocstrings")
+    done = run_python(
+        *("-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)),
+        cwd=REPOSITORY,
+        env={"NO_MKDOCS_2_WARNING": "1"},
+    ).check()
+    assert "WARNING" not in done.stdout + done.stderr
+    reference = (tmp_path / "reference.html").read_text()
+    for path in (REPOSITORY / "conf").glob("*/*.yaml"):
+        assert f"<code>{path.stem}</code>" in reference or path.parent.name == "experiment"
+    assert "number, ≥ 0" in reference and "lambda_0" in reference
+    pages = [path.read_text() for path in tmp_path.glob("*.html")]
+    assert len(pages) > 18
+    for page in pages:
+        loaded = re.findall(r'(?:src|<link[^>]* href)="(https?:[^"]*)"', page)
+        assert loaded == [], "a page needs the network"

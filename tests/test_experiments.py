@@ -6,8 +6,9 @@ import pytest
 import torch
 from hydra.utils import instantiate
 
-from isda_bench.config.compose import compose_run, grid
+from isda_bench.config.compose import compose_run
 from isda_bench.config.experiment_files import experiment_names, parts, table_names, table_of, title
+from isda_bench.config.grids import grid
 from isda_bench.config.run_config import settings_of
 from isda_bench.data.base import DataSet
 from isda_bench.errors import ConfigError
@@ -19,8 +20,17 @@ TABLES = [
     "ablation",
     "baseline_selection",
     "comparison",
+    "conference_table_1",
+    "conference_table_2",
     "demo",
+    "evidence_classes",
+    "evidence_methods",
+    "evidence_selection",
+    "evidence_sizes",
+    "evidence_updates",
+    "figure_3",
     "imagenet",
+    "imagenet_journal",
     "journal_table_2",
     "journal_table_4",
     "small_data",
@@ -32,6 +42,8 @@ def test_parts_belong_to_their_table():
     assert table_names() == TABLES
     assert parts("ablation") == ["ablation", "ablation_basic", "ablation_constant"]
     assert table_of("comparison_no_dropout") == "comparison"
+    assert table_of("imagenet_journal_basic") == "imagenet_journal"  # a table of its own
+    assert parts("imagenet") == ["imagenet", "imagenet_basic", "imagenet_densenet", "imagenet_resnet101"]
     assert title("demo").startswith("The main job in small")
     with pytest.raises(ConfigError, match="did you mean journal_table_2"):
         table_of("jurnal_table_2")
@@ -41,8 +53,17 @@ SIZES = {
     "ablation": (12, 3),
     "baseline_selection": (60, 1),
     "comparison": (36 + 4 + 4 + 2, 3),
+    "conference_table_1": (32, 3),
+    "conference_table_2": (16 + 4 + 2, 3),
     "demo": (2, 3),
+    "evidence_classes": (2, 10),
+    "evidence_methods": (9, 5),
+    "evidence_selection": (40, 3),
+    "evidence_sizes": (8, 12),
+    "evidence_updates": (2, 12),
+    "figure_3": (16, 3),
     "imagenet": (14, 1),
+    "imagenet_journal": (14, 1),
     "journal_table_2": (36, 5),
     "journal_table_4": (36, 5),
     "small_data": (12, 3),
@@ -85,6 +106,24 @@ def test_a_grid_is_what_its_jobs_compose_to(name):
     """Jobs share compositions; data set, loss and values are exchanged as Hydra would."""
     jobs = grid([f"experiment={name}"])
     for job, config in (jobs[0], jobs[len(jobs) // 2]):
+        assert config == compose_run(job)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["experiment=comparison", "seed=0", "method=disturb_label,isda_dropout"],
+        ["loss=isda,cross_entropy", "loss=isda", "schedule=wrn,resnext", "model=resnet32,wrn16_8"],
+        ["experiment=strength_selection", "seed=1", "dataset=cifar100", "augment=none,cutout"],
+        ["generator=none,cgan", "dataset=digits,cifar10", "dataset.padding=2", "logger=none"],
+        ["experiment=ablation_constant", "seed=0", "loss=isda,cross_entropy"],
+        ["seed=${schedule.epochs}", "model=resnet32,densenet_bc_100_12", "evaluate={every: 2}"],
+    ],
+)
+def test_every_job_of_a_grid_is_what_hydra_composes(overrides):
+    jobs = grid(overrides)
+    assert len(jobs) > 1
+    for job, config in jobs:
         assert config == compose_run(job)
 
 
@@ -143,8 +182,34 @@ def test_imagenet_takes_the_diagonal_and_its_strengths():
     assert {cell.config.config["loss"]["covariance"] for cell in cells} == {"diagonal"}
     strengths = {cell.at.model: cell.config.config["loss"]["strength"] for cell in cells}
     assert {model for model, strength in strengths.items() if strength == 1} == {"densenet121", "densenet265"}
-    assert sorted(strengths.values()) == [1, 1, 7.5, 7.5, 7.5, 7.5, 7.5]
+    assert sorted(strengths.values()) == [1, 1, 5, 7.5, 7.5, 7.5, 7.5]
+    assert strengths["resnet101"] == 5
 
 
 def test_wgan_is_for_cifar10_only():
     assert {cell.at.dataset for cell in cells_of("comparison") if cell.at.method == "wgan"} == {"cifar10"}
+
+
+def test_figure_3_has_cells_of_the_comparison():
+    assert {c.config.cell for c in cells_of("figure_3")} < {c.config.cell for c in cells_of("comparison")}
+
+
+def test_imagenets_strengths_and_the_journals_training():
+    cells = {
+        (c.at.model.split()[0], c.config.names["loss"]): c.config.config for c in cells_of("imagenet_journal")
+    }
+    strengths = {
+        model: config["loss"]["strength"] for (model, loss), config in cells.items() if loss == "isda"
+    }
+    assert strengths == {
+        **dict.fromkeys(("resnet50", "resnet152", "resnext50_32x4d", "resnext101_32x8d"), 7.5),
+        **dict.fromkeys(("densenet121", "densenet265"), 1.0),
+        "resnet101": 5.0,
+    }
+    for config in cells.values():
+        schedule = config["schedule"]
+        assert (schedule["epochs"], schedule["batch_size"], schedule["learning_rate"]) == (300, 512, 0.2)
+        assert (schedule["cosine_from"], config["optimizer"]["nesterov"]) == (0, False)
+        assert config["model"].get("initialisation", "fan_out") == "fan_out"
+    for cell in cells_of("imagenet"):
+        assert cell.config.config["schedule"]["epochs"] == 120

@@ -11,10 +11,12 @@ from isda_bench.config.compose import compose_run
 from isda_bench.errors import UserError
 from isda_bench.experiments.coordinates import Coordinates
 from isda_bench.experiments.planned import PlannedCell
+from isda_bench.experiments.published import published, published_curves
 from isda_bench.experiments.selection import HyperparameterSelection
 from isda_bench.loading import load_loss
 from isda_bench.reporting import figures
-from isda_bench.reporting.build_tables import Group
+from isda_bench.reporting.build_tables import Group, experiment_table
+from isda_bench.reporting.gallery import PUBLISHED_CURVES, gallery
 from isda_bench.reporting.spectrum import covariance_spectrum
 from isda_bench.reporting.table import Paired, Table, TableRow
 from isda_bench.storage.records import read_records
@@ -145,10 +147,57 @@ def test_the_same_records_give_the_same_bytes(records, tmp_path):
 
 
 def test_inline_figures_can_share_a_page(records):
-    texts = [figures.inline_svg(figures.curves(records), name) for name in ("one", "two")]
+    drawings = [figures.drawing(figures.curves(records), name) for name in ("one", "two")]
+    texts = [drawing.svg for drawing in drawings]
     ids = [set(re.findall(r' id="([^"]*)"', text)) for text in texts]
     assert ids[0] and not ids[0] & ids[1]
     for text, own in zip(texts, ids, strict=True):
         assert set(re.findall(r"#((?:one|two)-[\w-]+)", text)) == own
         assert text.startswith("<svg") and "http" not in text and "resnet8 on digits" in text
-        assert "currentColor" in text and figures.INK not in text
+        assert figures.INK not in text and not re.search(r"style|xmlns|<!", text)
+    for drawing, name in zip(drawings, ("one", "two"), strict=True):
+        assert "currentColor" in drawing.css and figures.INK not in drawing.css
+        classes = set(re.findall(r"class=\"([^\"]*)\"", drawing.svg)) - {name}
+        assert classes and classes == set(re.findall(r"^\.([\w-]+) {", drawing.css, re.MULTILINE))
+        assert all(css_class.startswith(f"{name}-") for css_class in classes)
+
+
+def test_powers_of_ten_keep_their_digits_in_a_page():
+    figure = figures.Figure()
+    figure.subplots().semilogy([1, 1e-6])
+    svg = figures.drawing(figure, "one").svg
+    powers = [re.sub("<[^>]*>", "", text) for text in re.findall(r"<text[^>]*>(.*?)</text>", svg, re.DOTALL)]
+    assert "10\N{MINUS SIGN}4" in powers and not [text for text in powers if "\\" in text]
+
+
+def test_figure_3_has_the_published_curves_behind_ours(tmp_path):
+    for dataset in ("cifar10", "cifar100"):
+        config = compose_run(["model=resnet110", f"dataset={dataset}", "loss=isda"])
+        rows = [{"epoch": e, "test_error": 7.0} for e in (159, 160)]
+        directory = tmp_path / config.run_id
+        directory.mkdir()
+        (directory / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        record = config.as_dict() | {"split": "test", "epochs": 160, "seconds": 1.0, "ended": ""}
+        record["error"] = {"last_10": 7.0, "final": 7.0, "best": 7.0}
+        (directory / "record.json").write_text(json.dumps(record))
+    axes = figures.curves(read_records([tmp_path]), PUBLISHED_CURVES["figure_3"]).axes
+    for axis, dataset in zip(axes, ("cifar10", "cifar100"), strict=True):
+        lines = {line.get_label(): line for line in axis.lines}
+        assert lines["isda"].get_color() == lines["isda (published)"].get_color()
+        assert lines["isda"].get_zorder() > lines["isda (published)"].get_zorder()
+        curves = published_curves(dataset, "resnet110")
+        assert {f"{method} (published)" for method in curves} | {"isda"} == set(lines)
+        for method, points in curves.items():
+            assert lines[f"{method} (published)"].get_xydata().tolist() == [list(point) for point in points]
+            at = Coordinates(dataset, "resnet110", "standard", None, method, "test")
+            last = np.mean([error for epoch, error in points if epoch > 150])
+            assert published("figure_3", at).mean == pytest.approx(last, abs=0.006)
+
+
+def test_figure_3_without_runs_shows_the_paper_alone():
+    empty = read_records([])
+    (picture,) = gallery({"figure_3": experiment_table("figure_3", empty)}, empty)
+    assert [axis.get_title() for axis in picture.figure.axes] == [
+        "resnet110 on cifar10 (no runs yet)",
+        "resnet110 on cifar100 (no runs yet)",
+    ]

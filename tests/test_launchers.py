@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 
 from helpers.processes import run_python, start_python, until
 from helpers.tiny import REPOSITORY, TINY
-from isda_bench.cli import command_line_check
+from isda_bench.cli import launchers
 from isda_bench.cli.command_line_check import command_line_problems
 from isda_bench.config.components import component_problems
 from isda_bench.config.compose import compose_overrides, hydra_context
@@ -55,12 +55,12 @@ def test_generators_have_the_same_launchers(launcher):
 
 
 def test_what_a_launcher_lacks_is_told(monkeypatch):
-    monkeypatch.setattr(command_line_check, "which", lambda name: None)
+    monkeypatch.setattr(launchers, "which", lambda name: None)
     chosen = [*TINY, "hydra/launcher=submitit_slurm"]
     assert command_line_problems(chosen, component_problems, multirun=True) == [
         "hydra/launcher=submitit_slurm: no Slurm on this machine (no srun)"
     ]
-    monkeypatch.setattr(command_line_check, "find_spec", lambda name: None)
+    monkeypatch.setattr(launchers, "find_spec", lambda name: None)
     assert command_line_problems(chosen, component_problems, multirun=True) == [
         "hydra/launcher=submitit_slurm: not installed; pip install hydra-submitit-launcher brings it"
     ]
@@ -90,6 +90,12 @@ def test_runs_at_once_and_a_failing_one_stops_no_other(train, tmp_path, launcher
     assert len(list(tmp_path.glob("runs/digits-*/record.json"))) == 2
     assert "loss.strength=-1: should be greater than or equal to 0" in done.stderr
     assert "Traceback" not in done.stderr and "UserWarning" not in done.stderr
+    if launcher == "submitit_local":
+        assert re.search(
+            r"^submitted 4 jobs: \d+, .*; logs in \S+/runs/.submitit$", done.stderr, re.MULTILINE
+        )
+        ends = re.findall(r"^\[\d/4\] job \d+ ended: (error: )?digits-\S+: ", done.stderr, re.MULTILINE)
+        assert sorted(ends) == ["", "", "error: ", "error: "]
 
 
 @pytest.mark.slow

@@ -1,5 +1,7 @@
-"""Real offline wandb runs."""
+"""Real offline wandb runs, and the other loggers."""
 
+import csv
+import importlib.util
 import json
 import os
 import struct
@@ -13,9 +15,11 @@ from wandb.proto import wandb_internal_pb2
 
 from helpers.processes import DEADLINE, run_python, until
 from helpers.tiny import TINY
+from isda_bench.cli.command_line_check import command_line_problems
+from isda_bench.config.components import component_problems
 from isda_bench.config.compose import compose_run
 from isda_bench.monitoring import loggers
-from isda_bench.monitoring.loggers import WandbLogger
+from isda_bench.monitoring.loggers import Logger, WandbLogger
 from isda_bench.storage import checkpoint
 from isda_bench.storage.checkpoint import load_newest
 from isda_bench.training.run import run
@@ -97,9 +101,11 @@ def test_the_samples_are_the_first_batch_as_the_network_sees_it(tmp_path):
     run(config)
     (path,) = tmp_path.glob("wandb/offline-run-*/files/media/images/samples_*.png")
     picture = imread(path)
-    tile = (8 + 1) * 3  # an image of 8 pixels and its gap, three times as large
-    assert picture.shape[:2] == (8 * tile, 8 * tile)
-    assert len({picture[i * tile :][:tile].tobytes() for i in range(8)}) == 8
+    height, width = (side // count for side, count in zip(picture.shape[:2], (4, 8), strict=True))
+    assert min(height, width) >= 96, "readable"
+    rows = [picture[i * height :][:height] for i in range(4)]
+    assert len({row.tobytes() for row in rows}) == 4
+    assert all((row[-15:] < 0.5).any() for row in rows), "no class below the images"
 
 
 @pytest.mark.parametrize("picture", [True, False])
@@ -124,22 +130,180 @@ def test_an_experiment_is_the_tag(tmp_path):
     assert list(header.tags) == ["demo"]
 
 
-def test_a_resumed_run_rejoins_its_run(tmp_path, monkeypatch):
-    config = compose_run([*TINY, "schedule.epochs=3", "logger=wandb", f"runs_dir={tmp_path}"])
-    save = checkpoint.save
+@pytest.fixture
+def interrupted(tmp_path, monkeypatch):
+    """Trains a run of three epochs to the checkpoint of its second one."""
 
-    def save_and_stop(directory, epoch, state, step=None):
-        save(directory, epoch, state)
-        if epoch == 2:
-            raise KeyboardInterrupt
+    def call(*loggers):
+        config = compose_run([*TINY, "schedule.epochs=3", *loggers, f"runs_dir={tmp_path}"])
+        save = checkpoint.save
 
-    with monkeypatch.context() as stopped, pytest.raises(KeyboardInterrupt):
-        stopped.setattr(checkpoint, "save", save_and_stop)
-        run(config)
+        def save_and_stop(directory, epoch, state, step=None):
+            save(directory, epoch, state)
+            if epoch == 2:
+                raise KeyboardInterrupt
+
+        with monkeypatch.context() as stopped, pytest.raises(KeyboardInterrupt):
+            stopped.setattr(checkpoint, "save", save_and_stop)
+            run(config)
+        return config
+
+    return call
+
+
+def test_the_newest_offline_run_of_a_resumed_run_holds_all_its_epochs(tmp_path, interrupted):
+    config = interrupted("logger=wandb")
     run(config)
-    runs = [wandb_run(path) for path in sorted(tmp_path.glob("wandb/offline-run-*/run-*.wandb"))]
+    paths = sorted(tmp_path.glob("wandb/offline-run-*/run-*.wandb"), key=lambda path: path.stat().st_mtime_ns)
+    runs = [wandb_run(path) for path in paths]
     assert [header.run_id for header, _, _ in runs] == [config.run_id] * 2
-    assert [[row["_step"] for row in history] for _, history, _ in runs] == [["1", "2"], ["3"]]
+    assert [[row["_step"] for row in history] for _, history, _ in runs] == [["1", "2"], ["1", "2", "3"]]
+    lines = (tmp_path / config.run_id / "metrics.jsonl").read_text().splitlines()
+    for row, line in zip(runs[1][1], map(json.loads, lines), strict=True):
+        assert line.items() <= {key: json.loads(value) for key, value in row.items()}.items()
+    assert "samples" in runs[1][1][0]
+
+
+@pytest.mark.parametrize(("step", "sent"), [(0, [1, 2]), (2, [2]), (3, [])])
+def test_an_online_run_gets_the_epochs_that_it_lacks(step, sent):
+    class Online:
+        """As wandb continues a run on its servers."""
+
+        def __init__(self):
+            self.step = step
+            self.rows = []
+
+        def log(self, row, step):
+            self.rows.append(step)
+
+        def finish(self, exit_code):
+            pass
+
+    logger = WandbLogger("online")
+    logger.run = online = Online()
+    online.url = "https://wandb.example/run"
+    logger.resume([{"epoch": 1}, {"epoch": 2}])
+    logger.__exit__(None, None, None)
+    assert online.rows == sent
+
+
+def test_the_end_says_where_the_offline_run_is_and_how_it_is_sent(tmp_path, capsys):
+    run(compose_run([*TINY, "schedule.epochs=1", "logger=wandb", f"runs_dir={tmp_path}"]))
+    (folder,) = tmp_path.glob("wandb/offline-run-*")
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("wandb")]
+    assert line == f"wandb: offline run in wandb/{folder.name}; wandb sync wandb/{folder.name}"
+
+
+def test_the_run_of_a_sweeps_agent_keeps_the_agents_id(tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_SWEEP_ID", "sweep1")
+    monkeypatch.setenv("WANDB_RUN_ID", "agent1")
+    run(compose_run([*TINY, "schedule.epochs=1", "logger=wandb", f"runs_dir={tmp_path}"]))
+    (path,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
+    assert wandb_run(path)[0].run_id == "agent1"
+
+
+def test_csv_holds_the_epochs_of_a_resumed_run_once(tmp_path, interrupted):
+    config = interrupted("logger=csv", "evaluate.every=2")
+    run(config)
+    with (tmp_path / config.run_id / "metrics.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    lines = (tmp_path / config.run_id / "metrics.jsonl").read_text().splitlines()
+    kept = [{name: json.loads(value) for name, value in row.items() if value} for row in rows]
+    assert kept == [json.loads(line) for line in lines] and len(kept) == 3
+    assert not (tmp_path / "wandb").exists()
+
+
+def test_several_loggers_at_once_in_either_order(tmp_path):
+    for seed, choice in enumerate(("[wandb,csv]", "[csv,wandb]")):
+        config = compose_run(
+            [*TINY, "schedule.epochs=1", f"logger={choice}", f"seed={seed}", f"runs_dir={tmp_path}"]
+        )
+        alone = compose_run([*TINY, "schedule.epochs=1", "logger=none", f"seed={seed}"])
+        assert config.run_id == alone.run_id
+        assert config.names == alone.names | {"logger": "several"}
+        run(config)
+        assert (tmp_path / config.run_id / "metrics.csv").exists()
+        assert len(list(tmp_path.glob(f"wandb/offline-run-*-{config.run_id}"))) == 1
+
+
+def test_a_list_is_checked_like_a_choice():
+    def problems(value):
+        return command_line_problems([*TINY, f"logger={value}"], component_problems)
+
+    assert problems("[csv,wandb]") == []
+    assert problems("[csv,wanb]") == ["logger=wanb: no such logger; did you mean wandb?"]
+    assert problems("[none,csv]") == ["logger=[none,csv]: none is for no logger at all"]
+    assert problems("[]") == ["logger=[]: no such logger; there are: csv, none, tensorboard, wandb"]
+    assert problems("[csv,csv]") == ["logger=[csv,csv]: names a logger twice"]
+    (several,) = command_line_problems([*TINY, "loss=[isda,focal]"], component_problems)
+    assert several.startswith("loss=['isda', 'focal']: no such loss")
+    chosen = [*TINY, "logger=[wandb,csv]"]
+    assert command_line_problems([*chosen, "logger.loggers.wandb.mode=online"], component_problems) == []
+    (wrong,) = command_line_problems([*chosen, "logger.loggers.wandb.mode=loud"], component_problems)
+    assert "mode='loud': should be 'online' or 'offline'" in wrong
+
+
+class Failing(Logger):
+    """Fails where it is asked to."""
+
+    def __init__(self, where):
+        self.where = where
+
+    def open(self, config):
+        assert self.where != "open", "the disk is full"
+        return self
+
+    def log(self, row):
+        assert self.where != "log", "the disk is full"
+
+    def finish(self, record):
+        assert self.where != "finish", "the disk is full"
+
+    def __exit__(self, *_):
+        assert self.where != "exit", "the disk is full"
+
+
+@pytest.mark.parametrize("where", ["open", "log", "finish", "exit"])
+def test_no_logger_that_fails_stops_a_run_or_another_logger(tmp_path, capsys, where):
+    config = compose_run([*TINY, "schedule.epochs=2", "logger=[csv]", f"runs_dir={tmp_path}"])
+    failing = {"class": f"{__name__}.Failing", "where": where}
+    config.config["logger"]["loggers"] = {"failing": failing} | config.config["logger"]["loggers"]
+    assert run(config)["epochs"] == 2
+    assert len((tmp_path / config.run_id / "metrics.csv").read_text().splitlines()) == 3
+    assert capsys.readouterr().err.count("failing failed (the disk is full") == 1
+
+
+def test_a_single_logger_of_ones_own_does_not_stop_a_run_either(tmp_path, capsys):
+    config = compose_run([*TINY, "schedule.epochs=1", "logger=none", f"runs_dir={tmp_path}"])
+    config.config["logger"] = {"_target_": f"{__name__}.Failing", "where": "log"}
+    assert run(config)["epochs"] == 1
+    assert capsys.readouterr().err.count("logger failed (the disk is full") == 1
+
+
+def test_tensorboard_holds_each_epoch_of_a_resumed_run_once(tmp_path, interrupted):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    config = interrupted("logger=tensorboard")
+    record = run(config)
+    events = EventAccumulator(str(tmp_path / config.run_id / "tensorboard")).Reload()
+    metrics = [json.loads(line) for line in (tmp_path / config.run_id / "metrics.jsonl").open()]
+    shown = events.Scalars("test_error")
+    assert [event.step for event in shown] == [1, 2, 3]
+    assert [event.value for event in shown] == pytest.approx([row["test_error"] for row in metrics])
+    assert events.Scalars("results/best_error")[0].value == pytest.approx(record["error"]["best"])
+    assert events.Images("samples")[0].step == 1
+
+
+def test_tensorboard_without_its_package_is_one_error(monkeypatch):
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util,
+        "find_spec",
+        lambda name, *more: None if name == "tensorboard" else find_spec(name, *more),
+    )
+    (problem,) = command_line_problems([*TINY, "logger=tensorboard"], component_problems)
+    assert problem.endswith("not installed; pip install 'isda_bench[tensorboard]' brings it")
 
 
 def test_a_failure_of_wandb_does_not_stop_the_run(tmp_path, monkeypatch, capsys):
@@ -163,7 +327,7 @@ def test_wandb_is_the_default_and_without_it_nothing_of_it_is_imported(tmp_path,
     run_dir = f"runs_dir={tmp_path}"
     done = run_python("-c", script, *TINY, "schedule.epochs=1", run_dir, *arguments).check()
     assert done.stdout.splitlines()[-1] == imported
-    assert "wandb" not in done.stderr
+    assert ("wandb: offline run in wandb/offline-run-" in done.stderr) == (imported == "True")
     assert bool(list(tmp_path.glob("wandb/offline-run-*/run-*.wandb"))) == (imported == "True")
 
 

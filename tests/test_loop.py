@@ -17,7 +17,7 @@ from isda_bench.config.compose import compose_run
 from isda_bench.data.loader import Loader
 from isda_bench.losses.isda import ISDA
 from isda_bench.storage import checkpoint
-from isda_bench.storage.run_directory import read_record
+from isda_bench.storage.record_files import read_record
 from isda_bench.training.loop import NonFiniteLoss
 from isda_bench.training.run import run
 
@@ -118,7 +118,7 @@ def test_a_signal_ends_cleanly_and_says_how_to_go_on(tmp_path, number, code):
     process.until(lambda: list(tmp_path.glob("*/checkpoint-*")))
     process.send(number)
     done = process.wait().check(code)
-    assert "the same command goes on" in done.stderr and "Traceback" not in done.stderr
+    assert "the same command resumes" in done.stderr and "Traceback" not in done.stderr
     assert not list(tmp_path.glob("*/record.json"))
 
 

@@ -73,12 +73,18 @@ def test_sgd_without_nesterov_and_without_momentum():
 def test_ids_without_an_optimizer_are_those_of_sgd():
     plain = chosen()
     assert "optimizer" not in identity(plain.config)
+    assert identity(plain.config)["generator"] == {}  # it always was one without keys
+    assert "cosine_from" not in identity(compose_run(["schedule=shake_shake"]).config)["schedule"]
     older = {key: value for key, value in plain.config.items() if key != "optimizer"}
     assert RunConfig(older, plain.names).run_id == plain.run_id
     assert OptimizerChoice.of(settings_of(older).optimizer) == OptimizerChoice()
     assert type(built(RunConfig(older, plain.names))) is SGD
     others = [chosen("optimizer=adamw"), chosen("optimizer=lion"), chosen("optimizer.nesterov=false")]
     assert len({config.run_id for config in (plain, *others)}) == 4
+    assert identity(others[2].config)["optimizer"] == {"nesterov": False}
+    of_tables = {**older, "optimizer": {"nesterov": False}}  # as the key was first
+    assert RunConfig(of_tables, plain.names).run_id == others[2].run_id
+    assert not OptimizerChoice.of(settings_of(of_tables).optimizer).settings["nesterov"]
     with_and_without = (chosen(target="timm.optim.SGDW"), chosen(target="timm.optim.SGDW", nesterov=True))
     assert len({config.run_id for config in with_and_without}) == 2
 
@@ -97,10 +103,10 @@ def test_any_class_of_torch_or_timm_is_taken(target):
 @pytest.mark.parametrize(
     ("section", "overrides", "problem"),
     [
-        ({"target": "builtins.dict"}, [], "optimizer._target_=builtins.dict: should make an Optimizer"),
+        ({"target": "builtins.dict"}, [], "optimizer._target_=builtins.dict: should make a Optimizer"),
         ({"target": "os.system"}, [], "optimizer._target_=os.system: "),
         ({"target": "torch.optim.Nothing"}, [], "optimizer._target_=torch.optim.Nothing: "),
-        ({"nesterov": True}, [], "optimizer._target_: not given"),
+        ({"target": "torch.optim.AdamW", "betas": ["${seed}"]}, [], "optimizer: betas.0: refused"),
         ({"target": "torch.optim.AdamW", "nesterov": True}, [], "optimizer.nesterov: no such key"),
         ({"target": "torch.optim.AdamW", "lr": 1.0}, [], "optimizer.lr: schedule.learning_rate sets it"),
         ({"target": "torch.optim.AdamW", "betas": [0.9, 2.0]}, [], "optimizer: Invalid beta"),

@@ -1,4 +1,4 @@
-"""The committed records: they keep their ids, and the committed tables and the README's are theirs."""
+"""The committed records: they keep their ids, and tables, README and pages show their numbers."""
 
 import json
 import re
@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 from helpers.tiny import REPOSITORY
-from isda_bench.config.compose import grid_runs
 from isda_bench.config.experiment_files import table_names
 from isda_bench.config.generator_config import FOLDER, GeneratorConfig
+from isda_bench.config.grids import grid_runs
 from isda_bench.config.run_config import RunConfig
 from isda_bench.reporting.build_tables import experiment_table
 from isda_bench.reporting.claims import check_claims, markdown_claims
@@ -30,11 +30,11 @@ def test_a_record_keeps_its_id(path):
     assert path.parent.name == record["run_id"]
 
 
-@pytest.mark.parametrize("command", ["experiment=demo", "README"])
+@pytest.mark.parametrize("command", ["experiment=demo", "page"])
 def test_todays_configuration_names_the_committed_runs(command):
     """Were it another id, a finished run would be run again."""
-    if command == "README":
-        text = (REPOSITORY / "README.md").read_text().replace("\\\n", " ")
+    if command == "page":
+        text = (REPOSITORY / "docs/results.md").read_text().replace("\\\n", " ")
         (line,) = re.findall(r"^python train\.py (.*dataset\.train_size=1000.*)$", text, re.MULTILINE)
         command = line.replace("'", "")
     ids = {cell.run_id for cell in grid_runs(command.split())}
@@ -66,13 +66,38 @@ def test_committed_lists_are_those_of_the_records(records):
     assert (RESULTS / "tables" / "claims.md").read_text() == markdown_claims(check_claims(tables, records))
 
 
-@pytest.mark.parametrize("name", ["demo", "journal_table_2"])
-def test_the_readme_shows_the_committed_tables(name):
-    table = (RESULTS / "tables" / f"{name}.md").read_text().split("\n\n")[0]
-    assert table in (REPOSITORY / "README.md").read_text()
+def plain(text):
+    """Tables print the sign as it is, or as +-."""
+    return text.replace("±", "+-")
 
 
-def test_the_readme_s_other_methods_are_the_comparison_s():
+def columns(table):
+    """Header -> cells of a table in Markdown."""
+    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in plain(table).splitlines()]
+    return {header: cells for header, _, *cells in zip(*lines, strict=True)}
+
+
+def test_the_readme_shows_columns_of_the_committed_table_of_the_demo():
+    committed = columns((RESULTS / "tables" / "demo.md").read_text().split("\n\n")[0])
+    shown = columns(re.search(r"(?:^\|.*\n)+", (REPOSITORY / "README.md").read_text(), re.MULTILINE)[0])
+    assert len(shown) >= 5 and shown.items() <= committed.items()
+
+
+def test_the_gains_on_the_page_are_the_records_():
+    rows = pd.read_csv(RESULTS / "tables/small_data.csv")
+    rows = rows[rows["deviations"].fillna("").str.contains("resnet8; 80 epochs")]
+    text = plain((REPOSITORY / "docs/results.md").read_text())
+    for size, both in rows.groupby("train_size"):
+        (basic,), (isda,) = (both[both["method"] == name].itertuples() for name in ("cross_entropy", "isda"))
+        cells = [f"{row.mean:.2f} +- {row.std:.2f} ({row.n})" for row in (basic, isda)]
+        (line,) = re.findall(rf"^\| {size:,} .*$", text, re.MULTILINE)
+        gain = f"{isda.paired_mean:+.2f} +- {isda.paired_std:.2f} ({isda.paired_n:.0f})"
+        interval = f"[{isda.interval_low:+.2f}, {isda.interval_high:+.2f}]"
+        shown = [cell.strip() for cell in line.split("|")[2:7]]
+        assert shown == [*cells, gain, interval, f"{isda.p_value:.3f}"]
+
+
+def test_the_other_methods_on_the_page_are_the_comparison_s():
     names = {"cross_entropy + dropout": "dropout", "isda + dropout": "ISDA with dropout"}
     rows = pd.read_csv(RESULTS / "tables/comparison.csv").query("model == 'resnet8' and train_size == 1000")
     others = rows[~rows["method"].isin(["cross_entropy", "isda"])].sort_values("mean")
@@ -82,7 +107,7 @@ def test_the_readme_s_other_methods_are_the_comparison_s():
         [f"{mean:.2f}" for mean in others["mean"]],
     ]
     assert len(others) == 11
-    lines = (REPOSITORY / "README.md").read_text().splitlines()
+    lines = (REPOSITORY / "docs/results.md").read_text().splitlines()
     start = lines.index(f"| {' | '.join(table[0])} |")
     shown = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[start : start + 3]]
     assert shown == table

@@ -1,9 +1,15 @@
 """Records to tables and curves, on synthetic records."""
 
 import json
+from functools import cache
 
 import pytest
 
+from helpers.made_runs import changed, write_run
+from helpers.planted import rewrite, write_generator
+from helpers.tiny import TINY
+from isda_bench.config.compose import compose_run
+from isda_bench.config.generator_config import GeneratorConfig
 from isda_bench.errors import UserError
 from isda_bench.reporting.cells import cell_statistics
 from isda_bench.reporting.figures import error_curves
@@ -13,25 +19,17 @@ from isda_bench.storage.records import collect_records, read_records
 EPOCHS = 4
 
 
-def write_record(root, loss, seed, last_10, epochs=EPOCHS, finished=True, strength=None):
-    cell = f"digits-resnet8-{loss}-{epochs:08d}{strength}"
-    directory = root / f"digits-resnet8-{loss}-s{seed}-{epochs:08d}{strength}"
-    directory.mkdir(parents=True)
+@cache
+def config_of(loss):
+    return compose_run([*TINY, f"loss={loss}", "schedule.milestones=[]"])
+
+
+def write_record(root, loss, seed, last_10, epochs=EPOCHS, finished=True, **more):
+    """The directory of a run with these errors."""
+    config = changed(config_of(loss), seed=seed, schedule__epochs=epochs, **more)
+    directory = write_run(root, config, last_10 if finished else None)
     rows = [{"epoch": e + 1, "test_error": last_10 + epochs - e} for e in range(epochs)]
     (directory / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    record = {
-        "run_id": directory.name,
-        "cell": cell,
-        "names": {"dataset": "digits", "model": "resnet8", "loss": loss},
-        "identity": {"seed": seed, "schedule": {"epochs": epochs}, "loss": {"strength": strength}},
-        "config": {"seed": seed, "dataset": {}, "model": {}, "loss": {}},
-        "split": "test",
-        "error": {"last_10": last_10, "final": last_10 + 1, "best": last_10 - 1},
-        "epochs": epochs,
-        "seconds": 1.5,
-    }
-    if finished:
-        (directory / "record.json").write_text(json.dumps(record))
     return directory
 
 
@@ -50,8 +48,8 @@ def test_table_to_the_character(records):
         "| data set | network | loss          | epochs | error on | error in % (mean +- std) | runs |\n"
         "|----------|---------|---------------|--------|----------|--------------------------|------|\n"
         "| digits   | resnet8 | cross_entropy | 4      | test     | 4.00 +- 1.00             | 3    |\n"
-        "| digits   | resnet8 | isda          | 2      | test     | 7.12                     | 1    |\n"
         "| digits   | resnet8 | isda          | 4      | test     | 2.50                     | 1    |\n"
+        "| digits   | resnet8 | isda          | 2      | test     | 7.12                     | 1    |\n"
         "\n"
         "Error: mean of the last 10 epochs; standard deviation over seeds (n - 1).\n"
     )
@@ -59,7 +57,7 @@ def test_table_to_the_character(records):
 
 def test_cells_that_differ_in_a_setting_say_so(tmp_path):
     for strength in (0.25, 0.5):
-        write_record(tmp_path, "isda", 0, 3.0, strength=strength)
+        write_record(tmp_path, "isda", 0, 3.0, loss__strength=strength)
     write_record(tmp_path, "focal", 0, 3.0)
     table = markdown_table(read_records([tmp_path]))
     assert "| isda (loss.strength=0.25) |" in table and "| isda (loss.strength=0.5)  |" in table
@@ -96,10 +94,7 @@ def test_curves_are_written_as_svg_and_png(tmp_path, records):
 
 
 def test_collected_records_carry_no_path_of_the_machine(tmp_path):
-    directory = write_record(tmp_path / "runs", "isda", 0, 3.0)
-    record = json.loads((directory / "record.json").read_text())
-    record["config"] |= {"runs_dir": str(tmp_path), "dataset": {"root": str(tmp_path)}}
-    (directory / "record.json").write_text(json.dumps(record))
+    directory = write_record(tmp_path / "runs", "isda", 0, 3.0, runs_dir=str(tmp_path))
     write_record(tmp_path / "runs", "isda", 1, 3.0, finished=False)
     (target,) = collect_records(tmp_path / "runs", tmp_path / "out")
     assert str(tmp_path) not in (target / "record.json").read_text()
@@ -108,12 +103,77 @@ def test_collected_records_carry_no_path_of_the_machine(tmp_path):
 
 
 def test_generators_records_are_collected_too(tmp_path):
-    directory = write_record(tmp_path / "runs" / "generators", "cgan", 0, 3.0)
-    record = json.loads((directory / "record.json").read_text())
-    record["quality"] = record.pop("error")
-    record["config"]["classifier"] = str(tmp_path / "runs" / "a classifier")
+    config = compose_run(["dataset=digits", "generator=cgan"], GeneratorConfig)
+    config = changed(config, classifier=str(tmp_path / "runs" / "a classifier"))
+    directory = tmp_path / "runs" / "generators" / config.run_id
+    directory.mkdir(parents=True)
+    record = config.as_dict() | {"quality": None, "epochs": 1, "seconds": 1.0}
     (directory / "record.json").write_text(json.dumps(record))
+    (directory / "metrics.jsonl").write_text('{"epoch": 1}\n')
     (target,) = collect_records(tmp_path / "runs", tmp_path / "out")
     assert target == tmp_path / "out" / "generators" / directory.name
     assert json.loads((target / "record.json").read_text())["config"]["classifier"] == "a classifier"
     assert read_records([tmp_path / "out"]).empty
+
+
+@pytest.mark.parametrize("run_id", ["../../outside", "/tmp/outside", "a/b", "..", "", "a\nb", "x" * 300, 7])
+def test_an_id_cannot_lead_outside(tmp_path, run_id):
+    directory = write_record(tmp_path / "runs", "isda", 0, 3.0)
+    rewrite(directory / "record.json", lambda record: record | {"run_id": run_id})
+    with pytest.raises(UserError, match=r"record\.json: damaged: run_id"):
+        collect_records(tmp_path / "runs", tmp_path / "deep" / "out")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["runs"]
+
+
+@pytest.mark.parametrize("group", ["dataset", "model", "loss"])
+def test_a_name_cannot_lead_outside(tmp_path, group):
+    """Its id then follows from the name, and is refused all the same."""
+    directory = write_record(tmp_path / "runs", "isda", 0, 3.0)
+    rewrite(directory / "record.json", lambda r: r["names"].update({group: "../../out"}), consistent=True)
+    with pytest.raises(UserError, match="should be a plain name"):
+        collect_records(tmp_path / "runs", tmp_path / "out")
+
+
+@pytest.mark.parametrize("linked", ["run", "generators"])
+def test_nothing_is_written_through_a_link(tmp_path, linked):
+    directory = write_record(tmp_path / "runs", "isda", 0, 3.0)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "out").mkdir()
+    if linked == "generators":
+        config = compose_run(["dataset=digits"], GeneratorConfig)
+        write_generator(tmp_path / "runs", config, "0" * 64)
+    link = tmp_path / "out" / (directory.name if linked == "run" else "generators")
+    link.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match="symbolic link"):
+        collect_records(tmp_path / "runs", tmp_path / "out")
+    assert not list((tmp_path / "elsewhere").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"cell": "another"}, "cell: does not follow"),
+        ({"identity": {}}, "identity: does not follow"),
+        ({"error": {"last_10": 101.0, "final": 1, "best": 1}}, r"error\.last_10=101\.0"),
+        ({"error": {"last_10": "3", "final": 1, "best": 1}}, r"error\.last_10"),
+        ({"epochs": 0}, "epochs=0"),
+        ({"epochs": True}, "epochs"),
+        ({"seconds": -1.0}, "seconds"),
+        ({"split": "train"}, "split"),
+        ({"device": {"type": 3, "name": "x"}}, r"device\.type"),
+        ({"names": {"dataset": "digits"}}, r"names\.model: not given"),
+    ],
+)
+def test_a_record_is_checked_against_itself(tmp_path, change, named):
+    directory = write_record(tmp_path, "isda", 0, 3.0)
+    rewrite(directory / "record.json", lambda record: record | change)
+    with pytest.raises(UserError, match=named):
+        read_records([tmp_path])
+
+
+@pytest.mark.parametrize("seed", [-1, 1.5, "0", None, 2**63, True])
+def test_a_seed_is_a_seed(tmp_path, seed):
+    directory = write_record(tmp_path, "isda", 0, 3.0)
+    rewrite(directory / "record.json", lambda r: r["config"].update(seed=seed), consistent=True)
+    with pytest.raises(UserError, match=r"config\.seed"):
+        read_records([tmp_path])

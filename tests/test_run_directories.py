@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from helpers.tiny import TINY
+from helpers.tiny import REPOSITORY, TINY
 from isda_bench.cli.runs import command
 from isda_bench.config.compose import compose_run
 from isda_bench.config.generator_config import GeneratorConfig
@@ -162,3 +162,66 @@ def test_pruning_everything_must_be_said(call, capsys):
 )
 def test_sizes(count, shown):
     assert size(count) == shown
+
+
+def outside(tmp_path):
+    """A folder that must stay whole, and its content."""
+    folder = tmp_path / "outside"
+    folder.mkdir()
+    (folder / "checkpoint-00001-0123456789abcdef.pt").write_text("precious")
+    (folder / "record.json").write_text("precious")
+    return folder
+
+
+def test_pruning_never_follows_a_link(call, runs_dir, tmp_path, capsys):
+    precious = outside(tmp_path)
+    before = {path.name: path.read_text() for path in precious.iterdir()}
+    (runs_dir / "a-link").symlink_to(precious)
+    finished = next(runs_dir.glob("*-s0-*"))
+    (finished / "linked").symlink_to(precious)
+    (finished / "checkpoint-00009-0123456789abcdef.pt").symlink_to(precious / "record.json")
+    assert {run.path.name: run.state for run in summaries(runs_dir)}["a-link"] == "foreign"
+    call("prune=checkpoints", "dry_run=false")
+    call("older_than=0", "prune=runs", "dry_run=false")
+    assert {path.name: path.read_text() for path in precious.iterdir()} == before
+    assert (runs_dir / "a-link").is_symlink() and not finished.exists()
+
+
+def test_what_is_not_ours_is_foreign_and_never_removed(call, runs_dir, capsys):
+    for name, content in (("mlflow", '{"run": {"id": 3}}'), ("list", "[1, 2]"), ("binary", "\x7fELF")):
+        (runs_dir / name).mkdir()
+        (runs_dir / name / "run.json").write_text(content)
+    (runs_dir / "insurance" / "claims").mkdir(parents=True)
+    states = {run.path.name: run.state for run in summaries(runs_dir)}
+    assert [states[name] for name in ("mlflow", "list", "binary", "insurance")] == ["foreign"] * 4
+    call("older_than=0", "prune=runs", "dry_run=false")
+    assert names(runs_dir) == ["binary", "insurance", "list", "mlflow", "notes"]
+
+
+def test_a_newer_format_is_a_state_of_its_own(call, runs_dir):
+    path = next(runs_dir.glob("*-s1-*/run.json"))
+    path.write_text(path.read_text().replace('"format": 2', '"format": 3'))
+    assert [run.state for run in summaries(runs_dir)] == ["damaged", "finished", "newer format"]
+    call("older_than=0", "prune=runs", "dry_run=false")
+    assert path.exists()
+
+
+def test_a_record_without_run_json_is_a_finished_run(runs_dir):
+    next(runs_dir.glob("*-s0-*/run.json")).unlink()
+    assert [run.state for run in summaries(runs_dir)] == ["damaged", "finished", "unfinished"]
+    assert {run.state for run in summaries(REPOSITORY / "results" / "records")} == {"finished"}
+
+
+def test_one_failure_does_not_end_the_rest(call, runs_dir, monkeypatch, capsys):
+    remove = shutil.rmtree
+
+    def failing(path, *arguments, **options):
+        if "damaged" in str(path):
+            raise PermissionError(13, "Permission denied", str(path))
+        remove(path, *arguments, **options)
+
+    monkeypatch.setattr(shutil, "rmtree", failing)
+    with pytest.raises(SystemExit):
+        call("older_than=0", "prune=runs", "dry_run=false")
+    assert names(runs_dir) == ["damaged", "notes"]
+    assert "damaged: cannot be removed: Permission denied" in capsys.readouterr().err

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from helpers.processes import DEADLINE, run_python
+from isda_bench.errors import UserError
 from isda_bench.storage.run_lock import RunLock, RunLocked
 
 
@@ -124,6 +125,79 @@ def test_a_claim_that_cannot_be_read_is_watched_for_a_moment(tmp_path, capsys, c
     (tmp_path / "claims" / "000001.json").write_bytes(content)
     with RunLock(tmp_path, heartbeat=0.05):
         assert "waiting" in capsys.readouterr().err
+
+
+def made(path, kind):
+    """Something in place of a claim."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "directory":
+        path.mkdir()
+    elif kind == "link to nowhere":
+        path.symlink_to("nowhere")
+    elif kind == "link to a device":
+        path.symlink_to("/dev/zero")
+    else:
+        path.write_text(kind)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "fifo",
+        "directory",
+        "link to nowhere",
+        "link to a device",
+        "[" * 100_000,
+        '{"host": ["x"], "pid": {}}',
+        '{"pid": "../../etc", "released": []}',
+        f'{{"pid": {10**30}}}',
+    ],
+)
+@pytest.mark.parametrize("number", ["000001", "000007", "999999", "1000000"])
+def test_whatever_lies_in_place_of_a_claim_is_watched_and_taken_over(tmp_path, kind, number):
+    made(tmp_path / "claims" / f"{number}.json", kind)
+    RunLock(tmp_path).seems_held()
+    for _ in range(3):
+        with RunLock(tmp_path, heartbeat=0.01, silence=0.05) as lock:
+            lock.check()
+            with pytest.raises(RunLocked), RunLock(tmp_path, heartbeat=0.01, silence=0.05):
+                pass
+
+
+def test_a_host_in_a_claim_is_text_for_a_terminal(tmp_path, capsys):
+    write_claim(tmp_path, host="far\x1b[2J" + "a" * 1000)
+    with RunLock(tmp_path, heartbeat=0.01, silence=0.05):
+        told = capsys.readouterr().err
+    assert "\x1b" not in told and len(told) < 500
+
+
+def test_names_that_are_no_claims(tmp_path):
+    for name in ("9" * 18, "9" * 30, "00001", "x00001"):
+        made(tmp_path / "claims" / f"{name}.json", "{}")
+    with pytest.raises(UserError, match="no number comes after it"), RunLock(tmp_path, heartbeat=0.01):
+        pass
+    (tmp_path / "claims" / f"{'9' * 18}.json").unlink()
+    with RunLock(tmp_path, heartbeat=0.01) as lock:
+        assert lock.claim.name == "000001.json"
+
+
+def test_claims_behind_a_link_are_refused(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "claims").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match="symbolic link"), RunLock(tmp_path / "run"):
+        pass
+    assert not list((tmp_path / "elsewhere").iterdir())
+
+
+def test_the_lock_moves_with_its_directory(tmp_path):
+    with RunLock(tmp_path / "run") as lock:
+        lock.move(tmp_path / "old")
+        with pytest.raises(RunLocked), RunLock(tmp_path / "old"):
+            pass
+    assert not (tmp_path / "run").exists() and not RunLock(tmp_path / "old").seems_held()
 
 
 def test_a_release_is_no_sign_of_life(tmp_path):

@@ -1,4 +1,4 @@
-"""Table 1, value by value."""
+"""Table 1 and ImageNet's schedules, value by value."""
 
 import copy
 import math
@@ -50,7 +50,13 @@ RATES = {
     "resnext": {149: 0.05, 150: 5e-3, 224: 5e-3, 225: 5e-4, 299: 5e-4, 300: 5e-5, 350: 5e-5},
     "shake_shake": {1: 0.05 * (1 + math.cos(math.pi / 1800)), 600: 0.075, 900: 0.05, 1200: 0.025, 1800: 0.0},
     "pyramidnet": {1: 0.05 * (1 + math.cos(math.pi / 1800)), 600: 0.075, 900: 0.05, 1200: 0.025, 1800: 0.0},
-    "imagenet_journal": {1: 0.2, 76: 0.1 * (1 + 0.5**0.5), 151: 0.1, 226: 0.1 * (1 - 0.5**0.5)},
+    "imagenet_journal": {
+        1: 0.2,
+        101: 0.15,
+        151: 0.1,
+        201: 0.05,
+        300: 0.1 * (1 + math.cos(math.pi * 299 / 300)),
+    },
     "finetune": {1: 0.005, 2: 0.01, 16: 0.01 * (0.01 + 0.99 / 2), 30: 1e-4},
     "imagenet": {1: 0.1, 30: 0.1, 31: 0.01, 60: 0.01, 61: 1e-3, 90: 1e-3, 91: 1e-4, 120: 1e-4},
 }
@@ -198,6 +204,8 @@ def test_progress_is_zero_at_the_first_step_and_never_one():
         ({"milestones": [80, 80]}, "should rise"),
         ({"milestones": [120, 80]}, "should rise"),
         ({"milestones": [0]}, "milestones.0"),
+        ({"cosine_from": 0}, "cosine_from=0: is for the cosine alone"),
+        ({"cosine_from": 2, "milestones": None, "factor": None}, "cosine_from"),
         ({"warmup": 5}, "warmup"),
         ({"warmup_epochs": -1}, "warmup_epochs"),
         ({"warmup_epochs": 160}, "warmup_epochs=160: should be fewer than epochs=160"),

@@ -5,6 +5,7 @@ import sys
 import pytest
 
 from isda_bench.cli import command_line
+from isda_bench.cli.command_line_check import command_line_problems
 from isda_bench.config.table_parts import part_lines, table_runs
 from isda_bench.errors import ConfigError
 
@@ -97,3 +98,9 @@ def test_a_failure_does_not_stop_the_other_parts(monkeypatch, tmp_path):
     with pytest.raises(SystemExit) as end:
         command_line.main()
     assert (end.value.code, len(started)) == (1, 3)
+
+
+def test_the_journals_imagenet_passes_the_check_of_the_command_line():
+    """Its DenseNets have a key that the default network lacks."""
+    for line in part_lines(["experiment=imagenet_journal", "seed=0"]):
+        assert command_line_problems(line, lambda settings: []) == []

@@ -1,9 +1,11 @@
 """Experiments' tables from synthetic records, to the character."""
 
 import json
+import math
 
 import pandas as pd
 import pytest
+from scipy import stats
 
 from helpers.made_runs import changed, write_run, write_runs
 from helpers.tiny import REPOSITORY
@@ -11,9 +13,13 @@ from isda_bench.config.compose import compose_run
 from isda_bench.config.experiment_files import parts
 from isda_bench.experiments.planned import planned
 from isda_bench.reporting.build_tables import experiment_table
+from isda_bench.reporting.cautions import schedule_caution
+from isda_bench.reporting.columns import text_rows
 from isda_bench.reporting.render_tables import csv_table, latex, markdown
+from isda_bench.reporting.table_notes import notes_of
 from isda_bench.storage.records import read_records, unfinished_runs
 
+EMPTY = pd.DataFrame(columns=["cell", "seed", "last_10", "path", "record"])
 GOLDEN = REPOSITORY / "tests" / "golden"
 
 
@@ -21,12 +27,14 @@ def table_of_runs(experiment, root):
     return experiment_table(experiment, read_records([root]), unfinished_runs([root]))
 
 
-def cell(experiment, dataset, method, model=None):
+def cell(experiment, dataset, method, model=None, size=None):
     cells = [cell for part in parts(experiment) for cell in planned(part)]
     (found,) = (
         c.config
         for c in cells
-        if (c.at.dataset, c.at.method) == (dataset, method) and model in (None, c.at.model)
+        if (c.at.dataset, c.at.method) == (dataset, method)
+        and model in (None, c.at.model)
+        and size in (None, c.at.train_size)
     )
     return found
 
@@ -107,11 +115,10 @@ def test_a_line_of_different_generators_says_so(tmp_path, second):
 
 
 def test_published_values_stand_in_their_cells():
-    empty = pd.DataFrame(columns=["cell", "seed", "last_10", "path", "record"])
     values = {
         (line.at.model, line.at.dataset, line.at.augment, line.at.method): line.published
         for name in ("journal_table_2", "journal_table_4", "comparison", "imagenet_journal")
-        for line in experiment_table(name, empty).lines
+        for line in experiment_table(name, EMPTY).lines
     }
     assert all(values.values())
     value = values["shake_shake_26_2x112d", "cifar100", "randaugment", "isda"]
@@ -153,3 +160,173 @@ def test_a_choice_needs_every_candidate(tmp_path):
     table = table_of_runs("journal_table_2", tmp_path)
     assert not any(line.note for line in table.lines)
     assert table.notes == ("Fixed, not chosen on validation: isda strength 0.5.",)
+
+
+def lines_of(table):
+    return {line.at.method: line for line in table.lines if line.errors}
+
+
+def test_each_method_is_compared_with_its_baseline_and_adjusted_over_them(tmp_path):
+    """ResNet-110: dropout against cross-entropy, isda + dropout against cross-entropy + dropout."""
+    errors = {
+        "cross_entropy": [6.0, 6.2, 6.1],
+        "cross_entropy + dropout": [5.9, 6.2, 6.1],
+        "focal": [5.5, 5.9, 5.4],
+        "cgan": [6.4, 6.3, 6.5],
+        "isda": [5.7, 5.8, 5.75],
+        "isda + dropout": [5.6, 5.8, 5.9],
+        "lq": [6.1, 6.3, 6.2],  # no variance of the differences
+        "center": [5.0],
+    }
+    for method, values in errors.items():
+        write_runs(tmp_path, cell("comparison", "cifar10", method, "resnet110"), values)
+    lines = lines_of(table_of_runs("comparison", tmp_path))
+    assert {method: line.paired.baseline for method, line in lines.items() if line.paired} == {
+        **dict.fromkeys(
+            ("cross_entropy + dropout", "focal", "cgan", "isda", "lq", "center"), "cross_entropy"
+        ),
+        "isda + dropout": "cross_entropy + dropout",
+    }
+    tested = ("cross_entropy + dropout", "focal", "cgan", "isda")
+    pairs = {method: lines[method].paired for method in tested}
+    p = {method: stats.ttest_rel(errors[method], errors["cross_entropy"]).pvalue for method in tested}
+    assert {method: pair.p_value for method, pair in pairs.items()} == pytest.approx(p)
+    largest = 0.0
+    for steps, method in zip((4, 3, 2, 1), sorted(tested, key=p.get), strict=True):
+        largest = max(largest, min(1, steps * p[method]))
+        assert (pairs[method].holm_p, pairs[method].tests) == (pytest.approx(largest), 4)
+    bounds = stats.ttest_rel(errors["isda"], errors["cross_entropy"]).confidence_interval(0.95)
+    assert pairs["isda"].interval == pytest.approx(tuple(bounds))
+    welch = stats.ttest_ind(errors["isda"], errors["cross_entropy"], equal_var=False).pvalue
+    assert pairs["isda"].welch_p == pytest.approx(welch)
+    alone = lines["isda + dropout"].paired
+    assert alone.tests == 1 and alone.holm_p == alone.p_value
+    for method in ("lq", "center"):
+        pair = lines[method].paired
+        assert (pair.p_value, pair.holm_p, pair.interval) == (None, None, None)
+
+
+def test_only_common_seeds_are_compared(tmp_path):
+    write_runs(tmp_path, cell("ablation", "cifar10", "cross_entropy"), [4.0, 3.8])
+    write_runs(tmp_path, cell("ablation", "cifar10", "isda"), [3.6, 3.5, 1.0])
+    page = markdown(table_of_runs("ablation", tmp_path))
+    assert "| difference to cross_entropy |" in page and "| -0.35 +- 0.07 (2) " in page
+    assert "with n = 2 and a standard deviation of the differences of 0.07." in page
+
+
+def test_families_are_those_of_one_network_data_set_and_size(tmp_path):
+    for planned_cell in planned("small_data"):
+        if planned_cell.at.train_size in (1000, 2500):
+            shift = 0.1 * (planned_cell.at.method == "isda")
+            write_runs(tmp_path, planned_cell.config, [5.0, 5.2 + shift, 5.3 - 2 * shift])
+    table = table_of_runs("small_data", tmp_path)
+    assert [line.paired.tests for line in table.lines if line.paired] == [1, 1]
+    assert markdown(table).count("Smallest true difference found in 80%") == 2
+
+
+def test_a_drop_within_the_last_epochs_is_a_footnote(tmp_path):
+    """The first three of the last ten epochs have the full rate."""
+    shorter = {"schedule__epochs": 15, "schedule__milestones": [9, 13]}
+    write_runs(tmp_path, changed(cell("journal_table_2", "cifar10", "isda", "resnet32"), **shorter), [9.0])
+    (line,) = lines_of(table_of_runs("journal_table_2", tmp_path)).values()
+    assert line.cautions == (
+        "the rate drops within the last 10 epochs, which average 3 epochs of the first rate, 4 of x0.1 and 3 "
+        "of x0.01",
+    )
+    assert line.footnote.endswith(line.cautions[0])
+
+
+@pytest.mark.parametrize(
+    ("epochs", "milestones", "words"),
+    [
+        (160, [80, 120], ""),
+        (24, [15], ""),  # the last ten epochs begin with it
+        (24, [16], "average 1 epoch of the first rate and 9 of x0.1"),
+        (24, [30], ""),
+        (5, [3], "within the last 5 epochs, which average 2 epochs of the first rate and 3 of x0.1"),
+        (24, None, ""),
+    ],
+)
+def test_when_a_schedule_needs_a_caution(epochs, milestones, words):
+    schedule = {"epochs": epochs, "milestones": milestones, "factor": 0.1 if milestones else None}
+    found = schedule_caution(schedule, "last_10")
+    assert found.endswith(words) if words else found == ""
+    assert schedule_caution(schedule, "final") == ""
+
+
+def test_loss_and_calibration_over_the_last_ten_epochs(tmp_path):
+    config = cell("ablation", "cifar100", "isda")
+    for seed, shift in enumerate((0.0, 0.1)):
+        directory = write_run(tmp_path, changed(config, seed=seed), 18.0)
+        rows = [
+            {
+                "epoch": e,
+                "test_error": 20.0 - e,
+                "test_loss": e + shift,
+                "test_ece": 2.0,
+                "test_top5_error": 5.0,
+            }
+            for e in range(1, 13)
+        ]
+        (directory / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    table = table_of_runs("ablation", tmp_path)
+    (line,) = lines_of(table).values()
+    assert line.measures["loss"] == pytest.approx({0: 7.5, 1: 7.6})  # of epochs 3 to 12
+    header, row = (text_rows(table)[i] for i in (0, 1 + table.lines.index(line)))
+    found = dict(zip(header, row, strict=True))
+    assert (found["test loss"], found["ECE in %"]) == ("7.550 +- 0.071", "2.00 +- 0.00")
+    assert "top-5 error in %" not in header  # nothing about it is published
+    final = experiment_table("ablation", read_records([tmp_path]), protocol="final")
+    assert lines_of(final)["isda"].measures["loss"] == pytest.approx({0: 12.0, 1: 12.1})
+
+
+def test_imagenets_top_5_errors_have_columns():
+    header, *rows = text_rows(experiment_table("imagenet_journal", EMPTY))
+    row = dict(zip(header, next(row for row in rows if "resnet50" in row), strict=True))
+    assert (row["published"], row["published top-5"]) == ("23.0", "6.8")
+    assert "ours - published" not in header  # an empty column
+    header, *_ = text_rows(experiment_table("imagenet", EMPTY))
+    assert "published" not in header
+
+
+def test_deviating_runs_have_no_difference_to_the_published_value(tmp_path):
+    config = cell("journal_table_2", "cifar10", "isda", "resnet32")
+    write_run(tmp_path, config, 7.0)
+    write_run(tmp_path, changed(config, schedule__epochs=150), 7.5)
+    own, deviating = (line for line in table_of_runs("journal_table_2", tmp_path).lines if line.errors)
+    assert (own.published, own.difference) == (deviating.published, pytest.approx(-0.09))
+    assert math.isnan(deviating.difference)
+
+
+def test_figure_3_stands_beside_the_comparison():
+    lines = {
+        (line.at.dataset, line.at.method): line
+        for line in experiment_table("comparison", EMPTY).lines
+        if line.at.model == "resnet110"
+    }
+    center = lines["cifar100", "center"]
+    assert (center.published.mean, center.published.contradicted) == (27.85, True)
+    assert center.also_published.mean == 28.64
+    assert not lines["cifar10", "center"].published.contradicted
+    header, *rows = text_rows(experiment_table("figure_3", EMPTY))
+    row = dict(zip(header, next(r for r in rows if r[0] == "cifar100" and "center" in r), strict=True))
+    assert (row["published"], row["also published"]) == ("28.64", "27.85 +- 0.10†‡")
+    assert any("center on cifar100" in note for note in notes_of(experiment_table("figure_3", EMPTY)))
+
+
+def test_sizes_are_in_numerical_order(tmp_path):
+    config = compose_run(["model=resnet8", "loss=isda", "schedule.epochs=80"])
+    for size in (10000, 2500, 1000):
+        write_run(tmp_path, changed(config, dataset__train_size=size), 60.0)
+    sizes = [line.at.train_size for line in table_of_runs("comparison", tmp_path).lines if line.errors]
+    assert sizes == [1000, 2500, 10000]
+
+
+def test_resampled_subsets_are_one_cell_with_a_column(tmp_path):
+    config = changed(cell("small_data", "cifar10", "isda", "resnet32", 1000), dataset__resample=True)
+    write_runs(tmp_path, config, [50.0, 51.0])
+    table = table_of_runs("small_data", tmp_path)
+    (line,) = lines_of(table).values()
+    assert (line.n, line.at.method, line.deviations) == (2, "isda", ("a subset of its own for each seed",))
+    header, *rows = text_rows(table)
+    assert {row[header.index("images drawn")] for row in rows} == {"one for all seeds", "new for each seed"}

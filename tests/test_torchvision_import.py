@@ -23,7 +23,7 @@ def test_operators_that_exist_are_left_alone():
         "import torch\n"
         "own = torch.library.Library('torchvision', 'FRAGMENT')\n"
         "own.define('nms(Tensor a) -> Tensor')\n"
-        "from isda_bench import torchvision_import\n"
+        "from isda_bench.runtime import torchvision_import\n"
         "print(torchvision_import.declared, torch.ops.torchvision.nms.default._schema)"
     )
     assert printed(code) == "[] torchvision::nms(Tensor a) -> Tensor\n"

@@ -17,7 +17,7 @@ def changed(config: RunConfig, **values: Any) -> RunConfig:
         for section in sections:
             node = node[section]
         node[name] = value
-    return RunConfig(settings, config.names)
+    return type(config)(settings, config.names)
 
 
 def write_run(
@@ -33,7 +33,7 @@ def write_run(
     if error is not None:
         record = config.as_dict() | {
             "split": split,
-            "error": {"last_10": error, "final": error + 1, "best": error - 1},
+            "error": {"last_10": error, "final": error + 1, "best": max(error - 1, 0.0)},
             "epochs": config.config["schedule"]["epochs"],
             "seconds": 1.0,
             "images_per_second": rate,

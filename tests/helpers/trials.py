@@ -11,7 +11,7 @@ from helpers.forked import Done, run_forked
 from helpers.published_cifar import Published
 from isda_bench.data.cifar import CIFAR10
 from isda_bench.storage import checkpoint
-from isda_bench.storage.run_directory import read_record
+from isda_bench.storage.record_files import read_record
 
 IMAGES = 20  # in a batch file
 EPOCHS = 3

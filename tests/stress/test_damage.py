@@ -20,8 +20,9 @@ from isda_bench.gan.generator_file import FILE, load_generator, read_metadata, s
 from isda_bench.gan.networks import Generator
 from isda_bench.loading import load_run
 from isda_bench.storage import checkpoint
+from isda_bench.storage.record_files import read_record
 from isda_bench.storage.records import collect_records, read_metrics, read_records
-from isda_bench.storage.run_directory import RunDirectory, read_record
+from isda_bench.storage.run_directory import RunDirectory
 from isda_bench.training.run import run
 
 TIMES = [10, pytest.param(200, marks=pytest.mark.slow)]

@@ -119,7 +119,7 @@ def stop(project, number, after):
     if done.returncode == -number:
         assert not list(project.glob("runs/*")), "only before anything is begun"
     if done.returncode == STOPPED[number]:
-        assert "the same command goes on" in done.stderr.splitlines()[-1]
+        assert "the same command resumes" in done.stderr.splitlines()[-1]
     assert not list(project.rglob(".writing-*"))
     again = train(project)
     again.check()

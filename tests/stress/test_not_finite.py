@@ -10,8 +10,9 @@ from isda_bench.data.loader import Loader
 from isda_bench.errors import NonFiniteLoss
 from isda_bench.losses.isda import ISDA
 from isda_bench.storage import checkpoint
+from isda_bench.storage.record_files import METRICS
 from isda_bench.storage.records import read_metrics
-from isda_bench.storage.run_directory import METRICS, RunDirectory
+from isda_bench.storage.run_directory import RunDirectory
 from isda_bench.training.run import run
 
 EPOCHS, STEPS = 3, 4  # an epoch

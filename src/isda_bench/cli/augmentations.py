@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Annotated
 
 import torch
-from hydra.utils import instantiate
 from pydantic import Field, NonNegativeInt, PositiveInt
 
-from isda_bench.config.components import build_dataset
+from isda_bench.config.building import ANY_MODULE, build
+from isda_bench.config.components import Augmentation, build_dataset
 from isda_bench.config.compose import compose_run
 from isda_bench.config.options import Options, main
 from isda_bench.config.run_config import CONF
@@ -36,7 +36,8 @@ def show_augmentations(options: AugmentationOptions) -> None:
     images, _ = next(training.batches([torch.arange(options.images)], options.seed))
     for name in sorted(path.stem for path in (CONF / "augment").glob("*.yaml")):
         torch.manual_seed(options.seed)
-        augmentation = instantiate(compose_run([*chosen, f"augment={name}"]).settings.augment)
+        section = compose_run([*chosen, f"augment={name}"]).settings.augment
+        augmentation = build(section, Augmentation, ANY_MODULE)
         path = Path(options.out) / f"{options.dataset}_{name}.png"
         try:
             write_grid(path, augmentation_grid(images, augmentation, options.draws))

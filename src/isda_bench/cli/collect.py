@@ -7,6 +7,7 @@ isda-bench collect runs_dir=elsewhere    below another folder
 from pathlib import Path
 
 from isda_bench.config.options import Options, main
+from isda_bench.runtime.terminal import printable
 from isda_bench.storage.records import collect_records
 
 
@@ -19,8 +20,8 @@ class CollectOptions(Options):
 
 def collect(options: CollectOptions) -> None:
     """Copies, and names what was copied."""
-    for path in collect_records(Path(options.runs_dir), Path(options.out)):
-        print(path)
+    for path in collect_records(Path(options.runs_dir).expanduser(), Path(options.out).expanduser()):
+        print(printable(str(path)))
 
 
 def command() -> None:

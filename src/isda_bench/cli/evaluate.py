@@ -1,6 +1,8 @@
 """Evaluates a finished run again, beside the error in its record.
 
-isda-bench evaluate run=runs/<run id> [root=data] [device=auto]
+isda-bench evaluate run=runs/<run id> [root=data] [device=auto] [allow=<module>]
+
+Nothing that a run holds is executed: classes outside isda_bench are built only if allow= names their module.
 """
 
 from isda_bench.config.options import Options, main
@@ -18,8 +20,8 @@ class EvaluateOptions(Options):
 
 def evaluate(options: EvaluateOptions) -> None:
     """Prints loss and error as measured now, and the error in the record."""
-    record = load_run(options.run).record
-    measured = evaluate_run(options.run, options.root, options.device)
+    record = load_run(options.run, options.allow, options.root).record
+    measured = evaluate_run(options.run, options.root, options.device, options.allow)
     print(
         f"{record['run_id']}: {record['split']} error {measured['error']:.2f}%, loss {measured['loss']:.4f} "
         f"(recorded after the last epoch: {record['error']['final']:.2f}%)"

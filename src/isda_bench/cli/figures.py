@@ -5,8 +5,9 @@ isda-bench figures                    of every table with runs:
     small_data_gain     gain of ISDA over the number of training images
     <selection>_curves_of_choice    error on held-out images over the values tried
     spectrum_<run>      spectra of the class covariances: a run of each network and data set below runs_dir
-isda-bench figures experiment=comparison [out=results/figures]    of one table
+isda-bench figures experiment=comparison [out=runs/figures]    of one table
 isda-bench figures run=runs/<run id>                              the spectrum of this run
+isda-bench figures records=results/records      with the shipped runs: results/figures
 """
 
 from collections.abc import Iterator
@@ -30,16 +31,17 @@ class FigureOptions(Options):
     experiment: str | None = None
     run: str | None = None
     runs_dir: str = "runs"
-    records: str = "results/records"
-    out: Annotated[str, Field(min_length=1)] = "results/figures"
+    records: str | None = None
+    out: Annotated[str, Field(min_length=1)] | None = None
 
 
 def make_figures(options: FigureOptions) -> None:
     """Writes every figure that has finished runs."""
-    drawn = spectra([Path(options.run).expanduser()]) if options.run else _of_tables(options)
+    drawn = spectra([Path(options.run).expanduser()], options.allow) if options.run else _of_tables(options)
+    out = Path(options.out or ("results/figures" if options.records else f"{options.runs_dir}/figures"))
     written = []
     for picture in drawn:
-        written += write(picture.figure, Path(options.out) / picture.name)
+        written += write(picture.figure, out.expanduser() / picture.name)
         print("written:", *written[-2:])
     if not written:
         raise UserError(f"no finished runs of experiment={options.experiment}: nothing to draw")
@@ -48,13 +50,14 @@ def make_figures(options: FigureOptions) -> None:
 def _of_tables(options: FigureOptions) -> Iterator[Picture]:
     if options.experiment is not None:
         table_of(options.experiment)  # reports a wrong name before anything is read
-    records = read_records([Path(options.runs_dir).expanduser(), Path(options.records)])
+    places = [Path(place).expanduser() for place in (options.runs_dir, options.records) if place]
+    records = read_records(places)
     if records.empty:
-        raise UserError(f"no finished runs in {options.runs_dir} or {options.records}")
+        raise UserError(f"no finished runs in {' or '.join(map(str, places))}")
     names = [options.experiment] if options.experiment else table_names()
     yield from gallery({name: experiment_table(name, records) for name in names}, records)
     if options.experiment is None:
-        yield from spectra(runs_with_statistics(records))
+        yield from spectra(runs_with_statistics(records), options.allow)
 
 
 def command() -> None:

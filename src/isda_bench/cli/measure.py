@@ -1,6 +1,7 @@
 """Measures a trained generator in the features of a trained classifier.
 
 isda-bench measure run=runs/generators/<run id> [classifier=runs/<run id>] [root=data]
+    [allow=<module>] whose classes a stored run may name
 
 It writes quality.json into the generator's run. Where no classifier is named, it takes the one of lowest
 error on the data set. Of infoGAN it also draws what the codes change (traversal.png) and prints which
@@ -10,17 +11,17 @@ attribute each code changes most steadily.
 import json
 from pathlib import Path
 
-from hydra.utils import instantiate
-
 from isda_bench.config.options import Options, main
 from isda_bench.config.problems import problems_of
 from isda_bench.errors import ConfigError
-from isda_bench.gan.generator_file import generator_file, load_generator, read_metadata
+from isda_bench.gan.generator_file import FILE, generator_file, load_generator, read_metadata
 from isda_bench.gan.networks import Generator
 from isda_bench.gan.quality import find_classifier, measure_quality
 from isda_bench.gan.traversal import steadiness, traversal, write_traversal
+from isda_bench.loading import stored_dataset
 from isda_bench.runtime.atomic_files import write_atomically
 from isda_bench.runtime.devices import choose_device
+from isda_bench.storage.data_check import check_data
 
 
 class MeasureOptions(Options):
@@ -38,14 +39,17 @@ def measure(options: MeasureOptions) -> None:
     if problems:
         raise ConfigError(problems)
     directory = generator_file(options.run).parent
-    section = read_metadata(generator_file(options.run)).run["config"]["dataset"]
-    if options.root is not None:
-        section["root"] = options.root
-    dataset = instantiate(section)
-    classifier = find_classifier(options.classifier, directory.parent.parent, dataset, section)
+    described = read_metadata(generator_file(options.run))
+    dataset = stored_dataset(directory / FILE, described.config, options.root, options.allow)
+    data = dataset.load()
+    check_data(
+        directory, described.data_sha256, data.checksum, "root=... says where the generator's data are"
+    )
+    section, folder = described.config["dataset"], directory.parent.parent
+    classifier = find_classifier(options.classifier, folder, dataset, section, data.checksum, options.allow)
     device = choose_device(options.device)
     generator = load_generator(directory)
-    quality = measure_quality(generator.to(device), classifier, dataset, dataset.load(), device)
+    quality = measure_quality(generator.to(device), classifier, dataset, data, device, options.allow)
     print(f"{directory.name}: {quality.line()}")
     measured = quality._asdict()
     if generator.codes:

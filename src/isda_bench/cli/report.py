@@ -1,7 +1,9 @@
 """Writes one HTML page with the tables, the figures, the paper's claims and every run.
 
-isda-bench report                                              of everything: results/report.html
+isda-bench report                                              of everything: runs/report.html
 isda-bench report experiment=demo out=runs/demo/report.html    of one experiment
+isda-bench report deviations=true             with the runs that deviate from an experiment, below it
+isda-bench report records=results/records     with the shipped runs: results/report.html
 """
 
 from pathlib import Path
@@ -25,38 +27,41 @@ class ReportOptions(Options):
 
     experiment: str | None = None
     runs_dir: str = "runs"
-    records: str = "results/records"
+    records: str | None = None
+    deviations: bool = False
     protocol: Literal["last_10", "final", "best"] = "last_10"
-    out: Annotated[str, Field(min_length=1)] = "results/report.html"
+    out: Annotated[str, Field(min_length=1)] | None = None
 
 
 def make_report(options: ReportOptions) -> None:
     """Writes the page."""
     if options.experiment is not None:
         table_of(options.experiment)  # reports a wrong name before anything is read
-    places = [Path(options.runs_dir).expanduser(), Path(options.records)]
+    places = [Path(place).expanduser() for place in (options.runs_dir, options.records) if place]
     records, unfinished = read_records(places), unfinished_runs(places)
     if records.empty:
-        raise UserError(f"no finished runs in {options.runs_dir} or {options.records}")
+        raise UserError(f"no finished runs in {' or '.join(map(str, places))}")
     names = [options.experiment] if options.experiment else table_names()
     tables = {name: experiment_table(name, records, unfinished, options.protocol) for name in names}
+    shown = {name: t if options.deviations else t.without_deviations for name, t in tables.items()}
     if options.experiment:
-        cells = [line.cell for line in tables[options.experiment].lines]
+        cells = [line.cell for line in shown[options.experiment].lines]
         records = records[records["cell"].isin(cells)]
     _write(
         options,
         report(
             f"ISDA: {options.experiment or 'results'}",
-            tables.values(),
+            shown.values(),
             [] if options.experiment else check_claims(tables, records),
-            [*gallery(tables, records), *spectra(runs_with_statistics(records))],
+            [*gallery(shown, records), *spectra(runs_with_statistics(records), options.allow)],
             records,
         ),
     )
 
 
 def _write(options: ReportOptions, page: str) -> None:
-    path = Path(options.out).expanduser()
+    usual = "results/report.html" if options.records else f"{options.runs_dir}/report.html"
+    path = Path(options.out or usual).expanduser()
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, page.encode())
     print("written:", path)

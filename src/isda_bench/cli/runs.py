@@ -17,6 +17,7 @@ from pydantic import Field, NonNegativeInt
 from isda_bench.config.options import Options, main
 from isda_bench.config.table_parts import table_runs
 from isda_bench.errors import ConfigError, UserError
+from isda_bench.runtime.terminal import printable
 from isda_bench.storage.listing import (
     RunSummary,
     State,
@@ -76,16 +77,25 @@ def _matching(options: RunsOptions) -> list[RunSummary]:
 def _prune(found: list[RunSummary], options: RunsOptions) -> None:
     if options.prune == "runs" and not set(options.model_fields_set) - {"runs_dir", "prune", "dry_run"}:
         raise ConfigError(["prune=runs: say which, as in state=unfinished or dataset=digits"])
+    foreign = [run for run in found if run.state in ("foreign", "newer format")]
+    for run in foreign:
+        print(printable(f"left alone: {run.path}: {run.state}"), file=sys.stderr)
+    found = [run for run in found if run not in foreign]
     if options.prune == "checkpoints":
         found = [run for run in found if run.state == "finished"]
-    total = 0
+    total, failed = 0, 0
     for run in (run for run in found if run.state != "at work"):
         try:
             total += _remove(run, options)
         except RunLocked as error:
-            print(f"left alone: {error}", file=sys.stderr)
+            print(printable(f"left alone: {error}"), file=sys.stderr)
+        except (UserError, OSError) as error:  # the others are pruned all the same
+            failed += 1
+            print(printable(f"error: {error}"), file=sys.stderr)
     verb = "would be given back; dry_run=false removes them" if options.dry_run else "given back"
     print(f"{size(total)} {verb}")
+    if failed:
+        raise UserError(f"{failed} of {len(found)} could not be pruned")
 
 
 def _remove(run: RunSummary, options: RunsOptions) -> int:
@@ -94,7 +104,8 @@ def _remove(run: RunSummary, options: RunsOptions) -> int:
         return 0
     if not options.dry_run:
         (remove_run if options.prune == "runs" else remove_checkpoints)(run)
-    print(f"{'would remove' if options.dry_run else 'removed'} {options.prune} {run.path} ({size(removed)})")
+    verb = "would remove" if options.dry_run else "removed"
+    print(printable(f"{verb} {options.prune} {run.path} ({size(removed)})"))
     return removed
 
 

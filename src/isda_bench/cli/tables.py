@@ -2,7 +2,8 @@
 
 isda-bench tables                                  every experiment, the claims, a list of all runs
 isda-bench tables experiment=demo out=runs/demo    the table of one experiment
-isda-bench tables records=elsewhere                records of another folder than results/records
+isda-bench tables deviations=true                  with the runs that deviate from an experiment, below it
+isda-bench tables records=results/records          with the runs of another folder: the shipped ones
 isda-bench tables protocol=final                   another error: last_10 (the paper's), final, best
 """
 
@@ -28,32 +29,42 @@ class TableOptions(Options):
 
     experiment: str | None = None
     runs_dir: str = "runs"
-    records: str = "results/records"
+    records: str | None = None
+    deviations: bool = False
     protocol: Literal["last_10", "final", "best"] = "last_10"
-    out: Annotated[str, Field(min_length=1)] = "results/tables"
+    out: Annotated[str, Field(min_length=1)] | None = None
 
 
 def make_tables(options: TableOptions) -> None:
-    """Writes <out>/<experiment>.md, .tex and .csv; for all experiments claims.md and all.md too."""
+    """Writes <out>/<experiment>.md, .tex and .csv; for all experiments claims.md and all.md too.
+
+    `out` is by default <runs_dir>/tables, and results/tables where `records` names another folder.
+    """
     if options.experiment is not None:
         table_of(options.experiment)  # reports a wrong name before anything is read
-    places = [Path(options.runs_dir), Path(options.records)]
+    places = [Path(place).expanduser() for place in (options.runs_dir, options.records) if place]
+    out = Path(options.out or _usual_place(options)).expanduser()
     records, unfinished = read_records(places), unfinished_runs(places)
     tables = {}
     for name in [options.experiment] if options.experiment else table_names():
         tables[name] = experiment_table(name, records, unfinished, options.protocol)
-        _report(tables[name], in_full=tables[name].has_runs or options.experiment is not None)
-        _write_table(tables[name], Path(options.out))
+        shown = tables[name] if options.deviations else tables[name].without_deviations
+        _report(shown, in_full=shown.has_runs or options.experiment is not None)
+        _write_table(shown, out)
     if options.experiment:
-        cells = [line.cell for line in tables[options.experiment].lines]
-        _draw(records[records["cell"].isin(cells)], Path(options.out) / options.experiment)
+        cells = [line.cell for line in shown.lines]
+        _draw(records[records["cell"].isin(cells)], out / options.experiment)
         return
     claims = markdown_claims(check_claims(tables, records))
     print(f"The paper's claims\n\n{claims}")
-    _write(Path(options.out) / "claims.md", claims)
+    _write(out / "claims.md", claims)
     if not records.empty:
-        _write(Path(options.out) / "all.md", markdown_table(records, options.protocol))
-        _draw(records, Path(options.out) / "all")
+        _write(out / "all.md", markdown_table(records, options.protocol))
+        _draw(records, out / "all")
+
+
+def _usual_place(options: TableOptions) -> str:
+    return "results/tables" if options.records else f"{options.runs_dir}/tables"
 
 
 def _report(table: Table, in_full: bool) -> None:

@@ -1,22 +1,22 @@
 """Builds the parts of a run from its configuration."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
-from hydra.errors import InstantiationException
-from hydra.utils import get_class, instantiate
-from torch import nn
-from torch.nn.modules.module import register_module_module_registration_hook
+from torch import Tensor, nn
 
+from isda_bench.config.building import ANY_MODULE, TARGET, build, component_class
 from isda_bench.config.metric_functions import metric_problems
 from isda_bench.config.mixing_problems import mixing_problems
 from isda_bench.config.optimizer_choice import optimizer_problems
 from isda_bench.config.problems import problems_of
 from isda_bench.config.settings import Settings
+from isda_bench.config.several_choices import sections
+from isda_bench.config.stored_components import MOST_LAYERS, at_most
 from isda_bench.data.base import DataSet
 from isda_bench.data.generated import GeneratedShare
+from isda_bench.data.loader import MixedBatch
 from isda_bench.errors import UserError
 from isda_bench.losses.base import Loss
 from isda_bench.models.base import Classifier
@@ -24,8 +24,23 @@ from isda_bench.runtime.devices import choose_device
 from isda_bench.runtime.pretrained_weights import without_pretrained_weights
 from isda_bench.runtime.ranks import processes
 
-MOST_LAYERS = 10_000  # of a network and a loss; the deepest of the paper's has some 2,000
 REHEARSED_IMAGES = 64  # enough that a crop that can leave the image does so among them
+
+
+@runtime_checkable
+class Augmentation(Protocol):
+    """What `augment` describes: called with images (N, C, H, W), uint8, it gives augmented ones."""
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """The images, augmented."""
+
+
+@runtime_checkable
+class MixingComponent(Protocol):
+    """What `mix` describes: called with images (N, C, H, W), float32, and their classes (N,)."""
+
+    def __call__(self, images: Tensor, targets: Tensor) -> MixedBatch:
+        """The images, mixed with one another."""
 
 
 class BuiltComponent(NamedTuple):
@@ -41,7 +56,7 @@ NOTHING = BuiltComponent(None, [])
 
 def component_problems(settings: Settings) -> list[str]:
     """What is wrong with the components: each is built, on no device and without its data."""
-    with torch.device("meta"), _at_most(MOST_LAYERS):
+    with torch.device("meta"), at_most(MOST_LAYERS):
         dataset = build_component("dataset", DataSet, settings.dataset)
         sizes = dataset.built or _dataset_class(settings)
         given = {"num_classes": _num_classes(sizes)}
@@ -49,11 +64,10 @@ def component_problems(settings: Settings) -> list[str]:
         model = build_component("model", Classifier, settings.model, **given, in_channels=in_channels)
         feature_dim = model.built.feature_dim if model.built else 1
         loss = build_component("loss", Loss, settings.loss, **given, feature_dim=feature_dim)
-        augment = build_component("augment", object, settings.augment)
-        logger = build_component("logger", object, settings.logger)
-        parts = [dataset, model, loss, augment, logger]
-        mix = build_component("mix", Callable, settings.mix) if settings.mix else NOTHING  # type: ignore[arg-type]
-        parts.append(mix)
+        augment = build_component("augment", Augmentation, settings.augment)
+        loggers = [build_component(*part) for part in logger_parts(settings.logger)]
+        mix = build_component("mix", MixingComponent, settings.mix) if settings.mix else NOTHING
+        parts = [dataset, model, loss, augment, mix, *loggers]
         if settings.generator:
             parts.append(build_component("generator", GeneratedShare, settings.generator))
     problems = [line for part in parts for line in part.problems]
@@ -80,32 +94,19 @@ def component_problems(settings: Settings) -> list[str]:
     return problems
 
 
-@contextmanager
-def _at_most(layers: int) -> Iterator[None]:
-    """Stops a network of absurd depth, which would be built for hours.
-
-    Raises:
-        ValueError: more layers are made.
-    """
-    made = 0
-
-    def count(*_: Any) -> None:
-        nonlocal made
-        made += 1
-        if made > layers:
-            raise ValueError(f"more than {layers:,} layers; choose a smaller depth")
-
-    hook = register_module_module_registration_hook(count)
-    try:
-        yield
-    finally:
-        hook.remove()
-
-
 def build_dataset(settings: Settings) -> DataSet:
-    """The data set, not read yet."""
-    dataset: DataSet = instantiate(settings.dataset)
+    """The data set of the command line's configuration, not read yet."""
+    dataset: DataSet = build(settings.dataset, DataSet, ANY_MODULE)
     return dataset.with_seed(settings.seed)
+
+
+def build_classifier_and_loss(settings: Settings, dataset: DataSet) -> tuple[Classifier, Loss]:
+    """The network and the loss of the command line's configuration."""
+    sizes = {"num_classes": dataset.num_classes, "in_channels": dataset.in_channels}
+    model: Classifier = build(settings.model, Classifier, ANY_MODULE, **sizes)
+    sizes = {"num_classes": dataset.num_classes, "feature_dim": model.feature_dim}
+    loss: Loss = build(settings.loss, Loss, ANY_MODULE, **sizes)
+    return model, loss
 
 
 def batch_problems(
@@ -182,8 +183,13 @@ def _single_image_problems(
     return []
 
 
+def logger_parts(node: dict[str, Any]) -> list[tuple[str, type, dict[str, Any]]]:
+    """Section, contract and content of each logger, be it one or several, for `build_component`."""
+    return [(section, object, part) for section, part in sections("logger", node).items()]
+
+
 def build_component(section: str, contract: type, node: dict[str, Any], **given: Any) -> BuiltComponent:
-    """The component of a section of the configuration, or what is wrong with it.
+    """The component of a section of the command line's configuration, or what is wrong with it.
 
     Args:
         section: its dotted key.
@@ -191,45 +197,38 @@ def build_component(section: str, contract: type, node: dict[str, Any], **given:
         node: the section.
         given: arguments that the run gives.
     """
-    if "_target_" not in node:
-        return BuiltComponent(None, [f"{section}._target_: not given"])
-    built = []
-    problems = problems_of(lambda: built.append(_instantiate(node, given)), f"{section}.")
-    if built and not isinstance(built[0], contract):
-        problems.append(f"{section}._target_={node['_target_']}: should make a {contract.__name__}")
+    if TARGET not in node:
+        return BuiltComponent(None, [f"{section}.{TARGET}: not given"])
+    built: list[Any] = []
+    problems = problems_of(lambda: built.append(_on_meta_or_cpu(node, contract, given)), f"{section}.")
     return BuiltComponent(None if problems else built[0], problems)
 
 
-def _instantiate(node: dict[str, Any], given: dict[str, Any]) -> Any:
-    """The component, or the error that it raised itself instead of Hydra's wrapper."""
-    try:
-        return _on_meta_or_cpu(node, given)
-    except InstantiationException as error:
-        cause = error.__cause__
-        if isinstance(cause, RuntimeError | MemoryError):
-            raise ValueError(f"cannot be built: {str(cause).splitlines()[0]}") from error
-        if cause is not None and not isinstance(cause, ImportError):
-            raise cause from error
-        raise ValueError(f"_target_={node['_target_']}: {' '.join(str(cause or error).split())}") from error
+def _on_meta_or_cpu(node: dict[str, Any], contract: type, given: dict[str, Any]) -> Any:
+    """The component without memory for its weights; with it where the constructor reads a tensor's value.
 
-
-def _on_meta_or_cpu(node: dict[str, Any], given: dict[str, Any]) -> Any:
-    """The component without memory for its weights; with it where the constructor reads a tensor's value."""
+    Raises:
+        ValueError: it cannot be built.
+    """
     try:
-        return instantiate(node, **given)
-    except InstantiationException as error:
-        if not isinstance(error.__cause__, (NotImplementedError, RuntimeError)):
-            raise
-    with torch.device("cpu"), torch.random.fork_rng(devices=[]), without_pretrained_weights():
-        built = instantiate(node, **given)
+        return build(node, contract, ANY_MODULE, **given)
+    except RuntimeError:
+        pass
+    except MemoryError as error:
+        raise ValueError(f"cannot be built: {error}") from error
+    try:
+        with torch.device("cpu"), torch.random.fork_rng(devices=[]), without_pretrained_weights():
+            built = build(node, contract, ANY_MODULE, **given)
+    except (RuntimeError, MemoryError) as error:
+        raise ValueError(f"cannot be built: {str(error).partition(chr(10))[0]}") from error
     return built.to("meta") if isinstance(built, nn.Module) else built
 
 
 def _dataset_class(settings: Settings) -> Any:
     """The data set's class, which knows its number of classes; None if it cannot be found."""
     try:
-        return get_class(settings.dataset.get("_target_", ""))
-    except Exception:
+        return component_class(settings.dataset.get(TARGET), DataSet, ANY_MODULE)
+    except ValueError:
         return None
 
 

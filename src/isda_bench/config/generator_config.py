@@ -4,10 +4,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import BeforeValidator, Field, PositiveInt
 
+from isda_bench.config.options import module_names
 from isda_bench.config.problems import problems_of
-from isda_bench.config.run_config import ADDED_LATER_TO_GENERATORS, CONF, RunConfig, completed
+from isda_bench.config.run_config import ADDED_LATER_TO_GENERATORS, GENERATOR_CONF, RunConfig, completed
 from isda_bench.config.settings import Component, Every, Section
 
 
@@ -47,6 +48,8 @@ class GeneratorSettings(Section):
     schedule: GeneratorSchedule
     samples: Samples
     classifier: str | None
+    allow: Annotated[tuple[str, ...], BeforeValidator(module_names)]
+    rerun: bool
     checkpoint: Every
     dataset: Component
     generator: Component
@@ -60,7 +63,7 @@ FOLDER = "generators"
 class GeneratorConfig(RunConfig):
     """A checked configuration of a generator's training."""
 
-    conf: ClassVar[Path] = CONF.parent / "conf_generator"
+    conf: ClassVar[Path] = GENERATOR_CONF
     titled_by: ClassVar[tuple[str, ...]] = ("dataset", "generator")
     result: ClassVar[str] = "quality"
 

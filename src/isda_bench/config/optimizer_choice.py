@@ -7,10 +7,18 @@ from inspect import Parameter, signature
 from typing import Any, NamedTuple
 
 import torch
-from hydra.utils import get_class
 from torch.optim import SGD, Optimizer
 
+from isda_bench.config.building import (
+    ANY_MODULE,
+    OPTIMIZERS,
+    TARGET,
+    component_class,
+    is_within,
+    plain_problems,
+)
 from isda_bench.config.problems import problems_of
+from isda_bench.config.run_config import SGD as SGD_PATH
 from isda_bench.config.settings import Component, TrainingRecipe
 from isda_bench.losses.base import Loss
 from isda_bench.models.base import Classifier
@@ -40,20 +48,18 @@ class OptimizerChoice(NamedTuple):
 
     @classmethod
     def of(cls, section: Component) -> "OptimizerChoice":
-        """The choice of a section `optimizer`.
+        """The choice of a section `optimizer`; a class and a Nesterov key that it lacks are the default's.
 
         Raises:
-            ValueError: its `_target_` cannot be imported, or is no class of optimizers.
+            ValueError: its class cannot be imported or is none of optimizers, or a value is not plain.
         """
-        target = section["_target_"]
-        try:
-            kind = get_class(target)
-        except Exception as error:
-            reason = " ".join(str(error.__cause__ or error).split())
-            raise ValueError(f"_target_={target}: {reason}") from error
-        if not issubclass(kind, Optimizer):
-            raise ValueError(f"_target_={target}: should make an Optimizer")
-        return cls(kind, {key: value for key, value in section.items() if key != "_target_"})
+        target = section.get(TARGET, SGD_PATH)
+        arguments = {key: value for key, value in section.items() if key != TARGET}
+        for problem in plain_problems(arguments):
+            raise ValueError(problem)
+        ours = is_within(str(target).rpartition(".")[0], OPTIMIZERS)
+        kind = component_class(target, Optimizer, () if ours else ANY_MODULE)
+        return cls(kind, ({"nesterov": True} if kind is SGD else {}) | arguments)
 
     def takes(self, name: str) -> bool:
         """Whether the class has an argument of this name."""
@@ -109,8 +115,6 @@ def optimizer_problems(
         model: as it is built, on any device; None where something is wrong with it.
         loss: likewise.
     """
-    if "_target_" not in section:
-        return ["optimizer._target_: not given"]
     found: list[OptimizerChoice] = []
     problems = problems_of(lambda: found.append(OptimizerChoice.of(section)), "optimizer.")
     if problems:

@@ -1,22 +1,44 @@
 """key=value options of the scripts."""
 
+import json
 import sys
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from pydantic import BaseModel, ConfigDict
-from yaml import YAMLError  # type: ignore[import-untyped]
+from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 from isda_bench.config.problems import did_you_mean, problems_of
 from isda_bench.errors import ConfigError, UserError
+from isda_bench.runtime.terminal import printable_lines
+
+
+def module_names(given: Any) -> tuple[str, ...]:
+    """The modules in 'mine' or 'mine,theirs' or a list of them.
+
+    Raises:
+        ValueError: one is no name of a module.
+    """
+    names = given.split(",") if isinstance(given, str) else given
+    if not isinstance(names, list | tuple):
+        raise ValueError("should be names of modules")
+    wrong = [n for n in names if not isinstance(n, str) or not all(w.isidentifier() for w in n.split("."))]
+    if wrong:
+        raise ValueError(f"{wrong[0]!r} should be the name of a module")
+    return tuple(names)
 
 
 class Options(BaseModel):
-    """Options of a script: a subclass lists them with types and defaults."""
+    """Options of a script: a subclass lists them with types and defaults.
+
+    Attributes:
+        allow: modules beside isda_bench whose classes may be built where a stored run names them; they are
+            imported.
+    """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+    allow: Annotated[tuple[str, ...], BeforeValidator(module_names)] = ()
 
 
 Kind = TypeVar("Kind", bound=Options)
@@ -30,14 +52,27 @@ def main(kind: type[Kind], command: Callable[[Kind], None], usage: str | None) -
         return
     try:
         command(parse(kind, arguments))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+    except BrokenPipeError:
+        raise  # nobody reads the output any more: isda-bench ends quietly
+    except (UserError, OSError) as error:
+        print(f"error: {printable_lines(str(error))}", file=sys.stderr)
         sys.exit(2 if isinstance(error, ConfigError) else 1)
-    except OSError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def named_first(arguments: list[str], key: str, keys: list[str]) -> list[str]:
+    """The arguments with the first one as `key=...`, unless it is an option or a flag already.
+
+    Args:
+        arguments: as typed.
+        key: of the option that may be given by its value alone.
+        keys: of all options.
+    """
+    first = arguments[0] if arguments else "-"
+    if first.startswith("-") or first.partition("=")[0] in keys or ("=" in first and "/" not in first):
+        return arguments
+    return [f"{key}={json.dumps(first, ensure_ascii=False)}", *arguments[1:]]
 
 
 def parse(kind: type[Kind], arguments: list[str]) -> Kind:
@@ -72,7 +107,9 @@ def _read(argument: str) -> tuple[str, Any]:
         raise ValueError("should be key=value")
     try:
         given = OmegaConf.to_container(OmegaConf.from_dotlist([argument]))
-    except (OmegaConfBaseException, YAMLError) as error:
+    except (
+        Exception
+    ) as error:  # YAML and OmegaConf raise of many classes; a value that contains itself recurses
         raise ValueError("cannot be read; quote special characters") from error
     assert isinstance(given, dict)
     return key, given.get(key)

@@ -15,14 +15,19 @@ from isda_bench.config.settings import COMPONENTS, Settings
 from isda_bench.errors import ConfigError
 
 CONF = configuration()
+GENERATOR_CONF = CONF.with_name("conf_generator")
 
 NOT_IN_IDENTITY = (
     *("device", "capture", "runs_dir", "logger", "checkpoint", "dataset.root", "dataset.download", "plan"),
     "evaluate.metrics",
     *("dataset.workers", "dataset.unreadable_limit", "dataset.in_memory"),
-    *("samples", "classifier"),  # of a generator's run
+    *("samples", "classifier", "allow"),  # of a generator's run
+    "rerun",
 )
 """Keys that do not change a run's result."""
+
+DEBUG_FOLDER = "debug"
+"""Folder in `runs_dir` of the runs with `debug=true`; readers of runs look for <runs_dir>/<run id> alone."""
 
 PATHS_TO_RUNS = ("generator.run", "model.weights")
 """Keys whose value is a path: its last part, a run's directory or a file, is what counts."""
@@ -50,19 +55,25 @@ value. The key counts in the identity of new runs. A configuration without it ke
 the older value, so that a stored run is evaluated as it was trained; tables footnote it "older function".
 """
 
+SGD = "torch.optim.SGD"
+"""The class of every run's optimizer before there was a choice; later keys of the optimizer are its own."""
+
 ADDED_LATER: dict[str, Any] = {
     **{key: older.value for key, older in OLDER_FUNCTIONS.items()},
     "loss.rank": None,
     "plan": False,
+    "debug": False,  # it counts: a debug run has another id and another cell than the run itself
     "checkpoint.every_minutes": None,
     "compile": False,
     "capture": "auto",
+    "rerun": False,
     "model.initialisation": "fan_in",
     "dataset.resample": False,
     "dataset.imbalance": None,
     "dataset.decoding": "pillow",
     "augment.operations": "torchvision",
-    "optimizer": {"_target_": "torch.optim.SGD", "nesterov": True},
+    "optimizer._target_": SGD,
+    "optimizer.nesterov": True,
     "schedule.cosine_from": 1,
     "schedule.warmup_epochs": 0,
     "schedule.floor": 0.0,
@@ -75,7 +86,7 @@ first: append only.
 Where a key has this value it is left out of the identity, so that older runs keep theirs.
 """
 
-ADDED_LATER_TO_GENERATORS: dict[str, Any] = {"schedule.average": 0.0}
+ADDED_LATER_TO_GENERATORS: dict[str, Any] = {"schedule.average": 0.0, "rerun": False, "allow": []}
 """The same for the configuration of a generator's training."""
 
 
@@ -103,7 +114,8 @@ class RunConfig:
     @property
     def directory(self) -> Path:
         """The run's directory."""
-        return Path(self.settings.runs_dir).expanduser() / self.run_id
+        folder = Path(self.settings.runs_dir).expanduser()
+        return (folder / DEBUG_FOLDER if self.settings.debug else folder) / self.run_id
 
     def setting_problems(self) -> list[str]:
         """What is wrong with the keys outside the components, which check themselves."""
@@ -184,8 +196,9 @@ def completed(config: dict[str, Any], later: dict[str, Any]) -> dict[str, Any]:
             continue
         node = complete
         for section in sections:
-            node = node.setdefault(section, {})
-        node.setdefault(name, deepcopy(default))
+            node = node.setdefault(section, {}) if isinstance(node, dict) else node
+        if isinstance(node, dict):  # else the check of the types says what is wrong
+            node.setdefault(name, deepcopy(default))
     return complete
 
 
@@ -208,9 +221,10 @@ def flat(node: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 def _identity(node: dict[str, Any], prefix: str) -> dict[str, Any]:
     kept: dict[str, Any] = {}
     later = ADDED_LATER | ADDED_LATER_TO_GENERATORS
+    of_another = prefix == "optimizer." and node.get("_target_", SGD) != SGD  # whose keys mean other things
     for name, value in node.items():
         key = prefix + name
-        if key in NOT_IN_IDENTITY or (key in later and later[key] == value):
+        if key in NOT_IN_IDENTITY or (key in later and later[key] == value and not of_another):
             continue
         if key in PATHS_TO_RUNS and isinstance(value, str):
             value = Path(value).name

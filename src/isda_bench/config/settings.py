@@ -1,4 +1,4 @@
-"""The configuration's keys with their types, and how a wrong one is told."""
+"""The configuration's keys with their types."""
 
 from typing import Annotated, Any, Literal, Self
 
@@ -17,9 +17,9 @@ class TrainingRecipe(Section):
     """A row of Table 1.
 
     Attributes:
-        epochs: T.
+        epochs: of the whole training, T.
         batch_size: images a step.
-        learning_rate: of the first epoch.
+        learning_rate: of the first epoch; the schedule lowers it.
         momentum: of an optimizer that takes one; null: its own default.
         weight_decay: on every parameter, BatchNorm and biases included, as the reference code does.
         milestones: epochs, counted from 1, that are the first with a lower rate; null for the cosine.
@@ -100,17 +100,19 @@ class Settings(Section):
     capture: Literal["auto"] | bool
     precision: Literal["fp32", "tf32", "bf16"]
     runs_dir: Annotated[str, Field(min_length=1)]
+    debug: bool
     plan: bool
+    rerun: bool
     evaluate: Evaluation
     checkpoint: Checkpoint
     schedule: TrainingRecipe
-    optimizer: Component
     dataset: Component
     model: Component
     loss: Component
     augment: Component
     generator: Component
     mix: Component
+    optimizer: Component = {}
     logger: Component
 
 

@@ -6,8 +6,10 @@ from typing import Any
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
-from isda_bench.config.compose import compose_overrides, grid_runs, hydra_context, parse, sweep_of
+from isda_bench.config.compose import compose_overrides, hydra_context, sweep_of
 from isda_bench.config.experiment_files import experiment_names, parts
+from isda_bench.config.grids import grid_runs
+from isda_bench.config.override_text import parse
 from isda_bench.config.run_config import RunConfig
 from isda_bench.errors import ConfigError
 
@@ -20,14 +22,21 @@ def part_lines(overrides: list[str]) -> list[list[str]]:
 
     The other overrides narrow the table: a part runs with those of the values that it has itself, and is left
     out where it has none of them. A value that no part has (another network, fewer epochs) goes to all parts
-    that have the key.
+    that have the key. `part=<name>` leaves all parts but one out.
 
     Args:
         overrides: `key=value`.
 
     Raises:
-        ConfigError: no run of the table has all that is given.
+        ConfigError: no run of the table has all that is given, or it has no such part.
     """
+    asked = [line.partition("=")[2] for line in overrides if line.startswith("part=")]
+    if asked:
+        lines = part_lines([line for line in overrides if not line.startswith("part=")])
+        kept = [line for line in lines if f"experiment={asked[-1]}" in line]
+        if not kept:
+            raise ConfigError([f"part={asked[-1]}: no such part; there are: {', '.join(_named(lines))}"])
+        return kept
     named = [line.partition("=")[2] for line in overrides if line.startswith("experiment=")]
     if len(named) != 1 or named[0] not in experiment_names() or len(parts(named[0])) == 1:
         return [overrides]
@@ -45,6 +54,11 @@ def part_lines(overrides: list[str]) -> list[list[str]]:
             [f"experiment={named[0]}: has no run with {' '.join(str(o.input_line) for o in given)}"]
         )
     return lines
+
+
+def _named(lines: list[list[str]]) -> list[str]:
+    """The experiment of each command line."""
+    return [text.partition("=")[2] for line in lines for text in line if text.startswith("experiment=")]
 
 
 def table_runs(overrides: list[str]) -> list[RunConfig]:

@@ -1,5 +1,6 @@
 """CIFAR-10 and CIFAR-100: downloaded and checked by torchvision, kept afterwards as arrays."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import torch
@@ -7,6 +8,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 
 from isda_bench.arguments import checked
 from isda_bench.data.base import ImageSet
+from isda_bench.data.cifar_classes import CIFAR10_CLASSES, CIFAR100_CLASSES
 from isda_bench.data.downloaded import DownloadedDataSet, PublishedFiles
 
 
@@ -27,6 +29,7 @@ class CIFAR10(DownloadedDataSet):
     train_images = 50_000
     mean = (125.3, 123.0, 113.9)
     std = (63.0, 62.1, 66.7)
+    classes: Sequence[str] = CIFAR10_CLASSES
 
     @checked
     def __init__(
@@ -57,13 +60,14 @@ class CIFAR10(DownloadedDataSet):
 
 
 class CIFAR100(CIFAR10):
-    """The same in a hundred classes, normalised as the reference code does, by CIFAR-10's figures.
+    """50,000 training and 10,000 test images of 3x32x32 in a hundred classes (Krizhevsky 2009).
 
-    Arguments as in `CIFAR10`.
+    They are normalised as the reference code does, by CIFAR-10's figures. Arguments as in `CIFAR10`.
     """
 
     torchvision_class = "CIFAR100"
     num_classes = 100
+    classes = CIFAR100_CLASSES
 
 
 def _torchvision_datasets() -> Any:

@@ -29,6 +29,7 @@ class Digits(DataSet):
     train_images = 1797 - TEST_IMAGES
     mean = (77.9,)
     std = (96.0,)
+    classes = tuple("0123456789")
 
     @checked
     def __init__(

@@ -2,17 +2,23 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from isda_bench.data.loader import Loader
+from isda_bench.data.base import DataSet
+from isda_bench.data.loader import Loader, MixedBatch
 
 ZOOM = 3
-SIDE = 8  # images in a row of a picture of samples
 GAP = 1  # pixels of white between images, before the zoom
+ROWS, COLUMNS = 4, 8  # of a picture of samples
+READABLE = 96  # pixels of a sample's side, at least
+CAPTION = 18  # pixels of height below a sample
+FONT = 12  # pixels
+MARGIN = 6  # pixels between samples
 
 
 def augmentation_grid(images: Tensor, augmentation: Callable[[Tensor], Tensor], draws: int) -> np.ndarray:
@@ -33,30 +39,74 @@ def picture_of(rows: Tensor) -> np.ndarray:
     return picture.expand(-1, -1, 3).numpy()
 
 
-def sample_grid(
-    batches: Loader, mean: Sequence[float], std: Sequence[float], device: torch.device
-) -> np.ndarray:
-    """One picture: the first images of the first batch, as the network sees them, `SIDE` rows of as many.
+def sample_grid(batches: Loader, dataset: DataSet, device: torch.device) -> np.ndarray:
+    """One picture: the first images of the first batch, as the network sees them, each above its class.
 
     The random state is put back, so that a run with the picture is the run without.
 
     Args:
         batches: normalised.
-        mean: of each channel, that they were normalised with, in units of a pixel.
-        std: likewise.
+        dataset: with whose mean and deviation they were; names the classes.
         device: where the batches are made.
 
     Returns:
         Red, green and blue, (height, width, 3), uint8.
     """
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        images = next(iter(batches))[0][: SIDE * SIDE].cpu()
-    scale, shift = (torch.tensor(values).view(1, -1, 1, 1) for values in (std, mean))
+        batch = next(iter(batches))
+    images = batch[0][: ROWS * COLUMNS].cpu()
+    scale, shift = (torch.tensor(values).view(1, -1, 1, 1) for values in (dataset.std, dataset.mean))
     pixels = (images * scale + shift).round().clamp(0, 255).to(torch.uint8)
-    rows = (
-        pixels[: len(pixels) // SIDE * SIDE].unflatten(0, (-1, SIDE)) if len(pixels) >= SIDE else pixels[None]
-    )
-    return picture_of(rows)
+    return captioned(pixels, captions(batch, dataset.classes)[: len(pixels)])
+
+
+def captions(batch: Any, classes: Sequence[str] | None) -> list[str]:
+    """What each image of a batch shows, by the names of its classes or by their numbers.
+
+    Args:
+        batch: (images, targets), or a `MixedBatch`, whose images each have two classes.
+        classes: the names; null: there are none.
+    """
+
+    def name(target: int) -> str:
+        return str(target) if classes is None else classes[target]
+
+    first = [name(target) for target in batch[1].tolist()]
+    if not isinstance(batch, MixedBatch):
+        return first
+    second = [name(target) for target in batch.second.tolist()]
+    parts = zip(first, second, batch.weight.tolist(), strict=True)
+    return [f"{100 * share:.0f}% {one}, {other}" for one, other, share in parts]
+
+
+def captioned(images: Tensor, names: Sequence[str]) -> np.ndarray:
+    """One picture of images (N, C, H, W), uint8, in rows, enlarged to a readable size, each above its name.
+
+    Returns:
+        Red, green and blue, (height, width, 3), uint8.
+    """
+    from PIL import Image, ImageDraw, ImageFont  # only where a picture is made
+
+    zoom = -(-READABLE // max(images.shape[2:]))
+    tiles = images.repeat_interleave(zoom, 2).repeat_interleave(zoom, 3)
+    height, width = tiles.shape[2] + CAPTION + MARGIN, tiles.shape[3] + MARGIN
+    rows = -(-len(tiles) // COLUMNS)
+    page = Image.new("RGB", (min(len(tiles), COLUMNS) * width + MARGIN, rows * height + MARGIN), "white")
+    draw, font = ImageDraw.Draw(page), ImageFont.load_default(FONT)
+    for i, (tile, name) in enumerate(zip(tiles, names, strict=True)):
+        left, top = MARGIN + i % COLUMNS * width, MARGIN + i // COLUMNS * height
+        page.paste(Image.fromarray(tile.expand(3, -1, -1).permute(1, 2, 0).numpy()), (left, top))
+        fitting = _shortened(name, width - MARGIN, lambda text: draw.textlength(text, font))
+        draw.text((left, top + tiles.shape[2] + 2), fitting, "black", font)
+    return np.asarray(page)
+
+
+def _shortened(text: str, width: float, length: Callable[[str], float]) -> str:
+    """The text, or as much of it as fits `width`, with an ellipsis."""
+    shown = text
+    while length(shown) > width and len(shown) > 1:
+        shown = shown.rstrip("\u2026")[:-1] + "\u2026"
+    return shown
 
 
 def write_grid(path: Path, picture: np.ndarray) -> None:

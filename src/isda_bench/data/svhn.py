@@ -30,6 +30,7 @@ class SVHN(DownloadedDataSet):
     train_images = 73_257
     mean = (111.6, 113.2, 120.6)
     std = (50.5, 51.3, 50.2)
+    classes = tuple("0123456789")
 
     @checked
     def __init__(

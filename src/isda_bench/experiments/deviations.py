@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from functools import cache
 from typing import Any, NamedTuple
 
-from isda_bench.config.compose import compose_run
+from isda_bench.config.grids import composed_jobs
 from isda_bench.config.run_config import ADDED_LATER, CONF, OLDER_FUNCTIONS, flat, identity
 from isda_bench.errors import ConfigError
 from isda_bench.experiments.coordinates import Coordinates
@@ -56,25 +56,25 @@ class Matcher:
     def _deviations(
         self, cell: PlannedCell, at: Coordinates, record: dict[str, Any]
     ) -> tuple[str, ...] | None:
-        told = []
+        deviations_text = []
         reference: dict[str, Any] | None = cell.settings
         if cell.at.model != at.model:
-            told.append(f"another network, {at.model}")
+            deviations_text.append(f"another network, {at.model}")
             reference = _with_model(cell.job, record["names"]["model"])
         if reference is None:
             return None
         for key, (ours, theirs) in _differences(flat(record["identity"]), reference).items():
             if key == "dataset.train_size":
-                told.append(_subset(ours, theirs))
+                deviations_text.append(_subset(ours, theirs))
             elif key == "dataset.resample":
-                told.append(_draws(bool(ours)))
+                deviations_text.append(_draws(bool(ours)))
             elif key in OLDER_FUNCTIONS and ours == OLDER_FUNCTIONS[key].value:
-                told.append(f"older function ({key}={ours})")
+                deviations_text.append(f"older function ({key}={ours})")
             elif key.partition(".")[0] in COMPONENTS:
                 return None
             else:
-                told.append(_in_words(key, ours, theirs))
-        return tuple(told)
+                deviations_text.append(_in_words(key, ours, theirs))
+        return tuple(deviations_text)
 
 
 def _kind(at: Coordinates) -> tuple[str, ...]:
@@ -87,7 +87,8 @@ def _with_model(job: tuple[str, ...], model: str) -> dict[str, Any] | None:
     if not (CONF / "model" / f"{model}.yaml").exists():
         return None
     try:
-        run = compose_run([*(line for line in job if not line.startswith("model=")), f"model={model}"])
+        lines = [line for line in job if not line.startswith("model=")]
+        ((_, run),) = composed_jobs([[*lines, f"model={model}"]])
     except ConfigError:
         return None
     return flat(identity(run.config))
@@ -95,8 +96,7 @@ def _with_model(job: tuple[str, ...], model: str) -> dict[str, Any] | None:
 
 def _differences(ours: dict[str, Any], theirs: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
     keys = dict.fromkeys([*ours, *theirs])
-    later = flat(ADDED_LATER)
-    both = {key: tuple(one.get(key, later.get(key)) for one in (ours, theirs)) for key in keys}
+    both = {key: tuple(one.get(key, ADDED_LATER.get(key)) for one in (ours, theirs)) for key in keys}
     return {key: (mine, its) for key, (mine, its) in both.items() if mine != its and key != "seed"}
 
 

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any
 
-from omegaconf import OmegaConf
-
-from isda_bench.config.compose import compose_overrides, grid, hydra_context, parse, sweep_of, without_hydra
+from isda_bench.config.grids import grid, grid_lines
 from isda_bench.config.run_config import RunConfig, flat, identity
+from isda_bench.errors import ConfigError
 from isda_bench.experiments.coordinates import Coordinates, coordinates
 
 
@@ -49,23 +48,17 @@ def planned(experiment: str) -> tuple[PlannedCell, ...]:
     Raises:
         ConfigError: one of them does not compose.
     """
-    with hydra_context():
-        composed = compose_overrides([f"experiment={experiment}"])
-        values = str(sweep_of(composed).get("seed", composed.seed))
-        seeds = tuple(int(seed) for seed in _choices(f"seed={values}"))
-        given = [f"experiment={experiment}", f"seed={seeds[0]}"]
+    given = [f"experiment={experiment}"]
+    try:
+        jobs = grid(given, first="seed")
+    except ConfigError as error:
+        if error.problems != ["dataset.root: not given"]:
+            raise
         # Where the data lies is no part of a cell; a configuration without it would not be whole.
-        if "dataset.root" in OmegaConf.missing_keys(without_hydra(composed)):
-            given.append("dataset.root=data")
-        jobs = grid(given)
+        jobs = grid([*given, "dataset.root=data"], first="seed")
+    lines = grid_lines(given).get("seed") or [f"seed={jobs[0][1].config['seed']}"]
+    seeds = tuple(int(line.removeprefix("seed=")) for line in lines)
     return tuple(PlannedCell(config, seeds, _without_seed(job)) for job, config in jobs)
-
-
-def _choices(line: str) -> list[str]:
-    (override,), _ = parse([line])
-    if not override.is_sweep_override():
-        return [str(override.value())]
-    return [str(value) for value in override.sweep_string_iterator()]
 
 
 def _without_seed(job: list[str]) -> tuple[str, ...]:

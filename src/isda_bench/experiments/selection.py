@@ -5,18 +5,20 @@ settings of a loss or a generator for a data set and a network. The choice is th
 none before every candidate has all the runs that its experiment asks for.
 """
 
+from collections.abc import Iterable
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import cache
 from statistics import fmean
 from typing import Any
 
-from isda_bench.config.experiment_files import parts
+from isda_bench.config.experiment_files import parts, table_of
+from isda_bench.config.grids import chosen_names
 from isda_bench.config.run_config import RunConfig, flat
 from isda_bench.experiments.coordinates import Coordinates
 from isda_bench.experiments.planned import PlannedCell, planned
 
-EXPERIMENTS = ("strength_selection", "baseline_selection")
+EXPERIMENTS = ("strength_selection", "baseline_selection", "evidence_selection")
 CHOSEN = "chosen on validation"
 
 
@@ -59,13 +61,24 @@ class HyperparameterSelection:
         return self.cells[0].config.cell in {cell.config.cell for cell in plan}
 
 
-def hyperparameter_selections(errors: dict[str, dict[int, float]]) -> list[HyperparameterSelection]:
+def hyperparameter_selections(
+    errors: dict[str, dict[int, float]], plan: Iterable[PlannedCell] | None = None
+) -> list[HyperparameterSelection]:
     """What is selected, with the winners as far as there are.
 
     Args:
         errors: cell id -> seed -> error of the finished runs.
+        plan: cells; only selections about their losses and generators are wanted. None: all.
     """
-    return [_decided(contest, errors) for contest in _open_contests()]
+    wanted = (
+        None
+        if plan is None
+        else {_component(cell) for cell in plan} | {("loss", cell.config.names["loss"]) for cell in plan}
+    )
+    experiments = [part for experiment in EXPERIMENTS for part in parts(experiment)]
+    if wanted is not None:
+        experiments = [name for name in experiments if wanted & set(_tried(name))]
+    return [_decided(contest, errors) for contest in _open_contests(tuple(experiments))]
 
 
 def with_settings(cell: PlannedCell, chosen: dict[str, Any], note: str) -> PlannedCell:
@@ -90,13 +103,21 @@ def _decided(
     return replace(contest, winner=contest.cells[means.index(min(means))])  # of equals the first
 
 
+def _tried(experiment: str) -> list[tuple[str, str]]:
+    """The components whose settings an experiment tries."""
+    generators = [name for name in chosen_names(experiment, "generator") if name != "none"]
+    if generators:
+        return [("generator", name) for name in generators]
+    return [("loss", name) for name in chosen_names(experiment, "loss")]
+
+
 @cache
-def _open_contests() -> tuple[HyperparameterSelection, ...]:
+def _open_contests(experiments: tuple[str, ...]) -> tuple[HyperparameterSelection, ...]:
     groups: dict[tuple[str, Coordinates, tuple[str, str]], list[PlannedCell]] = {}
-    for experiment in EXPERIMENTS:
-        for cell in (cell for part in parts(experiment) for cell in planned(part)):
+    for experiment in experiments:
+        for cell in planned(experiment):
             place = cell.at._replace(method="")
-            groups.setdefault((experiment, place, _component(cell)), []).append(cell)
+            groups.setdefault((table_of(experiment), place, _component(cell)), []).append(cell)
     return tuple(
         HyperparameterSelection(experiment, component, _differing_keys(cells), tuple(cells))
         for (experiment, _, component), cells in groups.items()

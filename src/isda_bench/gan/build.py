@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from isda_bench.config.components import build_component
+from isda_bench.config.components import build_component, logger_parts
 from isda_bench.config.generator_config import GeneratorSettings
 from isda_bench.config.problems import problems_of
 from isda_bench.data.base import DataSet
@@ -12,15 +12,15 @@ from isda_bench.errors import UserError
 from isda_bench.gan.base import Gan
 from isda_bench.runtime.devices import choose_device
 from isda_bench.runtime.ranks import processes
-from isda_bench.storage.run_directory import read_finished
+from isda_bench.storage.record_files import read_finished
 
 
 def component_problems(settings: GeneratorSettings) -> list[str]:
     """The problems of the components; each is built on no device and without its data."""
     with torch.device("meta"):
         dataset = build_component("dataset", DataSet, settings.dataset)
-        logger = build_component("logger", object, settings.logger)
-        problems = dataset.problems + logger.problems
+        loggers = [build_component(*part) for part in logger_parts(settings.logger)]
+        problems = dataset.problems + [line for logger in loggers for line in logger.problems]
         if dataset.built is not None:
             problems += _generator_problems(settings, dataset.built)
     problems += problems_of(lambda: choose_device(settings.device), "")

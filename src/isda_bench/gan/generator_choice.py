@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from hydra.utils import instantiate
 
-from isda_bench.config.generator_config import FOLDER
+from isda_bench.config.building import ANY_MODULE, build
+from isda_bench.config.generator_config import FOLDER, GeneratorConfig
 from isda_bench.config.problems import did_you_mean
 from isda_bench.config.run_config import RunConfig
 from isda_bench.config.settings import Settings
@@ -17,7 +17,8 @@ from isda_bench.data.loader import Normalise
 from isda_bench.errors import ConfigError, UserError
 from isda_bench.gan.generated_images import Generated
 from isda_bench.gan.generator_file import FILE, GeneratorMetadata, checksum_of, load_generator, read_metadata
-from isda_bench.storage.run_directory import RunDirectory, read_record
+from isda_bench.storage.record_files import readable_records
+from isda_bench.storage.run_directory import RunDirectory
 
 
 class FoundGenerator(NamedTuple):
@@ -34,7 +35,11 @@ class FoundGenerator(NamedTuple):
             UserError: it was trained on other images than `data`.
         """
         if self.kept.data_sha256 != data.checksum:
-            raise UserError(f"generator.run: {self.directory} was trained on other images than these")
+            raise UserError(
+                f"generator.run: {self.directory} was trained on other images than these: their SHA-256 is "
+                f"{self.kept.data_sha256}, here it is {data.checksum}; generator.run=... names another one, "
+                f"dataset.root=... other data"
+            )
         return {"generator": {"run": self.directory.name, "sha256": checksum_of(self.directory / FILE)}}
 
     def mix(self, settings: Settings, dataset: DataSet, device: torch.device) -> Generated:
@@ -62,7 +67,7 @@ def find_generator(config: RunConfig, dataset: DataSet, directory: RunDirectory)
     section = config.settings.generator
     if not section:
         return None
-    share: GeneratedShare = instantiate(section)
+    share: GeneratedShare = build(section, GeneratedShare, ANY_MODULE)
     folder = Path(config.settings.runs_dir).expanduser() / FOLDER
     begun_with = directory.begun().get("generator")
     if begun_with is not None:
@@ -73,22 +78,24 @@ def find_generator(config: RunConfig, dataset: DataSet, directory: RunDirectory)
         if problems:
             raise ConfigError([f"generator.run={share.run}: {problem}" for problem in problems])
     else:
-        fitting = [path for path in _newest_first(folder) if not _misfits(path, config, dataset, share.kind)]
+        fitting = [path for path in _newest_first(folder) if _fits(path, config, dataset, share.kind)]
         if not fitting:
             raise ConfigError([_none_found(folder, config, share.kind)])
         found, why = fitting[0], "the only one" if len(fitting) == 1 else f"the newest of {len(fitting)}"
     kept = read_metadata(found / FILE)
-    if _saw_held_out_images(kept.run["config"]["dataset"], dataset):
+    if _saw_held_out_images(kept.config.get("dataset", {}), dataset):
         why += "; it was trained on images that this run leaves out"
     print(f"{config.run_id}: generated images come from {found} ({why})", file=sys.stderr)
     return FoundGenerator(found, kept, share)
 
 
 def _newest_first(folder: Path) -> list[Path]:
-    """Directories of the finished runs."""
-    records = [path for path in folder.glob("*/record.json") if (path.parent / FILE).is_file()]
-    ended = {path.parent: read_record(path, "quality").get("ended") for path in records}
-    times = {path.parent: (ended[path.parent], path.stat().st_mtime_ns) for path in records}
+    """Directories of the finished runs; those that cannot be read are skipped with a line on stderr."""
+    times = {
+        path.parent: (record.get("ended") or "", path.stat().st_mtime_ns)
+        for path, record in readable_records(folder, GeneratorConfig)
+        if (path.parent / FILE).is_file()
+    }
     return sorted(times, key=lambda path: times[path], reverse=True)
 
 
@@ -96,7 +103,7 @@ def _asked_for(folder: Path, run: str) -> Path:
     """The directory `run`, or the one of this name in `folder`."""
     for path in (Path(run).expanduser(), folder / run):
         if (path / FILE).is_file() and (path / "record.json").is_file():
-            return path
+            return path if path.name else path.resolve()
         if (path / "run.json").is_file():
             raise ConfigError([f"generator.run={run}: its training is not finished"])
     names = sorted(path.name for path in _newest_first(folder))
@@ -117,21 +124,30 @@ def _begun_with(folder: Path, begun_with: dict[str, Any], share: GeneratedShare)
     raise UserError(f"generator {name} of this run's start is no longer in {folder}")
 
 
+def _fits(found: Path, config: RunConfig, dataset: DataSet, kind: str) -> bool:
+    """Whether the generator in `found` can serve the run; one that cannot be read is skipped."""
+    try:
+        return not _misfits(found, config, dataset, kind)
+    except UserError as error:
+        print(f"skipped: {error}", file=sys.stderr)
+        return False
+
+
 def _misfits(found: Path, config: RunConfig, dataset: DataSet, kind: str) -> list[str]:
     """Why the generator in `found` cannot serve the run."""
     kept = read_metadata(found / FILE)
-    made, trained_on = kept.run["names"]["generator"], kept.run["config"]["dataset"]
+    made, trained_on = kept.names.get("generator"), kept.config.get("dataset", {})
     problems = []
     if made != kind:
         problems.append(f"is a generator of another kind, {made}, not {kind}")
-    if trained_on["_target_"] != config.settings.dataset["_target_"]:
-        problems.append(f"was trained on another data set, {kept.run['names']['dataset']}")
+    if trained_on.get("_target_") != config.settings.dataset["_target_"]:
+        problems.append(f"was trained on another data set, {kept.names.get('dataset')}")
     if kept.arguments["num_classes"] != dataset.num_classes:
         problems.append(f"has {kept.arguments['num_classes']} classes, the data set {dataset.num_classes}")
     shape = (kept.arguments["in_channels"], kept.arguments["image_size"])
     if shape != (dataset.in_channels, dataset.image_size):
         problems.append(f"makes images of {shape[0]}x{shape[1]}x{shape[1]}")
-    if not (kept.arguments["conditional"] or kept.arguments["per_class"]):
+    if not (kept.arguments.get("conditional") or kept.arguments.get("per_class")):
         problems.append("was trained with generator.per_class=false: its images have no class")
     if not problems and _drawn_otherwise(kept.run["config"], dataset):
         problems.append(

@@ -1,11 +1,13 @@
 """How good and how varied generated images are, in the features of a classifier that we trained."""
 
+import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from isda_bench.config.building import check_allowed
 from isda_bench.data.base import DataSet, ImageData, ImageSet
 from isda_bench.data.loader import Normalise
 from isda_bench.errors import UserError
@@ -14,7 +16,8 @@ from isda_bench.loading import load_run
 from isda_bench.models.base import Classifier
 from isda_bench.runtime.devices import set_precision
 from isda_bench.runtime.library_faults import on_device
-from isda_bench.storage.run_directory import read_record
+from isda_bench.storage.data_check import DATA, check_data
+from isda_bench.storage.record_files import readable_records
 
 IMAGES = 5000  # of each kind at most: distances between all of them are taken
 PER_CLASS = 50  # at least, to judge a class by
@@ -69,7 +72,12 @@ class Quality(NamedTuple):
 
 
 def measure_quality(
-    generator: Generator, classifier: Path, dataset: DataSet, data: ImageData, device: torch.device
+    generator: Generator,
+    classifier: Path,
+    dataset: DataSet,
+    data: ImageData,
+    device: torch.device,
+    allow: tuple[str, ...] = (),
 ) -> Quality:
     """Compares generated images with the training images; torch's default generators are left alone.
 
@@ -81,11 +89,13 @@ def measure_quality(
         dataset: the data set.
         data: its images.
         device: where to compute.
+        allow: modules beside isda_bench in which the classifier may be defined.
 
     Raises:
-        UserError: the run cannot be loaded.
+        UserError: the run cannot be loaded, or was trained on other data.
     """
-    _, classify, record = load_run(classifier)
+    _, classify, record = load_run(classifier, allow)
+    check_data(classifier, record.get(DATA), data.checksum, "classifier=... names another run")
     set_precision("fp32")
     model = on_device(classify, device)
     normalise = Normalise(dataset.mean, dataset.std, device)
@@ -108,34 +118,56 @@ def measure_quality(
     return quality._replace(classifier_error=record["error"]["final"])
 
 
-def find_classifier(asked_for: str | None, runs_dir: Path, dataset: DataSet, section: dict[str, Any]) -> Path:
+def find_classifier(
+    asked_for: str | None,
+    runs_dir: Path,
+    dataset: DataSet,
+    section: dict[str, Any],
+    data_sha256: str | None = None,
+    allow: tuple[str, ...] = (),
+) -> Path:
     """The run asked for, else the one of lowest error that was trained on the data set's real images alone.
+
+    Runs that cannot be read, or that name a module that is not allowed, are skipped with a line on stderr.
 
     Args:
         asked_for: its directory.
         runs_dir: where to look.
         dataset: the data set.
         section: its configuration.
+        data_sha256: its checksum; runs on other data do not count. None: all runs on the data set count.
+        allow: modules beside isda_bench in which a classifier may be defined.
 
     Raises:
         UserError: there is none, or it was trained on another data set.
     """
     if asked_for is not None:
         path = Path(asked_for).expanduser()
-        if load_run(path).config["dataset"]["_target_"] != section["_target_"]:
+        if load_run(path, allow).config["dataset"]["_target_"] != section["_target_"]:
             raise UserError(f"classifier={asked_for}: was trained on another data set")
         return path
-    records = [(path, read_record(path)) for path in runs_dir.expanduser().glob("*/record.json")]
     fitting = [
         (record["error"]["final"], path.parent)
-        for path, record in records
+        for path, record in readable_records(runs_dir.expanduser())
         if record["config"]["dataset"]["_target_"] == section["_target_"]
         and not record["config"].get("generator")
         and any(path.parent.glob("*.pt"))
+        and data_sha256 in (None, record.get(DATA, data_sha256))
+        and _may_be_built(path, record, allow)
     ]
     if not fitting:
         raise UserError(f"no classifier trained on the data set, without generated images, in {runs_dir}")
     return min(fitting)[1]
+
+
+def _may_be_built(path: Path, record: dict[str, Any], allow: tuple[str, ...]) -> bool:
+    try:
+        for section in ("dataset", "model", "loss"):
+            check_allowed(path, section, record["config"][section], allow)
+    except UserError as error:
+        print(f"skipped: {error}", file=sys.stderr)
+        return False
+    return True
 
 
 def frechet_distance(real: Tensor, made: Tensor) -> float:

@@ -1,12 +1,13 @@
 """One training of a generator: builds the parts in order and calls fit."""
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from hydra.utils import instantiate
 
+from isda_bench.config.building import ANY_MODULE, build
 from isda_bench.config.generator_config import GeneratorConfig, GeneratorSettings
 from isda_bench.config.run_config import RunConfig
 from isda_bench.data.base import DataSet, ImageData, ImageSet
@@ -15,19 +16,26 @@ from isda_bench.gan.base import Gan
 from isda_bench.gan.build import component_problems
 from isda_bench.gan.ema import ExponentialMovingAverage
 from isda_bench.gan.generator_file import save_generator
-from isda_bench.gan.quality import Quality, find_classifier
+from isda_bench.gan.quality import Quality, find_classifier, measure_quality
 from isda_bench.gan.samples import Samples
 from isda_bench.gan.train import COLLAPSED, RealBatches, fit
+from isda_bench.monitoring.grid_position import GridPosition
+from isda_bench.monitoring.logger_list import build_loggers
 from isda_bench.monitoring.progress import Display
 from isda_bench.runtime.devices import choose_device, describe, set_precision
 from isda_bench.runtime.library_faults import on_device
+from isda_bench.storage.data_check import as_used
 from isda_bench.storage.provenance import peak_memory, provenance, reset_peak_memory
 from isda_bench.storage.run_directory import Metrics, RunDirectory, now
 from isda_bench.storage.run_once import run_once
 
 
-def run(config: RunConfig) -> dict[str, Any]:
+def run(config: RunConfig, position: GridPosition | None = None) -> dict[str, Any]:
     """Trains the generator that `config` describes, or resumes it; a finished run is only reported.
+
+    Args:
+        config: what is trained.
+        position: its place in a grid, for the display.
 
     Returns:
         The run's record.
@@ -36,7 +44,7 @@ def run(config: RunConfig) -> dict[str, Any]:
         ConfigError: listing all that is wrong with the configuration; nothing is written then.
         UserError: the data cannot be had, something cannot be written, a loss is not finite, ...
     """
-    return run_once(config, component_problems, _train, summary)
+    return run_once(config, component_problems, partial(_train, position=position), summary)
 
 
 def summary(record: dict[str, Any]) -> str:
@@ -50,26 +58,28 @@ def summary(record: dict[str, Any]) -> str:
 class GeneratorDisplay(Display):
     """Shows a generator's training."""
 
-    def status(self, row: dict[str, Any]) -> str:
-        """An epoch's losses in a line."""
-        return (
-            f"epoch {row['epoch']}/{self.epochs}  critic {row['critic_loss']:.4f}  "
-            f"generator {row['generator_loss']:.4f}  spread {row['spread']:.2f}  "
-            f"{row['images_per_second']:,.0f} images/s"
-        )
+    def status(self, row: dict[str, Any]) -> list[str]:
+        """An epoch's losses."""
+        return [
+            f"critic {row['critic_loss']:.3f}",
+            f"generator {row['generator_loss']:.3f}",
+            f"spread {row['spread']:.2f}",
+        ]
 
 
-def _train(config: RunConfig, directory: RunDirectory) -> dict[str, Any]:
+def _train(
+    config: RunConfig, directory: RunDirectory, position: GridPosition | None = None
+) -> dict[str, Any]:
     assert isinstance(config, GeneratorConfig)
     settings = config.settings
     device = choose_device(settings.device)
     print(f"{config.run_id}: {describe(device, settings.device, settings.precision, 'eager')}", flush=True)
-    unseeded: DataSet = instantiate(settings.dataset)
+    unseeded: DataSet = build(settings.dataset, DataSet, ANY_MODULE)
     dataset = unseeded.with_seed(settings.seed)
     data = dataset.load()
     if not isinstance(data.train, ImageSet):
         raise ConfigError(["dataset: its images stay in their files; generators learn those kept in memory"])
-    with directory.locked():
+    with directory.locked(as_used(data)):
         record = directory.finished()  # another process may have finished it meanwhile
         if record is not None:
             return record
@@ -78,14 +88,14 @@ def _train(config: RunConfig, directory: RunDirectory) -> dict[str, Any]:
         reset_peak_memory(device)
         torch.manual_seed(settings.seed)
         set_precision(settings.precision)
-        gan: Gan = on_device(instantiate(settings.generator, **_sizes(dataset)), device)
+        gan: Gan = on_device(build(settings.generator, Gan, ANY_MODULE, **_sizes(dataset)), device)
         schedule = settings.schedule
         mean = ExponentialMovingAverage(gan.generator, schedule.average)
         batches = RealBatches(data.train, schedule.batch_size, gan.generator.groups, device)
         every, per_class = settings.samples.every, settings.samples.per_class
         samples = Samples(data.train, dataset.num_classes, every, per_class, device)
-        logger = instantiate(settings.logger)
-        display = GeneratorDisplay(config.run_id, schedule.epochs, schedule.steps)
+        logger = build_loggers(settings.logger)
+        display = GeneratorDisplay(config.run_id, schedule.epochs, schedule.steps, position)
         with logger.open(config), display:
             metrics = fit(
                 gan, mean, schedule, batches, samples, directory, display, logger, settings.checkpoint.every
@@ -137,12 +147,17 @@ def _quality(
     settings: GeneratorSettings, gan: Gan, dataset: DataSet, data: ImageData, device: torch.device
 ) -> dict[str, Any] | None:
     """Quality in the features of a classifier; None, and a word about it, where there is no classifier."""
-    from isda_bench.gan.quality import measure_quality
-
     try:
-        classifier = find_classifier(settings.classifier, Path(settings.runs_dir), dataset, settings.dataset)
+        classifier = find_classifier(
+            settings.classifier,
+            Path(settings.runs_dir),
+            dataset,
+            settings.dataset,
+            data.checksum,
+            settings.allow,
+        )
+        print(f"quality is measured in the features of {classifier}", file=sys.stderr)
+        return measure_quality(gan.generator, classifier, dataset, data, device, settings.allow)._asdict()
     except UserError as error:
         print(f"quality is not measured: {error}; `isda-bench measure` can do it later", file=sys.stderr)
         return None
-    print(f"quality is measured in the features of {classifier}", file=sys.stderr)
-    return measure_quality(gan.generator, classifier, dataset, data, device)._asdict()

@@ -91,6 +91,7 @@ def fit(
     """
     optimizers = gan.optimizers()
     metrics = _resume(gan, mean, optimizers, directory)
+    logger.resume(metrics)
     display.begin(len(metrics))
     for epoch in range(len(metrics) + 1, schedule.epochs + 1):
         start = time.perf_counter()

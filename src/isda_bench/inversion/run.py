@@ -100,9 +100,13 @@ class InversionDisplay(Display):
             }
         )
 
-    def status(self, row: dict[str, Any]) -> str:
-        """The medians over the images in a line."""
-        return f"{row['done']}  features {row['features']:.3g}  pixels {row['pixels']:.3g}"
+    def place(self) -> str:
+        """The step and its iteration."""
+        return str(self.row.get("done", NAMES[0]))
+
+    def status(self, row: dict[str, Any]) -> list[str]:
+        """The medians over the images."""
+        return [f"features {row['features']:.3g}", f"pixels {row['pixels']:.3g}"]
 
 
 def _check_finite(point: Point, step: int) -> None:

@@ -1,27 +1,28 @@
 """The inputs of an inversion: options, networks, images, all checked before anything is written."""
 
 import hashlib
+from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import torch
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch import nn
 
-from isda_bench.config.components import build_dataset
 from isda_bench.config.options import Options
 from isda_bench.config.problems import problems_of
-from isda_bench.config.run_config import settings_of
 from isda_bench.data.base import DataSet, ImageData
 from isda_bench.data.loader import Loader, evaluation_loader
 from isda_bench.errors import ConfigError
 from isda_bench.gan.generator_file import generator_file, load_generator, read_metadata
 from isda_bench.gan.networks import Generator
 from isda_bench.inversion.augmented_features import Statistics
-from isda_bench.loading import load_loss, load_run
+from isda_bench.loading import load_loss, load_run, stored_dataset
 from isda_bench.losses.isda import ISDA
 from isda_bench.models.base import Classifier
 from isda_bench.runtime.devices import choose_device, set_precision
 from isda_bench.runtime.library_faults import on_device
+from isda_bench.storage.data_check import DATA
+from isda_bench.storage.record_files import RECORD
 
 STRENGTH = 0.5  # lambda for a classifier that was trained without ISDA: the paper's
 IN_IDENTITY = ("iterations", "images", "augmentations", "eta", "seed", "compile")
@@ -95,20 +96,17 @@ def prepare(options: InversionOptions) -> Setup:
         raise ConfigError(problems)
     device = choose_device(options.device)
     set_precision("fp32")
-    config, classifier, record = load_run(options.run)
-    if options.root is not None:
-        if "root" not in config["dataset"]:
-            raise ConfigError([f"root={options.root}: the data set of this run has no root"])
-        config["dataset"]["root"] = options.root
-    loss, generator = load_loss(options.run), load_generator(options.generator)
+    config, classifier, record = load_run(options.run, options.allow)
+    source = Path(options.run).expanduser() / RECORD
+    dataset = stored_dataset(source, config, options.root, options.allow)
+    loss, generator = load_loss(options.run, options.allow), load_generator(options.generator)
     kept = read_metadata(generator_file(options.generator))
-    dataset = build_dataset(settings_of(config))
     if generator.shape != (dataset.in_channels, dataset.image_size, dataset.image_size):
         raise ConfigError(
             [f"generator={options.generator}: makes images of another size than the data set's"]
         )
     data = dataset.load()
-    _check(options, data, record["data_sha256"], kept.data_sha256)
+    _check(options, data, record.get(DATA), kept.data_sha256)
     own = loss.strength if isinstance(loss, ISDA) else STRENGTH
     strength = own if options.strength is None else options.strength
     identity = {
@@ -137,12 +135,13 @@ def weights_sha256(network: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def _check(options: InversionOptions, data: ImageData, classifiers: str, generators: str) -> None:
+def _check(options: InversionOptions, data: ImageData, classifiers: str | None, generators: str) -> None:
     """Raises ConfigError if what was trained on other data, or more images are wanted than there are."""
     problems = [
-        f"{key}={getattr(options, key)}: was trained on other data than the data set here"
+        f"{key}={getattr(options, key)}: was trained on other data: their SHA-256 is {checksum}, "
+        f"here it is {data.checksum}; root=... says where they are"
         for key, checksum in (("run", classifiers), ("generator", generators))
-        if checksum != data.checksum
+        if checksum is not None and checksum != data.checksum
     ]
     count = len(data.train.targets)
     problems += [

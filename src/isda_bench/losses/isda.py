@@ -46,7 +46,7 @@ STATISTICS = {
     "shared": SharedCovariance,
     "identity": IdentityCovariance,
 }
-RANK = 16  # of covariance=lowrank, unless told
+RANK = 16  # of covariance=lowrank, by default
 FULL_LIMIT = (
     8e9  # bytes of covariance=full: far more than any CIFAR network's, half of a ResNet-50's on ImageNet
 )
@@ -59,7 +59,7 @@ class ISDA(Loss):
     Args:
         num_classes: C.
         feature_dim: A.
-        strength: lambda_0.
+        strength: lambda_0, by which the covariances are multiplied at the end of the training; no unit.
         covariance: Sigma: each class's own, full (ISDA), diagonal (ISDA on ImageNet) or lowrank (a few
             directions and the diagonal); or the ablation's, shared by all classes or the identity.
         ramp: whether lambda grows in proportion to the progress (linear) or is always lambda_0 (constant).

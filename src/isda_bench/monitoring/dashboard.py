@@ -1,4 +1,4 @@
-"""The wandb workspace of a table: errors, cost and samples, runs of one cell (all seeds) together."""
+"""The wandb workspace of a table: curves by method with bands over the seeds, errors, cost and samples."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ def workspace(entity: str, project: str, table: str | None) -> Any:
         settings=ws.WorkspaceSettings(x_axis="epoch", max_runs=100),
         runset_settings=ws.RunsetSettings(
             filters=[expr.Tags().isin([table])] if table else [],
-            groupby=[expr.Metric("Group")],
+            groupby=_groups(expr, table),
             order=[expr.Ordering(expr.Summary("last_10_error"), ascending=True)],
             pinned_columns=["summary:last_10_error", "summary:final_error", "summary:best_error"],
         ),
@@ -48,13 +48,23 @@ def outline(workspace: Any) -> str:
     return "\n".join(lines)
 
 
+def _groups(expr: Any, table: str | None) -> list[Any]:
+    """What a curve stands for: network and data set, then method.
+
+    In a table that chooses hyper-parameters, or among the runs of all tables, a method has several cells
+    (runs that differ in the seed alone): each is a curve of its own.
+    """
+    by_method = [expr.Config("setting"), expr.Config("method")]
+    return [*by_method, expr.Metric("Group")] if table is None or "selection" in table else by_method
+
+
 def _sections(wr: Any) -> dict[str, list[Any]]:
     """Name of each section and its panels."""
     return {
         "Error": [
             _curve(wr, "Test error in % (median and range over seeds)", "test_error", log_y=True),
             _curve(wr, "Validation error in % (median and range over seeds)", "validation_error", log_y=True),
-            _curve(wr, "Training error in %", "train_error"),
+            _curve(wr, "Training error in % (median and range over seeds)", "train_error"),
         ],
         "Results": [
             _bars(wr, "Mean error of the last 10 epochs in %", "last_10_error"),

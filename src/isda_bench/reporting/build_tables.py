@@ -29,6 +29,7 @@ from isda_bench.experiments.selection import (
 )
 from isda_bench.reporting.cautions import schedule_caution
 from isda_bench.reporting.measures import measures
+from isda_bench.reporting.mixing import mixed_conditions, refuse_other_data
 from isda_bench.reporting.pairing import BASELINE, Entry, with_baselines
 from isda_bench.reporting.table import Table, TableRow
 from isda_bench.storage.records import UnfinishedRun
@@ -46,10 +47,12 @@ class Group:
         errors: seed -> error in percent.
         runs: seed -> directory.
         generators: SHA-256 -> run of those whose images the runs used.
+        records: of all of them.
     """
 
     record: dict[str, Any]
     errors: dict[int, float] = field(default_factory=dict)
+    records: list[dict[str, Any]] = field(default_factory=list)
     runs: dict[int, Path] = field(default_factory=dict)
     generators: dict[str, str] = field(default_factory=dict)
 
@@ -75,34 +78,54 @@ def experiment_table(
 
     Raises:
         ConfigError: there is no such experiment, or it does not compose.
+        UserError: runs of one data set's name were trained on different data.
     """
     groups = grouped(records, protocol)
     begun: dict[str, set[int]] = defaultdict(set)
     for run in unfinished:
         begun[run.cell].add(run.seed)
     own = _distinct([cell for part in parts(experiment) for cell in planned(part)])
-    selections = hyperparameter_selections({cell: group.errors for cell, group in groups.items()})
+    errors = {cell: group.errors for cell, group in groups.items()}
+    selections = hyperparameter_selections(errors, own)
     plan = _with_choices(own, selections)
     name = table_of(experiment)
     entries = [_planned_entry(name, cell, groups, begun, protocol) for cell in plan]
     entries = _in_reading_order(entries) + _deviating_entries(name, plan, groups, protocol)
     lines = tuple(with_baselines(entries))
     notes = _notes(own, selections)
+    _refuse_other_data(experiment, lines, groups)
     return Table(experiment, title(experiment), protocol, source(name), lines, notes, also_source(name))
 
 
 def grouped(records: pd.DataFrame, protocol: str) -> dict[str, Group]:
-    """The runs of each cell, by its id."""
+    """The runs of each cell, by its id.
+
+    Raises:
+        UserError: runs of one cell were trained on different data.
+    """
     groups: dict[str, Group] = {}
     columns = (records[name] for name in ("cell", "seed", protocol, "path", "record"))
     for cell, seed, error, path, record in zip(*columns, strict=True):
         group = groups.setdefault(cell, Group(record))
         group.errors[seed] = error
         group.runs[seed] = path
+        group.records.append(record)
         generator = record.get("generator")
         if generator:
             group.generators[generator["sha256"]] = generator["run"]
+    for cell, group in groups.items():
+        refuse_other_data(f"cell {cell}", group.records)
     return groups
+
+
+def _refuse_other_data(experiment: str, lines: tuple[TableRow, ...], groups: dict[str, Group]) -> None:
+    """Makes sure that the lines of one data set are of the same data, so that differences mean something."""
+    of_data_set: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for line in lines:
+        if line.cell in groups:
+            of_data_set[line.at.dataset] += groups[line.cell].records
+    for name, records in of_data_set.items():
+        refuse_other_data(f"experiment={experiment}, {name}", records)
 
 
 def _distinct(cells: list[PlannedCell]) -> list[PlannedCell]:
@@ -138,6 +161,7 @@ def _planned_entry(
         also_published=also_published(table, cell.at),
         note=cell.note,
         generators=group.mixed,
+        mixed=mixed_conditions(group.records),
     )
     line = _with_results(line, group, cell.config.config["schedule"], protocol)
     return Entry(line, cell.config.names, identity(cell.config.config))
@@ -166,6 +190,7 @@ def _deviating_entries(
             published=published(table, at) if comparable else None,
             also_published=also_published(table, at) if comparable else None,
             generators=group.mixed,
+            mixed=mixed_conditions(group.records),
         )
         line = _with_results(line, group, group.record["config"]["schedule"], protocol)
         entry = Entry(line, group.record["names"], group.record["identity"])
@@ -202,23 +227,32 @@ def _in_reading_order(entries: list[Entry]) -> list[Entry]:
 def _notes(plan: list[PlannedCell], selections: list[HyperparameterSelection]) -> tuple[str, ...]:
     """Which settings were chosen on held-out images, and which are fixed."""
     if any(cell.at.split == "validation" for cell in plan):
-        return tuple(_outcome(contest) for contest in selections if contest.is_tried_by(plan))
+        return tuple(_outcome(selection) for selection in selections if selection.is_tried_by(plan))
     fixed: dict[str, None] = {}
     for cell in plan:
         names = set(cell.config.names.values())
-        about = [contest for contest in selections if contest.component[1] in names]
-        if not about or any(contest.winner and contest.is_about(cell) for contest in about):
+        about = [selection for selection in selections if _is_of(selection, names)]
+        if not about or any(selection.winner and selection.is_about(cell) for selection in about):
             continue
-        values = about[0].values(cell.config)
-        told = ", ".join(f"{key.partition('.')[2]} {value:g}" for key, value in values.items())
-        fixed[f"{about[0].component[1]} {told}"] = None
+        fixed[f"{about[0].component[1]} {_in_words(about[0].values(cell.config))}"] = None
     return (f"Fixed, not chosen on validation: {'; '.join(fixed)}.",) if fixed else ()
 
 
-def _outcome(contest: HyperparameterSelection) -> str:
-    at = contest.cells[0].at
-    what = f"{contest.component[1]}, {at.model}, {at.dataset}"
-    if contest.winner is None:
+def _is_of(selection: HyperparameterSelection, names: set[str]) -> bool:
+    """Whether it selects settings of a loss or generator of these names, and not of the network beside it."""
+    section, name = selection.component
+    return name in names and all(key.startswith(f"{section}.") for key in selection.keys)
+
+
+def _outcome(selection: HyperparameterSelection) -> str:
+    at = selection.cells[0].at
+    what = f"{selection.component[1]}, {at.model}, {at.dataset}"
+    if selection.winner is None:
         return f"{what}: not all candidates have their runs; nothing is chosen yet."
-    told = ", ".join(f"{key.partition('.')[2]} {value:g}" for key, value in contest.chosen.items())
-    return f"{what}: chosen {told}."
+    return f"{what}: chosen {_in_words(selection.chosen)}."
+
+
+def _in_words(values: dict[str, Any]) -> str:
+    """'alpha 0.5, gamma 1'."""
+    shown = {key: f"{value:g}" if isinstance(value, float) else str(value) for key, value in values.items()}
+    return ", ".join(f"{key.partition('.')[2]} {value}" for key, value in shown.items())

@@ -16,6 +16,7 @@ from isda_bench.reporting import evidence as find
 from isda_bench.reporting.criteria import FAILS as FAILS_CODE
 from isda_bench.reporting.criteria import HOLDS as HOLDS_CODE
 from isda_bench.reporting.criteria import Decision, decide, over_settings
+from isda_bench.reporting.escape import markdown_text
 from isda_bench.reporting.evidence import COMPETITIVE, ENOUGH_RUNS, NEGLIGIBLE, Case
 from isda_bench.reporting.false_positives import (
     CORRELATIONS,
@@ -44,7 +45,7 @@ class Evidence:
         numbers: what decided it.
         planned: whether it is a setting of the paper's.
         known: whether it has enough runs to be looked at.
-        contrary: the smallest p against the claim; 1 where nothing speaks against it.
+        contrary: the smallest p against the claim; null: 0 where it fails, else 1.
     """
 
     setting: str
@@ -52,7 +53,7 @@ class Evidence:
     numbers: str
     planned: bool
     known: bool = True
-    contrary: float = 1.0
+    contrary: float | None = None
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ class Claim:
             return OPEN
         codes = {word: code for code, word in WORDS.items()}
         verdicts = np.array([codes.get(e.verdict, 0) for e in planned])
-        contrary = np.array([e.contrary for e in planned])
+        contrary = np.array([_contrary(e) for e in planned])
         return WORDS.get(int(over_settings(Decision(verdicts, contrary))), OPEN)
 
 
@@ -199,6 +200,12 @@ def _evidence(case: Case) -> Evidence:
     return replace(found, verdict=verdict, contrary=float(decision.contrary))
 
 
+def _contrary(evidence: Evidence) -> float:
+    if evidence.contrary is None:
+        return 0.0 if evidence.verdict == FAILS else 1.0
+    return evidence.contrary
+
+
 def _text(evidence: Evidence) -> str:
     outside = "" if evidence.planned else " (not the paper's setting)"
-    return f"{evidence.setting}{outside}: {evidence.verdict}; {evidence.numbers}."
+    return markdown_text(f"{evidence.setting}{outside}: {evidence.verdict}; {evidence.numbers}.")

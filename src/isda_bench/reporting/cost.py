@@ -5,12 +5,16 @@ import statistics
 from collections import defaultdict
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import torch
-from hydra.utils import instantiate
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.flop_counter import FlopCounterMode
 
+from isda_bench.config.building import build
+from isda_bench.config.problems import problems_of
+from isda_bench.errors import UserError
 from isda_bench.models.base import Classifier
 from isda_bench.storage.checksummed_json import read_checksummed
 
@@ -25,6 +29,41 @@ class Rate(NamedTuple):
     images_per_second: float
     source: str
     device: str
+
+
+class _Stored(BaseModel):
+    model_config = ConfigDict(strict=True, allow_inf_nan=False)
+
+
+class _Rate(_Stored):
+    network: str
+    precision: str = "fp32"
+    images_per_second: Annotated[float, Field(ge=0)]
+
+
+class _BareStep(_Stored):
+    network: str
+    precision: str = "fp32"
+    batch_size: PositiveInt
+    step_ms: Annotated[float, Field(gt=0)]
+
+
+class _Rows(_Stored):
+    step: list[_Rate] = []
+    throughput: list[_Rate] = []
+    steps: list[_BareStep] = []
+
+
+class _Device(_Stored):
+    type: str
+    name: str = ""
+
+
+class _Benchmark(_Stored):
+    """A benchmark file, as far as rates are read from it."""
+
+    device: _Device | None = None
+    rows: _Rows = _Rows()
 
 
 class Rates:
@@ -82,10 +121,19 @@ def read_benchmarks(folder: Path) -> list[dict[str, Any]]:
     Raises:
         UserError: one is damaged.
     """
-    return [read_checksummed(path) for path in sorted(folder.glob("*.json"))]
+    found = []
+    for path in sorted(folder.glob("*.json")):
+        content = read_checksummed(path)
+        problems = problems_of(lambda: _Benchmark.model_validate(content), "")  # noqa: B023
+        if problems:
+            raise UserError(f"{path}: damaged: {problems[0]}")
+        found.append(content)
+    return found
 
 
-def training_flops(model: dict[str, Any], num_classes: int, in_channels: int, side: int) -> int:
+def training_flops(
+    model: dict[str, Any], num_classes: int, in_channels: int, side: int, allow: tuple[str, ...] = ()
+) -> int:
     """FLOPs of one image's forward and backward pass, the latter counted as two forward ones.
 
     Args:
@@ -93,18 +141,30 @@ def training_flops(model: dict[str, Any], num_classes: int, in_channels: int, si
         num_classes: C.
         in_channels: channels of the images.
         side: their height and width.
+        allow: modules beside isda_bench whose networks may be built.
+
+    Raises:
+        ValueError: it is no configuration of a network that may be built.
     """
-    return _training_flops(json.dumps(model, sort_keys=True), num_classes, in_channels, side)
+    return _training_flops(json.dumps(model, sort_keys=True), num_classes, in_channels, side, allow)
 
 
 @cache
-def _training_flops(model: str, num_classes: int, in_channels: int, side: int) -> int:
+def _training_flops(model: str, num_classes: int, in_channels: int, side: int, allow: tuple[str, ...]) -> int:
     with torch.device("meta"):
-        network: Classifier = instantiate(json.loads(model), num_classes=num_classes, in_channels=in_channels)
+        given = {"num_classes": num_classes, "in_channels": in_channels}
+        network: Classifier = build(json.loads(model), Classifier, allow, **given)
         batch = torch.empty(1, in_channels, side, side)
+    for module in network.modules():
+        if isinstance(module, _BatchNorm):  # not counted, and on no device slower than all the rest
+            module.forward = _unchanged  # type: ignore[method-assign, assignment]
     with FlopCounterMode(display=False) as counter:
         network(batch)
     return 3 * int(counter.get_total_flops())
+
+
+def _unchanged(images: torch.Tensor) -> torch.Tensor:
+    return images
 
 
 def _median(found: list[tuple[float, str]], source: str) -> Rate:

@@ -220,12 +220,16 @@ def _gains(line: TableRow) -> dict[int, float]:
 
 def _p(effects: Effects) -> str:
     p = float(effects.p[..., 0])
-    return "no p without variance" if math.isnan(p) else f"p {p:.3f}"
+    return "no p without variance" if math.isnan(p) else f"p {_number(p)}"
 
 
 def _largest(effects: Effects) -> str:
     known = effects.p[~np.isnan(effects.p)]
-    return f"Holm's p up to {known.max():.3f}" if known.size else "no p without variance"
+    return f"largest Holm's p {_number(float(known.max()))}" if known.size else "no p without variance"
+
+
+def _number(p: float) -> str:
+    return "< 0.001" if p < 0.001 else f"= {p:.3f}"
 
 
 def _time_ratios(records: pd.DataFrame) -> dict[tuple[str, str, str], list[float]]:

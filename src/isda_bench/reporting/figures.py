@@ -1,11 +1,10 @@
 """Figures of the paper, from records: curves, the gain over the training size, selection, spectra.
 
-Each function gives a matplotlib figure; `write` and `inline_svg` put it out. The same input gives
+Each function gives a matplotlib figure; `write` and `drawing` put it out. The same input gives
 the same bytes.
 """
 
 import io
-import re
 from collections.abc import Iterable
 from itertools import chain, cycle
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullLocator
 
 from isda_bench.experiments.coordinates import coordinates
@@ -24,9 +24,11 @@ from isda_bench.experiments.published import published_curves
 from isda_bench.experiments.selection import HyperparameterSelection
 from isda_bench.reporting.build_tables import Group
 from isda_bench.reporting.cells import with_variants
+from isda_bench.reporting.escape import figure_label
+from isda_bench.reporting.inline_svg import Drawing, inline_svg
 from isda_bench.reporting.table import Table, TableRow
 from isda_bench.runtime.atomic_files import write_atomically
-from isda_bench.storage.records import read_metrics
+from isda_bench.storage.records import errors_by_epoch
 
 INK = "#404040"  # of text and axes; a page replaces it by its own colour
 STYLE: Any = {
@@ -73,10 +75,10 @@ def curves(records: pd.DataFrame, published: Iterable[tuple[str, str]] = ()) -> 
     panels |= {place: runs.iloc[:0] for place in behind if place not in panels}
     figure, axes = _panels(len(panels))
     for axis, ((dataset, model, images), drawn) in zip(axes, panels.items(), strict=True):
-        counts = sorted(set(drawn.groupby("cell").size())) or [0]
+        counts = sorted(set(drawn.groupby("cell").size()))
         seeds = "-".join(map(str, counts[:: len(counts) - 1 or 1]))
         subset = f", {images:,} images" if images else ""
-        axis.set_title(f"{model} on {dataset}{subset} (n = {seeds})")
+        axis.set_title(f"{model} on {dataset}{subset} ({f'n = {seeds}' if seeds else 'no runs yet'})")
         _draw_published(axis, behind.get((dataset, model, images), {}), colours)
         _draw_curves(axis, with_variants(drawn), colours)
     _legend(figure, axes)
@@ -175,25 +177,21 @@ def error_curves(records: pd.DataFrame, path: Path) -> list[Path]:
     return write(curves(records), path)
 
 
-def inline_svg(figure: Figure, name: str) -> str:
+def drawing(figure: Figure, name: str) -> Drawing:
     """The figure as an SVG element for a page: transparent, with text as text in the page's colour.
 
     Args:
         figure: drawn here.
-        name: unique on the page.
+        name: unique on the page; letters, digits and hyphens.
     """
     with mpl.rc_context({"svg.fonttype": "none"}):
         text = _rendered(figure, "svg", transparent=True).decode()
-    text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
-    text = (
-        re.sub(r' xmlns(:\w+)?="[^"]*"', "", text).replace("xlink:href", "href").replace(INK, "currentColor")
-    )
-    used = set(re.findall(r"#([\w-]+)[\")]", text))
-    text = re.sub(r' id="([^"]*)"', lambda m: f' id="{name}-{m[1]}"' if m[1] in used else "", text)
-    return re.sub(r"#([\w-]+)(?=[\")])", lambda m: f"#{name}-{m[1]}" if m[1] in used else m[0], text)
+    return inline_svg(text, name, INK)
 
 
 def _rendered(figure: Figure, kind: str, transparent: bool = False) -> bytes:
+    for label in figure.findobj(Text):
+        label.set_text(figure_label(label.get_text()))
     buffer = io.BytesIO()
     metadata = {"Date": None} if kind == "svg" else None
     with mpl.rc_context({"svg.hashsalt": STYLE["svg.hashsalt"]}):
@@ -242,15 +240,12 @@ def _draw_published(axis: Axes, curves: dict[str, list[tuple[int, float]]], colo
     for method, points in curves.items():
         epochs, errors = zip(*points, strict=True)
         label = f"{method} (published)"
-        axis.plot(epochs, errors, ":", color=colours[method], linewidth=0.8, alpha=0.6, zorder=1, label=label)
+        axis.plot(epochs, errors, ":", color=colours[method], linewidth=0.9, alpha=0.8, zorder=1, label=label)
 
 
 def _errors(cell: pd.DataFrame) -> pd.DataFrame:
     """The error of each evaluated epoch (rows), a column a run."""
-    runs = [
-        read_metrics(path).set_index("epoch")[f"{split}_error"]
-        for path, split in zip(cell["path"], cell["split"], strict=True)
-    ]
+    runs = [errors_by_epoch(path, split) for path, split in zip(cell["path"], cell["split"], strict=True)]
     return pd.concat(runs, axis=1).dropna()
 
 
@@ -288,8 +283,9 @@ def _legend(figure: Figure, axes: list[Axes]) -> None:
     for axis in axes:
         for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
             handles.setdefault(fill(label, LABEL_WIDTH), handle)
-    long = max(map(len, handles), default=0) > LABEL_WIDTH / 2
-    columns = max(1, int(figure.get_figwidth() / (PANEL[0] if long else PANEL[0] / 3)))
+    longest = max(map(len, handles), default=0)
+    width = PANEL[0] * min(1, max(1 / 3, longest / (LABEL_WIDTH / 2) * 0.6))  # of a column
+    columns = max(1, int(figure.get_figwidth() / width))
     if handles:
         lines = sum(1 + label.count("\n") for label in handles) / columns
         figure.set_figheight(figure.get_figheight() + LEGEND_LINE * lines)

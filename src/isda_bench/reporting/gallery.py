@@ -60,11 +60,12 @@ def gallery(tables: dict[str, Table], records: pd.DataFrame) -> Iterator[Picture
             yield Picture(f"{name}_curves_of_choice", caption, drawn)
 
 
-def spectra(runs: list[Path]) -> Iterator[Picture]:
+def spectra(runs: list[Path], allow: tuple[str, ...] = ()) -> Iterator[Picture]:
     """The spectrum of what each of these runs' ISDA has estimated.
 
     Args:
         runs: directories of finished runs, with their checkpoints.
+        allow: modules beside isda_bench in which their components may be defined.
 
     Raises:
         UserError: one of them is not, or has estimated no covariance.
@@ -75,7 +76,9 @@ def spectra(runs: list[Path]) -> Iterator[Picture]:
 
     for run in runs:
         caption = f"Spectrum of the covariance of each class's deep features, {run.name}."
-        yield Picture(f"spectrum_{run.name}", caption, figures.spectrum(covariance_spectrum(run), run.name))
+        yield Picture(
+            f"spectrum_{run.name}", caption, figures.spectrum(covariance_spectrum(run, allow), run.name)
+        )
 
 
 def runs_with_statistics(records: pd.DataFrame) -> list[Path]:

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
-from hydra.utils import instantiate
 
+from isda_bench.config.building import ANY_MODULE, build
 from isda_bench.config.compose import compose_run
 from isda_bench.config.run_config import CONF
 from isda_bench.models.base import Classifier
@@ -89,8 +89,8 @@ def measure(name: str) -> Row:
     family = settings.model["_target_"].split(".")[-2]
     classes, side, images = (1000, 224, 1_281_167) if family == "imagenet" else (10, 32, 50_000)
     with torch.device("meta"):
-        model: Classifier = instantiate(settings.model, num_classes=classes)
-    flops = training_flops(settings.model, classes, in_channels=3, side=side)
+        model: Classifier = build(settings.model, Classifier, ANY_MODULE, num_classes=classes)
+    flops = training_flops(settings.model, classes, 3, side, ANY_MODULE)
     return Row(
         name=name,
         family=family,

@@ -3,13 +3,15 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from isda_bench.config.building import ANY_MODULE
 from isda_bench.config.components import build_dataset
 from isda_bench.config.run_config import RunConfig
 from isda_bench.experiments.coordinates import coordinates
 from isda_bench.reporting.columns import images_text
 from isda_bench.reporting.cost import Rate, Rates, read_benchmarks, training_flops
 from isda_bench.reporting.render_tables import markdown_rows
-from isda_bench.storage.run_directory import read_record
+from isda_bench.storage.record_files import readable_records
+from isda_bench.storage.records import epochs_done
 
 RESULTS = Path("results")
 """Where records and benchmarks are committed."""
@@ -48,9 +50,7 @@ def plan(jobs: list[RunConfig]) -> str:
     """
     configs = {config.run_id: config for config in jobs}
     roots = {Path(config.settings.runs_dir).expanduser(): None for config in jobs}
-    records = [
-        read_record(path) for root in [*roots, RESULTS / "records"] for path in root.glob("*/record.json")
-    ]
+    records = [record for root in [*roots, RESULTS / "records"] for _, record in readable_records(root)]
     rates = Rates(records, read_benchmarks(RESULTS / "benchmarks"))
     return plan_text([planned_run(config, rates) for config in configs.values()])
 
@@ -58,11 +58,10 @@ def plan(jobs: list[RunConfig]) -> str:
 def planned_run(config: RunConfig, rates: Rates) -> PlannedRun:
     """How far the run is: as its directory says, the same that training looks at."""
     settings = config.settings
-    directory = Path(settings.runs_dir).expanduser() / config.run_id
-    state, epochs = _state(directory)
+    state, epochs = _state(config.directory)
     dataset = build_dataset(settings)
     side = dataset.image_size or IMAGE_SIDE
-    flops = training_flops(settings.model, dataset.num_classes, dataset.in_channels, side)
+    flops = training_flops(settings.model, dataset.num_classes, dataset.in_channels, side, ANY_MODULE)
     rate = rates.of(config.names["model"], config.names["dataset"], settings.precision, flops)
     left = 0 if state == "done" else max(settings.schedule.epochs - epochs, 0)
     real = 1 - settings.generator.get("fraction", 0)  # of a batch; the others are generated
@@ -90,8 +89,7 @@ def _state(directory: Path) -> tuple[str, int]:
         return "done", 0
     if not (directory / "run.json").exists():
         return "missing", 0
-    metrics = directory / "metrics.jsonl"
-    return "unfinished", len(metrics.read_text().splitlines()) if metrics.exists() else 0
+    return "unfinished", epochs_done(directory)
 
 
 def _row(cell: list[PlannedRun]) -> list[str]:
@@ -116,14 +114,16 @@ def _assumptions(runs: list[PlannedRun]) -> list[str]:
     for run in runs:
         if run.images:
             sources.setdefault(run.rate.source, set()).add(run.rate.device)
-    told = {
+    explanations = {
         "records": "records: median images a second of finished runs of that network and data set on a GPU",
         "benchmark": "benchmark: images a second of that network on CIFAR-10, measured on a GPU",
         "bare step": "bare step: a captured training step of that network, taken on a GPU; a run is slower",
         "FLOPs": "FLOPs: of forward and backward pass; no record or benchmark has a rate measured on a GPU",
     }
     lines = [
-        f"- {told[source]} ({'; '.join(sorted(sources[source]))})." for source in told if source in sources
+        f"- {explanations[source]} ({'; '.join(sorted(sources[source]))})."
+        for source in explanations
+        if source in sources
     ]
     return ["\n".join(lines)] if lines else []
 

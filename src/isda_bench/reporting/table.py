@@ -10,7 +10,7 @@ table is not about networks). Renderers (render_tables.py, a report) need nothin
 
 import math
 import statistics
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -86,6 +86,7 @@ class TableRow:
         note: a word on the line ('chosen on validation'), or ''.
         runs: directories of the finished runs, by seed.
         generators: runs of the generators, where the line's runs used images of different ones.
+        mixed: conditions in which the line's runs differ (device types, torch versions, ...), in words.
     """
 
     cell: str
@@ -103,13 +104,14 @@ class TableRow:
     note: str = ""
     runs: dict[int, Path] = field(default_factory=dict)
     generators: tuple[str, ...] = ()
+    mixed: tuple[str, ...] = ()
 
     @property
     def remark(self) -> str:
-        """The note, and that different generators were used."""
+        """The note, that different generators were used, and what else differs between the runs."""
         count = len(self.generators)
-        told = f"made with {count} different generators: {', '.join(self.generators)}" if count else ""
-        return "; ".join(filter(None, (self.note, told)))
+        note_text = f"made with {count} different generators: {', '.join(self.generators)}" if count else ""
+        return "; ".join(filter(None, (self.note, note_text, *self.mixed)))
 
     @property
     def n(self) -> int:
@@ -183,6 +185,14 @@ class Table:
     def split(self) -> str:
         """What the errors are measured on: 'test' or 'validation'."""
         return self.lines[0].at.split
+
+    @property
+    def without_deviations(self) -> "Table":
+        """The experiment's own lines; a note counts the runs that deviate from it."""
+        count = sum(line.n for line in self.lines if not line.planned)
+        note_text = f"{count} more runs deviate from this experiment; deviations=true shows them below it."
+        own = tuple(line for line in self.lines if line.planned)
+        return replace(self, lines=own, notes=(*self.notes, note_text) if count else self.notes)
 
     @property
     def has_runs(self) -> bool:

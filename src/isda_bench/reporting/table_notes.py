@@ -49,8 +49,8 @@ def _sources(table: Table) -> list[str]:
     if any(not value.checked for value in values + beside):
         notes.append(f"{UNCHECKED} transcribed, not yet checked against the paper.")
     if any(value.contradicted for value in values + beside):
-        told = contradictions(table.name) or contradictions("comparison")
-        notes.append(f"{CONTRADICTED} contradicted by the paper itself: {told}.")
+        cells = contradictions(table.name) or contradictions("comparison")
+        notes.append(f"{CONTRADICTED} contradicted by the paper itself: {cells}.")
     return notes
 
 
@@ -89,7 +89,8 @@ def _power(table: Table, lines: list[TableRow]) -> str:
     std = pooled_std(pairs)
     place = [at.model, at.dataset, *([at.augment] if at.augment != "standard" else [])]
     place += [f"{images_text(at.train_size)} images"] if at.train_size else []
-    first = f", {detectable(std, pair.n, LEVEL / pair.tests):.2f} at Holm's first step of {pair.tests}"
+    first_step = detectable(std, pair.n, LEVEL / max(pair.tests, 1))
+    first = f", {first_step:.2f} at Holm's first step of {pair.tests}"
     return (
         f"Smallest true difference found in {100 * POWER:.0f}% of such experiments, {', '.join(place)}"
         f"{f' [{mark}]' if mark else ''}, against {pair.baseline}: {detectable(std, pair.n):.2f} points with "

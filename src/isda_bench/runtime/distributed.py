@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from isda_bench.errors import RankLost
+from isda_bench.errors import RankLost, UserError
 from isda_bench.runtime import ranks
 
 TIMEOUT = timedelta(minutes=10)  # after which a rank that does not answer is lost
@@ -38,11 +38,14 @@ def process_group(device: torch.device) -> Iterator[None]:
 
     Raises:
         RankLost: another process has ended or does not answer.
+        UserError: GPUs, and a torch without NCCL.
     """
     if ranks.processes() == 1:
         yield
         return
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+    if device.type == "cuda" and not distributed.is_nccl_available():
+        raise UserError(f"device={device}: this torch has no NCCL for several GPUs; one process needs none")
     try:
         distributed.init_process_group(backend, timeout=TIMEOUT)
         yield

@@ -6,7 +6,6 @@ SHA-256, so that damage shows. The newest two are kept.
 
 import hashlib
 import io
-import pickle
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
@@ -16,7 +15,7 @@ from typing import Any
 import torch
 
 from isda_bench.errors import UserError
-from isda_bench.runtime.atomic_files import write_atomically
+from isda_bench.runtime.atomic_files import read_file, write_atomically
 
 KEPT = 2
 
@@ -58,7 +57,8 @@ def save(directory: Path, epoch: int, state: dict[str, Any], step: int | None = 
 def remove_older(directory: Path) -> None:
     """Removes the checkpoints before the newest two."""
     for old in checkpoints(directory)[KEPT:]:
-        old.unlink(missing_ok=True)
+        with suppress(IsADirectoryError):
+            old.unlink(missing_ok=True)
 
 
 def load_newest(directory: Path) -> dict[str, Any] | None:
@@ -84,13 +84,18 @@ def load(path: Path) -> dict[str, Any]:
     Raises:
         ValueError: the content is not what was written, or would have to be executed.
     """
-    content = path.read_bytes()
+    try:
+        content = read_file(path)
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read: {error.strerror or error}") from error
     if _digest(content) != path.stem.rsplit("-", 1)[-1]:
         raise ValueError(f"{path}: damaged: its content is not what its name says")
     try:
         state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, EOFError, RuntimeError) as error:
-        raise ValueError(f"{path}: refused: not a checkpoint ({str(error).splitlines()[0]})") from error
+    except Exception as error:  # what a damaged file makes of torch.load has no common class
+        raise ValueError(f"{path}: refused: not a checkpoint ({str(error).partition(chr(10))[0]})") from error
+    if not isinstance(state, dict):
+        raise ValueError(f"{path}: refused: not a checkpoint")
     return state
 
 

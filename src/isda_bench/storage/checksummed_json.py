@@ -1,50 +1,60 @@
-"""JSON files that show damage: a seal carries the SHA-256 of their content and of files beside them.
+"""JSON files that show damage: beside their content stands its SHA-256, and that of files in the same
+directory.
 
-Files of before there was a seal, which have no key of it, are read as they are.
+A checksum shows damage and careless edits. It is no signature: whoever writes a file can compute it, so that
+a right checksum says nothing of where the content comes from. What is read is data, to be checked like any
+input. Files of before there was a checksum, which have no key of it, are read as they are.
 """
 
 import hashlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from isda_bench.config.building import LARGEST
 from isda_bench.errors import UserError
-from isda_bench.runtime.atomic_files import write_atomically
+from isda_bench.runtime.atomic_files import read_file, write_atomically
 
 FORMAT = 2
-SEAL = ("format", "files", "sha256")
+CHECKSUM_KEYS = ("format", "files", "sha256")
+DEEPEST = 50  # levels of lists and objects
+
+
+class NewerFormat(UserError):
+    """A newer version of isda_bench has written the file."""
 
 
 def write_checksummed(path: Path, content: dict[str, Any], beside: dict[str, bytes] | None = None) -> None:
-    """Writes `content` and its seal.
+    """Writes `content` and its checksum.
 
     Args:
         path: the file.
         content: an object of JSON.
-        beside: name -> content of files in the same directory for which this one vouches.
+        beside: name -> content of files in the same directory whose checksums are written too.
 
     Raises:
         UserError: the file cannot be written.
     """
     files = {name: _sha256(written) for name, written in (beside or {}).items()}
-    sealed = {"format": FORMAT, **content, "files": files}
-    sealed["sha256"] = _digest(sealed)
-    write_atomically(path, (json.dumps(sealed, indent=2) + "\n").encode())
+    checksummed = {"format": FORMAT, **content, "files": files}
+    checksummed["sha256"] = _digest(checksummed)
+    write_atomically(path, (json.dumps(checksummed, indent=2) + "\n").encode())
 
 
 def read_checksummed(path: Path) -> dict[str, Any]:
-    """What `write_checksummed` was given.
+    """The content that `write_checksummed` has written.
 
     Raises:
         UserError: it cannot be read, is not JSON, or is not what was written.
     """
     content = read_unchecked(path)
     verify_checksum(path, content)
-    return {key: value for key, value in content.items() if key not in SEAL}
+    return {key: value for key, value in content.items() if key not in CHECKSUM_KEYS}
 
 
 def read_beside(path: Path, name: str) -> bytes:
-    """The content of the file `name` for which the one at `path` vouches.
+    """The content of the file `name` whose checksum stands in the one at `path`.
 
     Raises:
         UserError: one of them cannot be read, or is not what was written.
@@ -53,40 +63,91 @@ def read_beside(path: Path, name: str) -> bytes:
     verify_checksum(path, content)
     file = path.parent / name
     try:
-        found = file.read_bytes()
+        found = read_file(file)
     except OSError as error:
         raise UserError(f"{file}: cannot be read: {error.strerror or error}") from error
-    if content.get("files", {}).get(name) not in (None, _sha256(found)):
+    files = content.get("files", {})
+    if not isinstance(files, dict) or files.get(name) not in (None, _sha256(found)):
         raise UserError(f"{file}: damaged or edited: it is not the one that {path.name} was written with")
     return found
 
 
 def read_unchecked(path: Path) -> dict[str, Any]:
-    """The object in a JSON file, whatever its seal says.
+    """The object in a JSON file, whatever its checksum says.
 
     Raises:
         UserError: it cannot be read, or is not JSON.
     """
     try:
-        content = json.loads(path.read_text())
-    except (OSError, ValueError, RecursionError) as error:
+        content = parse_json(read_file(path).decode())
+    except (OSError, ValueError) as error:
         raise UserError(f"{path}: damaged or not readable: {error}") from error
     if not isinstance(content, dict):
         raise UserError(f"{path}: damaged: should hold an object")
     return content
 
 
-def verify_checksum(path: Path, content: dict[str, Any]) -> None:
-    """Compares the content with its seal.
+def parse_json(text: str) -> Any:
+    """The value that a text holds: its numbers are finite, its integers have at most 64 bits.
 
     Raises:
-        UserError: they differ, or a part of the seal is lacking.
+        ValueError: it is not JSON, or holds what no file of ours does.
     """
-    if not content.keys() & set(SEAL):
-        return  # older than the seal
+    try:
+        value = json.loads(text, parse_constant=_refuse)
+    except RecursionError as error:
+        raise ValueError(f"more than {DEEPEST} levels deep") from error
+    for problem in _problems(value):
+        raise ValueError(problem)
+    return value
+
+
+def verify_checksum(path: Path, content: dict[str, Any]) -> None:
+    """Compares the content with its checksum.
+
+    Raises:
+        NewerFormat: a newer version has written it.
+        UserError: they differ, or a part of the checksum is lacking.
+    """
+    if not content.keys() & set(CHECKSUM_KEYS):
+        return  # older than the checksum
+    version = content.get("format")
+    if isinstance(version, int) and version > FORMAT:
+        raise NewerFormat(
+            f"{path}: damaged or edited, or written by a newer isda_bench: it has format {version}"
+        )
     rest = {key: value for key, value in content.items() if key != "sha256"}
-    if content.get("format") != FORMAT or content.get("sha256") != _digest(rest):
+    if version != FORMAT or content.get("sha256") != _digest(rest):
         raise UserError(f"{path}: damaged or edited: its content is not what its checksum says")
+
+
+def _problems(value: Any) -> Iterator[str]:
+    """What no file of ours holds."""
+    level = [value]
+    for _ in range(DEEPEST):
+        below: list[Any] = []
+        for item in level:
+            if isinstance(item, dict):
+                below += [*item.keys(), *item.values()]
+            elif isinstance(item, list):
+                below += item
+            elif isinstance(item, int) and abs(item) >= LARGEST:
+                yield "an integer of more than 64 bits"
+            elif isinstance(item, str) and not item.isascii() and _is_no_text(item):
+                yield "half a character"
+            elif isinstance(item, float) and item - item != 0:
+                yield "a number that is not finite"
+        level = below
+    if level:
+        yield f"more than {DEEPEST} levels deep"
+
+
+def _is_no_text(text: str) -> bool:
+    return any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def _refuse(name: str) -> float:
+    raise ValueError(f"{name} is no number of JSON")
 
 
 def _digest(content: dict[str, Any]) -> str:

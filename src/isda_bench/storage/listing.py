@@ -1,21 +1,30 @@
 """The run directories below a folder: what is there, how large it is, and how to make room."""
 
+import os
 import shutil
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from isda_bench.config.generator_config import FOLDER, GeneratorConfig
+from isda_bench.config.generator_config import FOLDER
 from isda_bench.config.run_config import RunConfig
 from isda_bench.errors import UserError
+from isda_bench.runtime.atomic_files import read_file
 from isda_bench.storage.checkpoint import checkpoints
-from isda_bench.storage.checksummed_json import read_checksummed
-from isda_bench.storage.run_directory import read_record
+from isda_bench.storage.checksummed_json import NewerFormat
+from isda_bench.storage.record_files import RECORD, RUN, kind_of, leading_error, read_record, read_run
+from isda_bench.storage.records import epochs_done
 from isda_bench.storage.run_lock import RunLock
 
-State = Literal["finished", "unfinished", "at work", "damaged"]
+State = Literal["finished", "unfinished", "at work", "damaged", "newer format", "foreign"]
+"""`foreign` is what has a file of a run's name and nothing else of one: another program's, or a link."""
+MARKS = (RUN, RECORD, "claims")
+OF_A_RUN = ("run_id", "cell", "identity", "config", "names", "sha256")
+"""Keys of our files: one of them is enough to recognise a file, however damaged, as ours."""
+BEGINNING = b'{\n  "format": 2'  # of our files
 
 
 class RunSummary(NamedTuple):
@@ -24,14 +33,14 @@ class RunSummary(NamedTuple):
     path: Path
     state: State
     names: dict[str, str]
-    """Chosen name of each group; empty where the run is damaged."""
+    """Chosen name of each group; empty where the run is damaged, foreign or of a newer format."""
     seed: int | None
     epoch: int
     """Epochs done."""
     epochs: int | None
     """Of the whole run."""
     error: float | None
-    """In percent, by the paper's protocol; None while there is none, and for a generator."""
+    """In percent, as `leading_error`; None while there is none, and for a generator."""
     size: int
     """In bytes."""
     changed: float
@@ -39,10 +48,9 @@ class RunSummary(NamedTuple):
 
 
 def summaries(runs_dir: Path) -> Iterator[RunSummary]:
-    """Every run directory <runs_dir>/<run id>, sorted by name; then those of generators likewise."""
-    marks = ("run.json", "record.json", "claims")
+    """Every run directory <runs_dir>/<run id>, sorted by name; then those of generators, sorted too."""
     for folder in (runs_dir, runs_dir / FOLDER):
-        for path in sorted({found.parent for mark in marks for found in folder.glob(f"*/{mark}")}):
+        for path in sorted({found.parent for mark in MARKS for found in folder.glob(f"*/{mark}")}):
             yield _summary(path)
 
 
@@ -51,26 +59,38 @@ def remove_checkpoints(run: RunSummary) -> None:
 
     Raises:
         RunLocked: a process holds its lock.
+        UserError: the directory is a symbolic link, or something cannot be removed.
     """
-    with RunLock(run.path):
-        for path in checkpoints(run.path):
-            path.unlink(missing_ok=True)
+    _refuse_link(run.path)
+    try:
+        with RunLock(run.path):
+            for path in checkpoints(run.path):
+                path.unlink(missing_ok=True)  # of a link the link itself
+    except OSError as error:
+        raise UserError(f"{run.path}: cannot be removed: {error.strerror or error}") from error
 
 
 def remove_run(run: RunSummary) -> None:
-    """Removes the directory.
+    """Removes the directory; of symbolic links in it the links, never what they lead to.
 
     Raises:
         RunLocked: a process holds its lock.
+        UserError: the directory is a symbolic link or no run's, or something cannot be removed.
     """
-    with RunLock(run.path):
-        (run.path / "record.json").unlink(missing_ok=True)  # first: half removed, the run is not finished
-        shutil.rmtree(run.path)
+    _refuse_link(run.path)
+    if run.state in ("foreign", "newer format"):
+        raise UserError(f"{run.path}: {run.state}: not removed")
+    try:
+        with RunLock(run.path):
+            (run.path / RECORD).unlink(missing_ok=True)  # first: half removed, the run is not finished
+            shutil.rmtree(run.path)
+    except OSError as error:
+        raise UserError(f"{run.path}: cannot be removed: {error.strerror or error}") from error
 
 
 def checkpoint_bytes(run: RunSummary) -> int:
     """What `remove_checkpoints` would give back."""
-    return sum(path.stat().st_size for path in checkpoints(run.path))
+    return sum(_size_of(path) for path in checkpoints(run.path))
 
 
 def listing(runs: list[RunSummary]) -> str:
@@ -78,7 +98,7 @@ def listing(runs: list[RunSummary]) -> str:
     rows = [["run", "state", "epoch", "error in %", "size", "last change"]]
     rows += [
         [
-            run.path.name,
+            "".join(c if c.isprintable() else "?" for c in run.path.name),
             run.state,
             f"{run.epoch}/{run.epochs or '?'}",
             "" if run.error is None else f"{run.error:.2f}",
@@ -102,31 +122,69 @@ def size(count: float) -> str:
 
 
 def _summary(path: Path) -> RunSummary:
-    total, changed = _size_and_change(path)
+    total, changed = (0, 0.0) if path.is_symlink() else _size_and_change(path)
+    whole = RunSummary(path, "foreign", {}, None, 0, None, None, total, changed)
+    if path.is_symlink():
+        return whole
+    whole = whole._replace(epoch=epochs_done(path))
     try:
-        run = read_checksummed(path / "run.json")
-        names = run["names"]
-        kind = RunConfig if "loss" in names else GeneratorConfig
-        settings = kind(run["config"], names).settings
-        record = read_record(path / "record.json", kind.result) if (path / "record.json").exists() else None
-        seed, epochs = settings.seed, settings.schedule.epochs
-    except (UserError, KeyError, TypeError, ValueError):
-        return RunSummary(path, "damaged", {}, None, _epochs_done(path), None, None, total, changed)
-    state: State = "finished" if record else "at work" if RunLock(path).seems_held() else "unfinished"
-    error = record["error"]["last_10"] if record and kind is RunConfig else None
-    return RunSummary(path, state, names, seed, _epochs_done(path), epochs, error, total, changed)
+        run, record, kind = _read(path)
+    except NewerFormat:
+        return whole._replace(state="newer format")
+    except UserError:
+        return whole._replace(state="damaged" if _is_ours(path) else "foreign")
+    settings = kind(run["config"], run["names"]).settings
+    return whole._replace(
+        state="finished" if record else "at work" if RunLock(path).seems_held() else "unfinished",
+        names=run["names"],
+        seed=settings.seed,
+        epochs=settings.schedule.epochs,
+        error=leading_error(record) if record and kind is RunConfig else None,
+    )
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any] | None, type[RunConfig]]:
+    """What run.json says, or the record where that is all there is; the record; the kind of the run.
+
+    Raises:
+        UserError: a file is damaged, or there is none.
+    """
+    first = path / (RUN if os.path.lexists(path / RUN) else RECORD)
+    run = read_run(first)
+    kind = kind_of(run)
+    record = read_record(path / RECORD, kind) if os.path.lexists(path / RECORD) else None
+    return run, record, kind
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a run that cannot be read was one of ours: our keys are in a file, or our claims lie there."""
+    if any((path / "claims").glob("[0-9]*.json")) or checkpoints(path):
+        return True
+    for name in (RUN, RECORD):
+        with suppress(OSError):
+            text = read_file(path / name)
+            cut_off = BEGINNING.startswith(text.strip())
+            if cut_off or any(f'"{key}"'.encode() in text for key in OF_A_RUN):
+                return True
+    return False
+
+
+def _refuse_link(path: Path) -> None:
+    if path.is_symlink():
+        raise UserError(f"{path}: is a symbolic link: neither it nor what it leads to is removed")
 
 
 def _size_and_change(path: Path) -> tuple[int, float]:
     total, changed = 0, 0.0
-    for file in path.rglob("*"):
-        with suppress(FileNotFoundError):  # a run at work removes its old checkpoints
-            stat = file.stat()
-            total += stat.st_size if file.is_file() else 0
-            changed = max(changed, stat.st_mtime)
+    for folder, _, files in os.walk(path):  # links to folders are not followed
+        for name in files:
+            with suppress(OSError):  # a run at work removes its old checkpoints
+                state = Path(folder, name).lstat()
+                total += state.st_size if stat.S_ISREG(state.st_mode) else 0
+                changed = max(changed, state.st_mtime)
     return total, changed
 
 
-def _epochs_done(path: Path) -> int:
-    metrics = path / "metrics.jsonl"
-    return metrics.read_bytes().count(b"\n") if metrics.exists() else 0
+def _size_of(path: Path) -> int:
+    state = path.lstat()
+    return state.st_size if stat.S_ISREG(state.st_mode) else 0

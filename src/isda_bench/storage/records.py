@@ -1,36 +1,68 @@
-"""Records of finished runs, grouped into cells: runs that differ in the seed alone."""
+"""Records of finished runs as a table, and their collection in another folder."""
 
-import json
+import math
+import sys
 from collections.abc import Iterable
+from copy import deepcopy
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
 
 from isda_bench.config.generator_config import FOLDER, GeneratorConfig
-from isda_bench.config.run_config import RunConfig
+from isda_bench.config.run_config import RunConfig, flat
 from isda_bench.errors import UserError
-from isda_bench.runtime.atomic_files import write_atomically
-from isda_bench.storage.checksummed_json import read_checksummed, write_checksummed
-from isda_bench.storage.run_directory import METRICS, RECORD, metrics_content, read_record
+from isda_bench.runtime.atomic_files import read_file, write_atomically
+from isda_bench.storage.checksummed_json import parse_json, write_checksummed
+from isda_bench.storage.record_files import (
+    METRICS,
+    RECORD,
+    RUN,
+    kind_of,
+    metrics_content,
+    read_record,
+    read_run,
+    record_files,
+)
+from isda_bench.storage.record_model import is_set_aside
 
 PROTOCOLS = {"last_10": "mean of the last 10 epochs", "final": "last epoch", "best": "best epoch"}
+NAMED = 4  # differences that a message names
 
 
 def read_records(roots: Iterable[Path]) -> pd.DataFrame:
     """A row for each finished run below `roots` (<root>/<run id>/record.json), each run once.
 
+    Where two roots have a run, that of the first counts; if the other says something else, a note on stderr
+    names both: another machine has run it again.
+
     Columns: run_id, cell, seed, dataset, model, loss, split, last_10, final, best (errors in percent),
     epochs, seconds, path, record.
 
     Raises:
-        UserError: a record is damaged.
+        UserError: a record is damaged, or one root has a run twice with different content.
     """
     rows: dict[str, dict[str, Any]] = {}
     for root in roots:
-        for path in sorted(root.glob("*/record.json")):
+        own: dict[str, dict[str, Any]] = {}
+        for path in record_files(root):
             row = _row(read_record(path), path.parent)
-            rows.setdefault(row["run_id"], row)
+            if is_debug(row["record"]):
+                continue
+            twin = own.setdefault(row["run_id"], row)
+            if differing := differences(twin["record"], row["record"]):
+                raise UserError(
+                    f"{twin['path']} and {path.parent} are both the run {row['run_id']} and differ: "
+                    f"{_listed(differing)}; move one of them away"
+                )
+        for run_id, row in own.items():
+            first = rows.setdefault(run_id, row)
+            if differing := differences(first["record"], row["record"]):
+                print(
+                    f"note: {first['path']} and {row['path']} are one run, trained twice; the first counts: "
+                    f"{_listed(differing)}",
+                    file=sys.stderr,
+                )
     return pd.DataFrame(list(rows.values()), columns=_COLUMNS)
 
 
@@ -52,22 +84,45 @@ def unfinished_runs(roots: Iterable[Path]) -> list[UnfinishedRun]:
     return [
         _unfinished(path)
         for root in roots
-        for path in sorted(root.glob("*/run.json"))
-        if not path.with_name("record.json").exists()
+        for path in sorted(root.glob(f"*/{RUN}"))
+        if not path.with_name(RECORD).exists() and not is_set_aside(path.parent)
     ]
 
 
 def read_metrics(directory: Path) -> pd.DataFrame:
-    """A row an epoch of the finished run in `directory`.
+    """A row an epoch of the finished run in `directory`; metrics of each class are lists.
 
     Raises:
         UserError: its metrics or its record are damaged.
     """
+    file = directory / METRICS
     try:
-        rows = [json.loads(line) for line in metrics_content(directory).splitlines()]
+        rows = [parse_json(line) for line in metrics_content(directory).decode().splitlines()]
     except ValueError as error:
-        raise UserError(f"{directory / 'metrics.jsonl'}: damaged: {error}") from error
+        raise UserError(f"{file}: damaged: {error}") from error
+    before = 0
+    for number, row in enumerate(rows, 1):
+        epoch = row.get("epoch") if isinstance(row, dict) and all(map(_is_measured, row.values())) else None
+        if not isinstance(epoch, int) or epoch <= before:
+            raise UserError(
+                f"{file}: damaged: line {number} should hold the numbers of an epoch after {before}"
+            )
+        before = epoch
+    if not rows:
+        raise UserError(f"{file}: damaged: it holds no epoch")
     return pd.DataFrame(rows)
+
+
+def errors_by_epoch(directory: Path, split: str) -> pd.Series:
+    """The errors of a finished run on a split, by epoch; NaN where it was not evaluated.
+
+    Raises:
+        UserError: the metrics are damaged or lack them.
+    """
+    metrics = read_metrics(directory).set_index("epoch")
+    if f"{split}_error" not in metrics:
+        raise UserError(f"{directory / METRICS}: lacks the {split} error that the record has")
+    return metrics[f"{split}_error"]
 
 
 def collect_records(runs_dir: Path, out: Path) -> list[Path]:
@@ -77,26 +132,35 @@ def collect_records(runs_dir: Path, out: Path) -> list[Path]:
         The directories written, <out>/<run id>, a generator's <out>/generators/<run id>.
 
     Raises:
-        UserError: a record or its metrics are damaged, or something cannot be written.
+        UserError: a record or its metrics are damaged, or something cannot be written, or would be written
+            outside `out`.
     """
-    finished = [(path, RunConfig.result, out) for path in sorted(runs_dir.glob("*/record.json"))]
-    finished += [
-        (path, GeneratorConfig.result, out / FOLDER)
-        for path in sorted((runs_dir / FOLDER).glob("*/record.json"))
-    ]
     written = []
-    for path, result, folder in finished:
-        record, metrics = read_record(path, result), metrics_content(path.parent)
-        _leave_the_machine_out(record["config"])
-        target = folder / record["run_id"]
-        target.mkdir(parents=True, exist_ok=True)
-        write_atomically(target / METRICS, metrics)
-        write_checksummed(target / RECORD, record, {METRICS: metrics})
-        written.append(target)
+    for kind, source, folder in (
+        (RunConfig, runs_dir, out),
+        (GeneratorConfig, runs_dir / FOLDER, out / FOLDER),
+    ):
+        for path in record_files(source):
+            record, metrics = read_record(path, kind), metrics_content(path.parent)
+            if is_debug(record):
+                continue
+            target = _inside(out, folder / record["run_id"])
+            target.mkdir(parents=True, exist_ok=True)
+            write_atomically(target / METRICS, metrics)
+            write_checksummed(target / RECORD, without_machine(record), {METRICS: metrics})
+            written.append(target)
     return written
 
 
-def _leave_the_machine_out(config: dict[str, Any]) -> None:
+def is_debug(record: dict[str, Any]) -> bool:
+    """Whether it is of a run with `debug=true`, which belongs in no table, wherever it lies."""
+    return bool(record["config"].get("debug"))
+
+
+def without_machine(record: dict[str, Any]) -> dict[str, Any]:
+    """The record without the paths of the machine on which the run was trained."""
+    record = deepcopy(record)
+    config = record["config"]
     config["runs_dir"] = "runs"
     if "root" in config["dataset"]:
         config["dataset"]["root"] = "data"
@@ -104,6 +168,40 @@ def _leave_the_machine_out(config: dict[str, Any]) -> None:
         config["generator"]["run"] = Path(config["generator"]["run"]).name
     if config.get("classifier"):
         config["classifier"] = Path(config["classifier"]).name
+    return record
+
+
+def differences(first: dict[str, Any], second: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Dotted key -> both values, where two records of one run differ; paths of the machine do not count."""
+    if first is second or first == second:
+        return {}
+    one, other = flat(without_machine(first)), flat(without_machine(second))
+    keys = dict.fromkeys([*(key for key in one if key.startswith("error.")), *one, *other])
+    return {key: (one.get(key), other.get(key)) for key in keys if one.get(key) != other.get(key)}
+
+
+def _listed(differing: dict[str, tuple[Any, Any]]) -> str:
+    named = [f"{key} {first} and {second}" for key, (first, second) in differing.items()][:NAMED]
+    more = len(differing) - len(named)
+    return "; ".join(named) + (f"; and {more} more" if more else "")
+
+
+def _inside(out: Path, target: Path) -> Path:
+    """The directory, if it lies where its path says: no symbolic link leads out of `out`."""
+    if target.resolve() != out.resolve() / target.relative_to(out):
+        raise UserError(f"{target}: a symbolic link leads elsewhere; nothing is written there")
+    return target
+
+
+def _is_measured(value: Any) -> bool:
+    """Whether it is a number, or a list of numbers with null where a class has none."""
+    if isinstance(value, list):
+        return all(item is None or _is_number(item) for item in value)
+    return _is_number(value)
+
+
+def _is_number(value: Any) -> bool:
+    return not isinstance(value, bool) and isinstance(value, int | float) and math.isfinite(value)
 
 
 _COLUMNS = ["run_id", "cell", "seed", "dataset", "model", "loss", "split", *PROTOCOLS]
@@ -119,12 +217,16 @@ def _row(record: dict[str, Any], directory: Path) -> dict[str, Any]:
 
 
 def _unfinished(path: Path) -> UnfinishedRun:
-    content = read_checksummed(path)
+    content = read_run(path)
+    if kind_of(content) is not RunConfig:
+        raise UserError(f"{path}: is a generator's run; those lie in {FOLDER}")
+    run = RunConfig(content["config"], content["names"])
+    return UnfinishedRun(run.run_id, run.cell, run.config["seed"], epochs_done(path.parent))
+
+
+def epochs_done(directory: Path) -> int:
+    """Lines of the run's metrics.jsonl, which is not checked; 0 where there is none that can be read."""
     try:
-        run = RunConfig(content["config"], content["names"])
-        seed = run.config["seed"]
-    except (KeyError, TypeError) as error:
-        raise UserError(f"{path}: damaged: lacks {error}") from error
-    metrics = path.with_name("metrics.jsonl")
-    epochs = len(metrics.read_text().splitlines()) if metrics.exists() else 0
-    return UnfinishedRun(run.run_id, run.cell, seed, epochs)
+        return read_file(directory / METRICS).count(b"\n")
+    except OSError:
+        return 0

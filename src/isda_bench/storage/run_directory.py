@@ -1,28 +1,37 @@
 """A run's directory: its lock, its configuration, its metrics, and its record, which is written last."""
 
 import json
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from isda_bench.config.run_config import RunConfig
+from isda_bench.data.base import DataFingerprint
 from isda_bench.errors import UserError
 from isda_bench.runtime.atomic_files import remove_leftovers, write_atomically
 from isda_bench.storage import checkpoint
 from isda_bench.storage.checksummed_json import (
-    read_beside,
-    read_checksummed,
     read_unchecked,
     verify_checksum,
     write_checksummed,
 )
+from isda_bench.storage.component_code import changed_sections, component_code
+from isda_bench.storage.data_check import DATA, INDICES, check_data
 from isda_bench.storage.provenance import git_state
+from isda_bench.storage.record_files import METRICS, RECORD, RUN, read_record, read_run
 from isda_bench.storage.run_lock import RunLock
 
 Metrics = dict[str, Any]
-METRICS, RECORD = "metrics.jsonl", "record.json"
+CODE = "component_code"  # key of run.json
+DATA_KEYS = {DATA: "data", INDICES: "images of the data set"}
+WAYS_ON = (
+    "runs_dir=... gives a run of these data another place, rerun=true sets the old one aside and trains again"
+)
 LAST_EPOCHS = 10  # over which the paper averages the test error
 
 
@@ -51,13 +60,14 @@ class RunDirectory:
         """Makes the directory and holds its lock, which goes with the process that holds it.
 
         Args:
-            used: what else decides the result (the generator, with its checksum): kept in run.json, and to
-                be the same when the run goes on.
+            used: what else decides the result (the checksum of the data, the generator): kept in run.json,
+            and to
+                be the same when the run resumes.
 
         Raises:
             RunLocked: another process trains this run.
             UserError: the directory holds another configuration or used something else, or it cannot be
-                written.
+                written; `OtherData` where the data are others.
         """
         with ExitStack() as stack:
             try:
@@ -73,9 +83,10 @@ class RunDirectory:
 
     def _claim(self, used: dict[str, Any]) -> None:
         """Writes the configuration, or checks that it is the one that is there."""
-        path = self.path / "run.json"
+        path = self.path / RUN
+        code = component_code(self.config.config)
         if not path.exists():
-            content = self.config.as_dict() | used | {"started": now(), "git": git_state()}
+            content = self.config.as_dict() | used | {CODE: code, "started": now(), "git": git_state()}
             write_checksummed(path, content)
             return
         held = read_unchecked(path)
@@ -85,8 +96,62 @@ class RunDirectory:
             )
         verify_checksum(path, held)
         for key, value in used.items():
-            if held.get(key) != value:
+            if key in (DATA, INDICES):
+                check_data(self.path, held.get(key), value, WAYS_ON, DATA_KEYS[key])
+            elif held.get(key) != value:
                 raise UserError(f"{self.path}: began with {key} {held.get(key)}, not {value}; nothing done")
+        self.warn_of_changed_code()
+
+    def check_data(self, found: DataFingerprint | None) -> None:
+        """Compares the data that are here with those that the run began with, or was finished with.
+
+        Args:
+            found: their checksums; None: they are not here, and nothing is compared.
+
+        Raises:
+            OtherData: they are others.
+            UserError: run.json is damaged.
+        """
+        if found is not None:
+            held = self.begun() | (self.finished() or {})
+            check_data(self.path, held.get(DATA), found.data, WAYS_ON)
+            check_data(self.path, held.get(INDICES), found.indices, WAYS_ON, DATA_KEYS[INDICES])
+
+    def warn_of_changed_code(self) -> None:
+        """Says on stderr which components have been edited since the run began; older runs do not know."""
+        held = self.begun().get(CODE)
+        if not isinstance(held, dict):
+            return
+        config = self.config.config
+        for section in changed_sections(held, component_code(config)):
+            print(
+                f"{self.config.run_id}: the code of {section}, {config[section]['_target_']}, has changed "
+                f"since this run began; rerun=true trains again",
+                file=sys.stderr,
+            )
+
+    def set_aside(self) -> Path | None:
+        """Renames the directory to <run id>.old-<n>, which readers of runs pass over.
+
+        Returns:
+            The new path; None where there was no directory.
+
+        Raises:
+            RunLocked: a process trains this run.
+            UserError: it cannot be renamed.
+        """
+        if not self.path.exists():
+            return None
+        numbers = (
+            n for n in count(1) if not os.path.lexists(self.path.with_name(f"{self.path.name}.old-{n}"))
+        )
+        target = self.path.with_name(f"{self.path.name}.old-{next(numbers)}")
+        try:
+            with RunLock(self.path) as lock:
+                lock.move(target)
+        except OSError as error:
+            raise UserError(f"{self.path}: cannot be renamed: {error.strerror or error}") from error
+        return target
 
     def begun(self) -> dict[str, Any]:
         """What run.json holds; empty where the run was not begun.
@@ -94,8 +159,8 @@ class RunDirectory:
         Raises:
             UserError: it is damaged.
         """
-        path = self.path / "run.json"
-        return read_checksummed(path) if path.exists() else {}
+        path = self.path / RUN
+        return read_run(path) if path.exists() else {}
 
     def beginning(self) -> dict[str, Any]:
         """When the run was first started (UTC), and the state of the code then."""
@@ -109,7 +174,12 @@ class RunDirectory:
             UserError: it is damaged.
         """
         path = self.path / RECORD
-        return read_record(path, self.config.result) if path.exists() else None
+        if not path.exists():
+            return None
+        record = read_record(path, type(self.config))
+        if record["run_id"] != self.config.run_id:
+            raise UserError(f"{path}: is the record of another run, {record['run_id']}")
+        return record
 
     def append(self, row: Metrics) -> None:
         """Adds an epoch's metrics.
@@ -134,7 +204,7 @@ class RunDirectory:
         """Writes a checkpoint of the end of `epoch`, or of `step` steps after it.
 
         Raises:
-            RunLocked: as `append`.
+            RunLocked: another process has taken the run over.
             UserError: it cannot be written.
         """
         self.lock.check()
@@ -145,10 +215,10 @@ class RunDirectory:
         return checkpoint.load_newest(self.path)
 
     def finish(self, record: dict[str, Any], metrics: list[Metrics]) -> None:
-        """Writes the record, which vouches for the metrics: from here on the run is finished.
+        """Writes the record, with the checksum of the metrics: from here on the run is finished.
 
         Raises:
-            RunLocked: as `append`.
+            RunLocked: another process has taken the run over.
             UserError: it cannot be written.
         """
         self.lock.check()
@@ -157,12 +227,19 @@ class RunDirectory:
 
 
 class NullRunDirectory(RunDirectory):
-    """The directory as the other ranks have it: writing, and going on, is up to the first one."""
+    """The directory as the other ranks have it: the first one alone writes, and restores the state."""
 
     @contextmanager
     def locked(self, used: dict[str, Any] | None = None) -> Iterator[None]:
         """Does nothing."""
         yield
+
+    def set_aside(self) -> Path | None:
+        """Does nothing."""
+        return None
+
+    def warn_of_changed_code(self) -> None:
+        """Does nothing."""
 
     def beginning(self) -> dict[str, Any]:
         """Nothing is known of it."""
@@ -206,48 +283,5 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def read_record(path: Path, result: str = "error") -> dict[str, Any]:
-    """The record in `path`, a finished run's record.json.
-
-    Args:
-        path: the file.
-        result: the key of what came out of such a run.
-
-    Raises:
-        UserError: it cannot be read, is damaged, or lacks what every record has.
-    """
-    record = read_checksummed(path)
-    lacking = [
-        key
-        for key in ("run_id", "cell", "names", "config", "identity", result, "epochs")
-        if key not in record
-    ]
-    if lacking:
-        raise UserError(f"{path}: damaged: lacks {', '.join(lacking)}")
-    return record
-
-
-def metrics_content(directory: Path) -> bytes:
-    """The lines of the finished run's metrics.jsonl, as written.
-
-    Raises:
-        UserError: they cannot be read, or are not those that the record vouches for.
-    """
-    return read_beside(directory / RECORD, METRICS)
-
-
 def _lines(metrics: list[Metrics]) -> bytes:
     return "".join(json.dumps(row) + "\n" for row in metrics).encode()
-
-
-def read_finished(directory: Path) -> dict[str, Any]:
-    """The record of a finished run's directory.
-
-    Raises:
-        UserError: there is none.
-    """
-    path = directory / "record.json"
-    if not path.exists():
-        state = "is not finished" if (directory / "run.json").exists() else "is no run's directory"
-        raise UserError(f"{directory}: {state} (no record.json)")
-    return read_record(path)

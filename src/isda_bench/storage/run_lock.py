@@ -4,11 +4,13 @@ Native locks (flock) do not hold between the clients of every shared file system
 is removed or renamed can be another's by then. So whoever works on the run holds the newest of the claims
 `claims/000001.json`, `claims/000002.json`, ..., which is never removed. The next one may be made when the
 newest is released or its process is gone; exclusive creation, atomic on NFS and Lustre too, lets one win.
+Whatever else lies in `claims` (a FIFO, a directory, a link to nowhere) is a claim that shows no sign of life.
 """
 
 import json
 import os
 import platform
+import re
 import sys
 import threading
 import time
@@ -19,7 +21,10 @@ from types import TracebackType
 from typing import Any, Self
 
 from isda_bench.errors import UserError
+from isda_bench.runtime.atomic_files import read_file
 
+CLAIM = re.compile(r"\d{6,18}\.json")  # longer numbers are no claims
+LAST = 10**18 - 1
 HEARTBEAT = 10.0  # seconds from one sign of life to the next
 SILENCE = 120.0  # seconds without one after which a process that cannot be probed counts as gone
 BEATS_MISSED = 3  # after which the process of a claim that cannot be read counts as gone
@@ -55,18 +60,22 @@ class RunLock:
 
         Raises:
             RunLocked: another process holds it.
+            UserError: the claims are damaged.
             OSError: nothing can be written there.
         """
+        if self.claims.is_symlink():
+            raise UserError(f"{self.claims}: is a symbolic link; remove it")
         self.claims.mkdir(parents=True, exist_ok=True)
         while self.claim is None:
             newest = self._newest()
             if newest is not None and self._held(newest):
                 raise RunLocked(f"{self.directory}: another process is at work on this run; nothing done")
             self.claim = self._make_claim(self._after(newest))
-        for old in sorted(self._claims())[:-2]:
-            old.unlink(missing_ok=True)
+        for old in sorted(self._claims(), key=_number)[:-2]:
+            with suppress(OSError):  # a directory, or removed already
+                old.unlink()
         self.ended = threading.Event()
-        threading.Thread(target=self._live, args=(self.claim, self.ended), daemon=True).start()
+        threading.Thread(target=self._live, args=(self.ended,), daemon=True).start()
         return self
 
     def __exit__(
@@ -85,8 +94,19 @@ class RunLock:
         Raises:
             RunLocked: another process has taken the run over.
         """
-        if self.claim is not None and self._after(self.claim).exists():
+        if self.claim is not None and os.path.lexists(self._after(self.claim)):
             raise RunLocked(f"{self.directory}: another process has taken this run over; stopped here")
+
+    def move(self, target: Path) -> None:
+        """Renames the directory while this process holds the lock, and holds it there.
+
+        Raises:
+            OSError: it cannot be renamed.
+        """
+        self.directory.rename(target)
+        self.directory, self.claims = target, target / "claims"
+        if self.claim is not None:
+            self.claim = self.claims / self.claim.name
 
     def _make_claim(self, claim: Path) -> Path | None:
         """The claim, if no other process was faster."""
@@ -110,13 +130,15 @@ class RunLock:
         return time.time() - sign / 1e9 < self.silence
 
     def _newest(self) -> Path | None:
-        return max(self._claims(), default=None)
+        return max(self._claims(), key=_number, default=None)
 
     def _claims(self) -> Iterator[Path]:
-        return self.claims.glob("[0-9]" * 6 + ".json")
+        return (path for path in self.claims.glob("*.json") if CLAIM.fullmatch(path.name))
 
     def _after(self, claim: Path | None) -> Path:
-        number = 0 if claim is None else int(claim.stem)
+        number = 0 if claim is None else _number(claim)
+        if number == LAST:
+            raise UserError(f"{claim}: no number comes after it; remove the claims if no process is at work")
         return self.claims / f"{number + 1:06d}.json"
 
     def _held(self, claim: Path) -> bool:
@@ -124,9 +146,10 @@ class RunLock:
         content, sign = _read(claim)
         if content.get("released"):
             return False
-        host = content.get("host", "the process that claimed it")
+        host = str(content.get("host", "the process that claimed it"))
         if host == _host():
             return _lives(content)
+        host = "".join(filter(str.isprintable, host))[:100]
         print(f"{self.directory}: waiting for a sign of life from {host}", file=sys.stderr, flush=True)
         return self._shows_life(claim, sign, self.silence if content else BEATS_MISSED * self.heartbeat)
 
@@ -141,22 +164,34 @@ class RunLock:
                 return False
             time.sleep(self.heartbeat / 4)
 
-    def _live(self, claim: Path, ended: threading.Event) -> None:
+    def _live(self, ended: threading.Event) -> None:
         while not ended.wait(self.heartbeat):
-            try:
-                os.utime(claim)
-            except OSError:  # a file system that is away for a moment; `check` finds out if it was too long
-                continue
+            claim = self.claim
+            with suppress(
+                OSError
+            ):  # a file system that is away for a moment; `check` sees if it was too long
+                if claim is not None:
+                    os.utime(claim)
+
+
+def _number(claim: Path) -> int:
+    return int(claim.stem)
 
 
 def _read(claim: Path) -> tuple[dict[str, Any], int]:
-    """The claim and its last sign of life; opened anew, so that a client of NFS asks its server."""
-    with claim.open() as file:
-        sign = os.fstat(file.fileno()).st_mtime_ns
-        try:
-            content = json.load(file)
-        except ValueError:  # its process is writing it or was killed then, or it is damaged
-            content = {}
+    """The claim and its last sign of life; opened anew, so that a client of NFS asks its server.
+
+    A claim that is gone counts as released. What cannot be read is empty: its process is writing it, was
+    killed then, or it is damaged.
+    """
+    try:
+        content = json.loads(read_file(claim))
+    except (OSError, ValueError, RecursionError):
+        content = {}
+    try:
+        sign = claim.lstat().st_mtime_ns
+    except OSError:
+        return {"released": True}, 0
     return content if isinstance(content, dict) else {}, sign
 
 
@@ -182,6 +217,8 @@ def _host() -> str:
 
 def _start_of(pid: Any) -> int | None:
     """When a process began, in ticks of the kernel's clock: numbers are used again. None: there is none."""
+    if not isinstance(pid, int):
+        return None
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:

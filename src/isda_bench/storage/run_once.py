@@ -7,9 +7,11 @@ from typing import Any
 
 import torch
 
+from isda_bench.config.components import build_dataset
 from isda_bench.config.run_config import RunConfig
 from isda_bench.runtime.device_errors import clear_frames, reported_device_errors
 from isda_bench.runtime.ranks import rank
+from isda_bench.storage.data_check import DATA, fingerprint_at_hand
 from isda_bench.storage.run_directory import NullRunDirectory, RunDirectory
 
 
@@ -19,19 +21,36 @@ def run_once(
     train: Callable[[RunConfig, RunDirectory], dict[str, Any]],
     format_summary: Callable[[dict[str, Any]], str],
 ) -> dict[str, Any]:
-    """Checks `config` and trains it, if its directory has no record yet.
+    """Checks `config` and trains it, if its directory has no record yet, or `rerun` asks for it.
+
+    A finished run is reported: its data, where they are there, are compared with those that are there now.
 
     Args:
         config: what is run.
         component_problems: settings -> what is wrong with the components.
         train: makes the record.
         format_summary: record -> its line on the terminal.
+
+    Raises:
+        ConfigError: the configuration is wrong.
+        OtherData: the finished run was trained on other data than those that are there now.
+        UserError: a file of the run is damaged.
     """
     config.check(component_problems)
     directory = RunDirectory(config) if rank() == 0 else NullRunDirectory(config)
-    record = directory.finished()
+    record = None
+    if config.settings.rerun:
+        aside = directory.set_aside()
+        if aside is not None:
+            print(f"{config.run_id}: the earlier run is now {aside}", file=sys.stderr)
+    else:
+        record = directory.finished()
     if record is not None:
-        print(f"{format_summary(record)} (finished already)")
+        found = fingerprint_at_hand(build_dataset(config.settings)) if record.get(DATA) else None
+        directory.check_data(found)
+        directory.warn_of_changed_code()
+        compared = "; data not there, not compared" if record.get(DATA) and found is None else ""
+        print(f"{format_summary(record)} (finished already{compared})")
         return record
     try:
         with reported_device_errors(_memory_remedies(config)):

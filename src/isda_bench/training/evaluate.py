@@ -1,34 +1,41 @@
 """Measures a classifier on a set of images."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from isda_bench.config.components import build_dataset
 from isda_bench.config.run_config import settings_of
 from isda_bench.data.loader import Loader, evaluation_loader
 from isda_bench.errors import ConfigError, NonFiniteLoss
-from isda_bench.loading import load_run
+from isda_bench.loading import load_run, stored_dataset
 from isda_bench.models.base import Classifier
 from isda_bench.runtime.devices import choose_device, set_precision
 from isda_bench.runtime.distributed import broadcast_tensors_
 from isda_bench.runtime.library_faults import on_device
+from isda_bench.storage.data_check import DATA, check_data
+from isda_bench.storage.record_files import RECORD
 from isda_bench.training.metrics import METRICS, Measurement, Metric, Value
 
 
 @torch.no_grad()
 def evaluate(
-    model: Classifier, batches: Loader, bf16: bool = False, metrics: Mapping[str, Metric] = METRICS
+    model: Classifier,
+    batches: Loader,
+    bf16: bool = False,
+    metrics: Mapping[str, Metric] = METRICS,
+    watch: Callable[[Loader], Iterable[Any]] = iter,
 ) -> dict[str, Value]:
     """Metrics of the plain logits; draws no random number.
 
     Args:
         model: the network; it stays in the mode in which it is.
-        batches: the images.
+        batches: the images to evaluate on.
         bf16: whether the network runs under bfloat16 autocast.
         metrics: name -> metric.
+        watch: gives the batches on, and shows how far the evaluation is.
 
     Returns:
         Name -> value: of `METRICS` the mean cross-entropy, the errors and ECE in percent, and the accuracy of
@@ -41,7 +48,7 @@ def evaluate(
     model.eval()
     broadcast_tensors_(*model.buffers())
     measurement = Measurement(model.head.out_features, batches.device, metrics)
-    for images, targets in batches:
+    for images, targets in watch(batches):
         with torch.autocast(images.device.type, torch.bfloat16, enabled=bf16):
             logits = model(images)
         measurement.add(logits, targets)
@@ -55,7 +62,9 @@ def evaluate(
     return measured
 
 
-def evaluate_run(path: str | Path, root: str | None = None, device: str = "auto") -> dict[str, Value]:
+def evaluate_run(
+    path: str | Path, root: str | None = None, device: str = "auto", allow: str | tuple[str, ...] = ()
+) -> dict[str, Value]:
     """Measures a finished run again, on the images on which it was evaluated.
 
     The process then computes in the run's precision (`set_precision`).
@@ -64,19 +73,19 @@ def evaluate_run(path: str | Path, root: str | None = None, device: str = "auto"
         path: the run's directory.
         root: where the data set is, if not where it was then.
         device: as the configuration's.
+        allow: as in `load_run`.
 
     Raises:
-        UserError: as `load_run`, or the data set cannot be had.
+        UserError: as `load_run`, the data set cannot be had, or it is not the one of the run.
     """
-    config, model, _ = load_run(path)
-    if root is not None:
-        if "root" not in config["dataset"]:
-            raise ConfigError([f"root={root}: the data set of this run has no root"])
-        config["dataset"]["root"] = root
+    config, model, record = load_run(path, allow, root)
+    directory = Path(path).expanduser()
+    dataset = stored_dataset(directory / RECORD, config, root, allow)
     settings = settings_of(config)
     where = _device(device)
-    dataset = build_dataset(settings)
-    batches = evaluation_loader(dataset.load().evaluation, dataset, where)
+    data = dataset.load()
+    check_data(directory, record.get(DATA), data.checksum, "root=... says where the data of the run are")
+    batches = evaluation_loader(data.evaluation, dataset, where)
     set_precision(settings.precision)
     return evaluate(on_device(model, where), batches, bf16=settings.precision == "bf16")
 

@@ -52,7 +52,7 @@ def fit(
         split: its name, before the metrics measured on it.
         directory: where metrics and checkpoints go.
         display: shows how far it is.
-        logger: is told each epoch's metrics.
+        logger: receives each epoch's metrics.
         evaluate_every: epochs from one evaluation to the next; the last ten epochs are always evaluated.
         checkpoint_every: epochs from one checkpoint to the next; the last epoch always has one.
         checkpoint_minutes: from one checkpoint to the next within an epoch; null: none there.
@@ -71,6 +71,7 @@ def fit(
     state = RunState(module, optimizer, batches, directory, checkpoint_minutes)
     metrics = state.resume()
     step = make_step(module, optimizer, batches.sizes)
+    logger.resume(metrics)
     warn_of_another_execution(directory, step.execution)
     display.begin(len(metrics), batches.step)
     for epoch in range(len(metrics) + 1, schedule.epochs + 1):
@@ -80,7 +81,7 @@ def fit(
         factors = step_factors(schedule, epoch, len(batches))
         row |= train_epoch(step, batches, epoch, schedule.epochs, display, state, factors)
         if epoch % evaluate_every == 0 or epoch > schedule.epochs - LAST_EPOCHS:
-            measured = evaluate(module.model, evaluation, module.bf16, measures)
+            measured = evaluate(module.model, evaluation, module.bf16, measures, display.evaluation)
             row |= {f"{split}_{name}": value for name, value in measured.items()}
         row["seconds"] = time.perf_counter() - start
         metrics.append(row)
@@ -139,7 +140,7 @@ def train_epoch(
         n = torch.full_like(loss, len(targets))
         sums += torch.stack([loss * n, (logits.argmax(1) != dominant(targets, *mixed)).sum(), n])
         losses[i] = loss
-        display.step()
+        display.step(len(targets))
         if state.due():
             _check_finite(losses, epoch, 0)
             state.save_within(EpochProgress(sums, time.perf_counter() - start))

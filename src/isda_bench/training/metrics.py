@@ -78,7 +78,7 @@ def calibration(logits: Tensor, targets: Tensor) -> Tensor:
 
 def expected_calibration_error(sums: Tensor, images: float) -> Value:
     """ECE in percent: the mean over all images of their bin's gap between confidence and accuracy."""
-    return 100 * float(sums.abs().sum()) / images
+    return 100 * sum(map(abs, sums.tolist())) / images
 
 
 def class_hits(logits: Tensor, targets: Tensor) -> Tensor:
@@ -97,8 +97,8 @@ def class_accuracies(sums: Tensor, images: float) -> Value:
 METRICS = {
     "loss": Metric(cross_entropy),
     "error": Metric(errors, percent),
-    "top5_error": Metric(top5_errors, percent, above=10),
     "ece": Metric(calibration, expected_calibration_error),
+    "top5_error": Metric(top5_errors, percent, above=10),
     "class_accuracy": Metric(class_hits, class_accuracies),
 }
 """Name, as it stands after the split in metrics.jsonl -> metric."""

@@ -5,20 +5,25 @@ from functools import partial
 from typing import Any
 
 import torch
-from hydra.errors import InstantiationException
-from hydra.utils import instantiate
 
-from isda_bench.config.components import build_dataset, component_problems, training_set_problems
+from isda_bench.config.building import ANY_MODULE, build
+from isda_bench.config.components import (
+    Augmentation,
+    MixingComponent,
+    build_classifier_and_loss,
+    build_dataset,
+    component_problems,
+    training_set_problems,
+)
 from isda_bench.config.optimizer_choice import OptimizerChoice
 from isda_bench.config.run_config import RunConfig
-from isda_bench.config.settings import Settings
 from isda_bench.data.base import DataSet, ImageData
 from isda_bench.data.image_grid import sample_grid
 from isda_bench.data.loader import Loader, Mix, Normalise, evaluation_loader
-from isda_bench.errors import ConfigError, UserError
+from isda_bench.errors import ConfigError
 from isda_bench.gan.generator_choice import find_generator
-from isda_bench.losses.base import Loss
-from isda_bench.models.base import Classifier
+from isda_bench.monitoring.grid_position import GridPosition
+from isda_bench.monitoring.logger_list import build_loggers
 from isda_bench.monitoring.loggers import Logger
 from isda_bench.monitoring.progress import Display
 from isda_bench.runtime.devices import choose_device, describe, precision_warning, set_precision
@@ -31,19 +36,25 @@ from isda_bench.runtime.distributed import (
 )
 from isda_bench.runtime.library_faults import on_device
 from isda_bench.runtime.ranks import processes, rank
-from isda_bench.storage.checkpoint import checkpoints
+from isda_bench.storage.data_check import as_used
 from isda_bench.storage.execution import recorded_execution
 from isda_bench.storage.provenance import peak_memory, provenance, reset_peak_memory
+from isda_bench.storage.record_files import FEW_EPOCHS
 from isda_bench.storage.run_directory import Metrics, RunDirectory, errors_of, means_of, now
 from isda_bench.storage.run_once import run_once
+from isda_bench.training.debug import STEPS, discard_debug_run, shortened
 from isda_bench.training.loop import fit
 from isda_bench.training.metrics import with_further_metrics
 from isda_bench.training.schedules import unreached_milestones
 from isda_bench.training.step import TrainingModule, can_be_captured, compile_step, planned_execution
 
 
-def run(config: RunConfig) -> dict[str, Any]:
+def run(config: RunConfig, position: GridPosition | None = None) -> dict[str, Any]:
     """Trains what `config` describes, or resumes it; a finished run is only reported.
+
+    Args:
+        config: what is trained.
+        position: its place in a grid, for the display.
 
     Returns:
         The run's record.
@@ -52,17 +63,21 @@ def run(config: RunConfig) -> dict[str, Any]:
         ConfigError: listing all that is wrong with the configuration; nothing is written then.
         UserError: the data cannot be had, something cannot be written, the loss is not finite, ...
     """
-    return run_once(config, component_problems, _train, summary)
+    if not config.setting_problems() and config.settings.debug:
+        discard_debug_run(config)
+    return run_once(config, component_problems, partial(_train, position=position), summary)
 
 
 def summary(record: dict[str, Any]) -> str:
-    """The result of a run in a line."""
+    """The result of a run in a line: of a short one the last epoch's error leads, of others the paper's."""
     error = record["error"]
+    if record["epochs"] < FEW_EPOCHS:
+        numbers = f"{error['final']:.2f}% (last epoch; mean of the last epochs {error['last_10']:.2f}%"
+    else:
+        numbers = f"{error['last_10']:.2f}% (mean of the last epochs; final {error['final']:.2f}%"
+    debug = f"debug run of {STEPS} steps, " if record["config"].get("debug") else ""
     images = f"; images of {record['generator']['run']}" if record.get("generator") else ""
-    return (
-        f"{record['run_id']}: {record['split']} error {error['last_10']:.2f}% "
-        f"(mean of the last epochs; final {error['final']:.2f}%, best {error['best']:.2f}%){images}"
-    )
+    return f"{record['run_id']}: {debug}{record['split']} error {numbers}, best {error['best']:.2f}%){images}"
 
 
 def _warn(config: RunConfig) -> None:
@@ -83,7 +98,7 @@ def _announce(config: RunConfig, dataset: DataSet, device: torch.device) -> None
     execution = "compiled" if settings.compile else "eager"
     if device.type == "cuda":
         with torch.device("meta"):
-            _, loss = _build_parts(settings, dataset)
+            _, loss = build_classifier_and_loss(settings, dataset)
         execution = planned_execution(device, loss, settings.capture, settings.compile)
     print(f"{config.run_id}: {describe(device, settings.device, settings.precision, execution)}", flush=True)
     warning = precision_warning(device, settings.precision)
@@ -91,17 +106,9 @@ def _announce(config: RunConfig, dataset: DataSet, device: torch.device) -> None
         print(f"{config.run_id}: {warning}", file=sys.stderr)
 
 
-def _build_parts(settings: Settings, dataset: DataSet) -> tuple[Classifier, Loss]:
-    try:
-        model = instantiate(settings.model, num_classes=dataset.num_classes, in_channels=dataset.in_channels)
-    except InstantiationException as error:
-        if isinstance(error.__cause__, UserError):  # of weights that cannot be downloaded
-            raise error.__cause__ from error
-        raise
-    return model, instantiate(settings.loss, num_classes=dataset.num_classes, feature_dim=model.feature_dim)
-
-
-def _train(config: RunConfig, directory: RunDirectory) -> dict[str, Any]:
+def _train(
+    config: RunConfig, directory: RunDirectory, position: GridPosition | None = None
+) -> dict[str, Any]:
     settings = config.settings
     device = choose_device(settings.device)
     dataset = build_dataset(settings)
@@ -116,7 +123,10 @@ def _train(config: RunConfig, directory: RunDirectory) -> dict[str, Any]:
     if problems:
         raise ConfigError(problems)
     used = {} if found is None else found.provenance_of_generator(data)
-    with process_group(device), directory.locked(used):
+    recipe = settings.schedule
+    if settings.debug:
+        recipe, data = shortened(recipe, data, found.share if found else None)
+    with process_group(device), directory.locked(used | as_used(data)):
         record = broadcast_object(directory.finished())  # another process may just have ended it
         if record is not None:
             return record
@@ -128,14 +138,14 @@ def _train(config: RunConfig, directory: RunDirectory) -> dict[str, Any]:
         module = _build_module(config, dataset, device)
         mix = None if found is None else found.mix(settings, dataset, device)
         batches, evaluation = _loaders(config, dataset, data, device, mix)
-        logger = instantiate(settings.logger) if rank() == 0 else Logger()
-        display = Display(config.run_id, settings.schedule.epochs, len(batches))
+        logger: Logger = build_loggers(settings.logger) if rank() == 0 else Logger()
+        display = Display(config.run_id, recipe.epochs, len(batches), position)
         with logger.open(config), display:
-            if processes() == 1 and not checkpoints(directory.path):  # a run that goes on has shown it
-                logger.show(partial(sample_grid, batches, dataset.mean, dataset.std, device))
+            if processes() == 1:
+                logger.show(partial(sample_grid, batches, dataset, device))
             metrics = fit(
                 module,
-                settings.schedule,
+                recipe,
                 batches,
                 evaluation,
                 data.split,
@@ -149,6 +159,7 @@ def _train(config: RunConfig, directory: RunDirectory) -> dict[str, Any]:
                 measures=measures,
             )
             record = _record(config, directory, module, data, metrics, batches.samples, device) | used
+            record |= _counted_classes(dataset)
             logger.finish(record)
         directory.finish(record, metrics)
     return record
@@ -156,7 +167,7 @@ def _train(config: RunConfig, directory: RunDirectory) -> dict[str, Any]:
 
 def _build_module(config: RunConfig, dataset: DataSet, device: torch.device) -> TrainingModule:
     settings = config.settings
-    model, loss = _build_parts(settings, dataset)
+    model, loss = build_classifier_and_loss(settings, dataset)
     module = on_device(TrainingModule(model, loss, bf16=settings.precision == "bf16"), device)
     module.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # the faster layout
     module.capture = can_be_captured(module) and settings.capture
@@ -169,8 +180,11 @@ def _loaders(
     config: RunConfig, dataset: DataSet, data: ImageData, device: torch.device, mix: Mix | None
 ) -> tuple[Loader, Loader]:
     settings = config.settings
-    transforms = [instantiate(settings.augment), Normalise(dataset.mean, dataset.std, device)]
-    mixing = instantiate(settings.mix) if settings.mix else None
+    transforms = [
+        build(settings.augment, Augmentation, ANY_MODULE),
+        Normalise(dataset.mean, dataset.std, device),
+    ]
+    mixing = build(settings.mix, MixingComponent, ANY_MODULE) if settings.mix else None
     batch_size = settings.schedule.batch_size
     training = Loader(data.train, batch_size, device, transforms, shuffle=True, mix=mix, mixing=mixing)
     return training, evaluation_loader(data.evaluation, dataset, device)
@@ -204,6 +218,13 @@ def _record(
         "peak_memory_bytes": peak_memory(device),
         **provenance(device),
     }
+
+
+def _counted_classes(dataset: DataSet) -> dict[str, Any]:
+    """Names of classes that are counted in a folder: whoever loads the run may not have the folder."""
+    if dataset.train_images is not None or not dataset.classes:
+        return {}
+    return {"classes": list(dataset.classes)}
 
 
 def _more(metrics: list[Metrics], data: ImageData) -> dict[str, Any]:

@@ -27,7 +27,7 @@ def rate_factor(schedule: TrainingRecipe, epoch: int, step: int = 0, steps: int 
     if schedule.milestones is not None and schedule.factor is not None:
         return rise * schedule.factor ** sum(epoch >= milestone for milestone in schedule.milestones)
     n = max(0.0, epoch - 1 + (step + schedule.cosine_from) / steps - warm_up)
-    cosine = (1 + math.cos(math.pi * n / (schedule.epochs - warm_up))) / 2
+    cosine = (1 + math.cos(math.pi * n / max(1, schedule.epochs - warm_up))) / 2
     return rise * (schedule.floor + (1 - schedule.floor) * cosine)
 
 

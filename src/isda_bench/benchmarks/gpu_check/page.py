@@ -1,0 +1,43 @@
+"""Makes the checks and writes their page."""
+
+import json
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from isda_bench.benchmarks.gpu_check.checks import Check
+from isda_bench.benchmarks.gpu_check.processes import make_check
+from isda_bench.runtime.atomic_files import write_atomically
+from isda_bench.storage.provenance import git_state, provenance
+from isda_bench.storage.run_directory import now
+
+
+def check_device(device: torch.device, checks: dict[str, Check], out: Path) -> tuple[Path, bool]:
+    """Makes the checks in turn, prints a line for each, and writes <out>/gpu_check_<device>.json.
+
+    The page is written after each check: an interrupted one keeps the results so far.
+
+    Returns:
+        The page, and whether no check failed.
+    """
+    content: dict[str, Any] = {"taken": now(), "git": git_state(), **provenance(device), "checks": []}
+    content["rows"] = {"throughput": []}  # where the plan of a table looks for images/s
+    name = re.sub(r"[^a-z0-9]+", "_", f"{device.type} {content['device']['name']}".lower()).strip("_")
+    path = out / f"gpu_check_{name}.json"
+    out.mkdir(parents=True, exist_ok=True)
+    for title, check in checks.items():
+        found = make_check(title, check, device)
+        print(f"{found['status']}  {title}: {found['sentence']} ({found['seconds']:.0f} s)", flush=True)
+        content["checks"].append(found)
+        content["rows"]["throughput"] += found["numbers"].get("throughput", [])
+        write_atomically(path, (json.dumps(content, indent=2) + "\n").encode())
+    return path, all(found["status"] != "FAIL" for found in content["checks"])
+
+
+def count(path: Path) -> str:
+    """The numbers of checks of a page that passed, failed and were skipped."""
+    counts = Counter(found["status"] for found in json.loads(path.read_text())["checks"])
+    return f"{counts['PASS']} passed, {counts['FAIL']} failed, {counts['SKIP']} skipped"

@@ -1,0 +1,81 @@
+"""Makes each check in a process of its own: `python -m <this module> NAME DEVICE`."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import traceback
+from dataclasses import asdict
+from typing import Any
+
+import torch
+
+from isda_bench.benchmarks.gpu_check.checks import Check, all_checks
+from isda_bench.benchmarks.gpu_check.outcome import CheckFailed, CheckSkipped, Outcome
+
+FIXED_WORKSPACE = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
+"""With it cuBLAS sums in the same order every time."""
+
+
+def outcome_of(check: Check, device: torch.device) -> Outcome:
+    """Makes a check in this process; an exception of any kind is a failure."""
+    try:
+        made = check.make(device)
+    except CheckSkipped as error:
+        return Outcome("SKIP", str(error))
+    except CheckFailed as error:
+        return Outcome("FAIL", str(error))
+    except Exception as error:
+        traceback.print_exc()
+        return Outcome("FAIL", f"{type(error).__name__}: {' '.join(str(error).split())[:500]}")
+    return made if isinstance(made, Outcome) else Outcome("PASS", made)
+
+
+def make_check(name: str, check: Check, device: torch.device) -> dict[str, Any]:
+    """Makes a check in a process of its own, within its time limit.
+
+    Returns:
+        name, status, sentence, numbers, seconds.
+    """
+    start = time.monotonic()
+    if check.needs_gpu and device.type != "cuda":
+        found = Outcome("SKIP", "needs a GPU")
+    else:
+        found = in_a_process(name, device, check.seconds)
+    return {"name": name, **asdict(found), "seconds": round(time.monotonic() - start, 1)}
+
+
+def in_a_process(name: str, device: torch.device, seconds: float) -> Outcome:
+    """Makes the check of this name in a process that is stopped after so many seconds."""
+    command = [sys.executable, "-m", __name__, name, str(device)]
+    process = subprocess.Popen(
+        command,
+        env=os.environ | FIXED_WORKSPACE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,  # torchrun's processes end with it
+    )
+    try:
+        output, errors = process.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        return Outcome("FAIL", f"took longer than {seconds:g} s and was stopped")
+    except BaseException:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise
+    lines = output.splitlines()
+    if process.returncode or not lines:
+        last = (errors.strip().splitlines() or ["no message"])[-1]
+        return Outcome("FAIL", f"its process ended with code {process.returncode}: {last[:500]}")
+    return Outcome(**json.loads(lines[-1]))
+
+
+if __name__ == "__main__":
+    chosen, where = sys.argv[1:]
+    if where != "cpu":
+        torch.cuda.set_device(where)
+    print(json.dumps(asdict(outcome_of(all_checks()[chosen], torch.device(where)))))

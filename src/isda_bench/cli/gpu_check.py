@@ -1,0 +1,50 @@
+"""Checks what a GPU has to do right: PASS, FAIL or SKIP for each, in some ten minutes.
+
+isda-bench gpu-check                     all checks on the GPU; on a CPU those that can be made there
+isda-bench gpu-check device=cuda:1       another GPU
+isda-bench gpu-check 'only=captured'     the checks whose names begin so
+
+Each check has a process and a time limit of its own. It writes <out>/gpu_check_<device>.json;
+out=results/benchmarks. The exit code is 1 where a check failed.
+"""
+
+import sys
+from pathlib import Path
+
+from isda_bench.benchmarks.gpu_check.checks import all_checks
+from isda_bench.benchmarks.gpu_check.page import check_device, count
+from isda_bench.config.options import Options, main
+from isda_bench.errors import ConfigError
+from isda_bench.runtime.devices import choose_device, cuda_problem
+
+
+class GpuCheckOptions(Options):
+    """Options of the command, given as key=value."""
+
+    device: str = "auto"
+    only: str = ""
+    out: str = "results/benchmarks"
+
+
+def gpu_check(options: GpuCheckOptions) -> None:
+    """Makes the checks, prints a line for each and the count."""
+    try:
+        device = choose_device(options.device)
+    except ValueError as error:
+        raise ConfigError([str(error)]) from error
+    checks = {name: check for name, check in all_checks().items() if name.startswith(options.only)}
+    if not checks:
+        names = ", ".join(dict.fromkeys(name.split()[0] for name in all_checks()))
+        raise ConfigError([f"only={options.only}: no check begins so; they begin with {names}"])
+    if device.type == "cpu":
+        reason = cuda_problem() if options.device != "cpu" else "device=cpu"
+        print(f"On the CPU ({reason}): checks that need a GPU are skipped.", flush=True)
+    path, passed = check_device(device, checks, Path(options.out))
+    print(f"{count(path)}; written: {path}")
+    if not passed:
+        sys.exit(1)
+
+
+def command() -> None:
+    """Runs it with the options of the command line."""
+    main(GpuCheckOptions, gpu_check, __doc__)

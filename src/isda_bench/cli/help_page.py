@@ -1,0 +1,225 @@
+"""The help of what trains: a line of what each choice is, and the keys of a choice with their ranges.
+
+It is read from YAML files and sources (`component_docs`): neither Hydra nor torch is imported.
+"""
+
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from textwrap import fill, shorten
+from typing import Any
+
+import yaml  # type: ignore[import-untyped]
+
+from isda_bench.cli.component_docs import (
+    Definition,
+    argument_range,
+    argument_text,
+    definition,
+    first_sentence,
+)
+from isda_bench.config.places import configuration
+
+WIDTH = 100
+SHARED_GROUPS = ("dataset", "logger")
+"""Groups of conf/ that the configuration of a generator's training has too."""
+SECTIONS = {"schedule": "isda_bench.config.settings.TrainingRecipe"}
+"""Group without a component -> the class that has its keys."""
+HIDDEN = ("hydra", "tuned")
+"""Groups that need a page of their own, or that nobody chooses by hand."""
+
+
+class NoSuchChoice(Exception):
+    """The message says what there is."""
+
+
+def help_page(command: str, arguments: list[str]) -> str:
+    """The page for what `--help` was given with.
+
+    Args:
+        command: `train` or `generator`.
+        arguments: beside `--help`: nothing for the overview, groups and `group=choice` for their pages.
+
+    Raises:
+        NoSuchChoice: one of them names no choice.
+    """
+    folders = _folders(command, arguments)
+    groups = _groups(folders)
+    asked = [argument for argument in arguments if argument.partition("=")[0] in groups]
+    if not asked:
+        return _overview(folders, groups)
+    pages = []
+    for argument in asked:
+        group, _, name = argument.partition("=")
+        if not name:
+            pages.append(_group_page(group, groups[group]))
+        elif name in groups[group]:
+            pages.append(_choice_page(group, groups[group][name]))
+        else:
+            raise NoSuchChoice(f"{argument}: no such {group}; there are: {', '.join(groups[group])}")
+    return "\n\n".join(pages)
+
+
+def _folders(command: str, arguments: list[str]) -> list[Path]:
+    """Where the YAML files are: ours, and the folder of a user's own."""
+    conf = configuration()
+    own = [conf] if command == "train" else [conf.parent / "conf_generator", conf]
+    line = " ".join(arguments)
+    users = re.search(r"(?:--config-dir|-cd)[= ](\S+)", line)
+    return [*own, *([Path(users[1])] if users else [])]
+
+
+def _groups(folders: list[Path]) -> dict[str, dict[str, Path]]:
+    """Group -> choice -> file; generators share some groups of conf/."""
+    groups: dict[str, dict[str, Path]] = {}
+    for folder in folders:
+        shares_all = folder != configuration() or folder == folders[0]
+        for path in sorted(folder.glob("*/*.yaml")):
+            group = path.parent.name
+            if group not in HIDDEN and (shares_all or group in SHARED_GROUPS):
+                groups.setdefault(group, {}).setdefault(path.stem, path)
+    return groups
+
+
+def _overview(folders: list[Path], groups: dict[str, dict[str, Path]]) -> str:
+    text = (folders[0] / "config.yaml").read_text(encoding="utf-8")
+    content = yaml.safe_load(text)
+    chosen = [entry for entry in content["defaults"] if isinstance(entry, dict)]
+    defaults = {group: name for entry in chosen for group, name in entry.items()}
+    parts = [str(content["hydra"]["help"]["header"]).rstrip()]
+    parts.append("Groups: group=name chooses; --help group=name shows the keys of a choice.")
+    for group in [
+        *(group for group in defaults if group in groups),
+        *sorted(groups.keys() - defaults.keys()),
+    ]:
+        parts.append(f"{_title(group, defaults.get(group))}\n{_lines(groups[group])}")
+    keys = text.partition("\n\n")[2].partition("\nhydra:")[0].rstrip()
+    parts.append("Keys: key=value sets one; a nested one by its dotted name.\n\n" + _indented(keys))
+    parts.append(
+        "-m runs a grid: loss=cross_entropy,isda seed=0,1,2. --cfg job --resolve prints the resolved\n"
+        "configuration. --hydra-help says more of the flags."
+    )
+    return "\n\n".join(parts)
+
+
+def _title(group: str, default: object) -> str:
+    return f"{group}  (default: {default})" if default else group
+
+
+def _group_page(group: str, choices: dict[str, Path]) -> str:
+    return f"{group}\n{_lines(choices)}"
+
+
+def _lines(choices: dict[str, Path]) -> str:
+    width = max(map(len, choices)) + 2
+    contents = {name: _content(path) for name, path in choices.items()}
+    targets = [content.get("_target_") for content in contents.values()]
+    return "\n".join(
+        f"  {name:{width}}"
+        + shorten(
+            _description(path, contents[name], targets.count(contents[name].get("_target_")) > 1),
+            WIDTH - width,
+            placeholder=" ...",
+        )
+        for name, path in choices.items()
+    )
+
+
+def _description(path: Path, content: dict[str, Any], shared: bool) -> str:
+    """What a choice is: the first sentence of its class's docstring; its file's comment for one of many."""
+    found = _component(content)
+    comment = _comment(path)
+    if found is None or (shared and comment):
+        return comment
+    values = [
+        f"{key}={value}"
+        for key, value in content.items()
+        if shared and isinstance(value, int | float) and not isinstance(value, bool) and value
+    ]
+    return f"{', '.join(values)}: {found.summary}" if values else found.summary
+
+
+def _component(content: dict[str, Any]) -> Definition | None:
+    """The class that a choice makes."""
+    return definition(str(content["_target_"])) if "_target_" in content else None
+
+
+def _comment(path: Path) -> str:
+    """The first sentence of the comment at the head of a file; a line that starts anew ends it too."""
+    head: list[str] = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        text = line.removeprefix("#")
+        if text == line or (head and re.match(r" [A-Z`]|   ", text)):
+            break
+        if not text.startswith(" @package"):
+            head.append(text.strip())
+    return first_sentence(" ".join(head))
+
+
+def _choice_page(group: str, path: Path) -> str:
+    """What a choice is, its source's text, and a paragraph for each key."""
+    content = _content(path)
+    found = _component(content)
+    section = definition(SECTIONS[group]) if group in SECTIONS else None
+    comment = _comment(path)
+    about = (
+        re.split(r"\n(?=(?:Args|Attributes|Raises|Returns):)", found.docstring)[0].strip() if found else ""
+    )
+    parts = [f"{group}={path.stem}", *(_indented(text) for text in (comment, about) if text)]
+    described = found or section
+    if described is None:
+        return "\n\n".join([*parts, _indented(_body(path))])
+    paragraphs = list(_keys(group, content, described, _comments(path)))
+    return "\n\n".join([*parts, *(paragraphs or ["  It has no keys."])])
+
+
+def _keys(group: str, content: dict[str, Any], found: Definition, comments: dict[str, str]) -> Iterator[str]:
+    for key, value in content.items():
+        if key in ("_target_", "defaults") or isinstance(value, dict):
+            continue
+        allowed = argument_range(found, key)
+        text = argument_text(found, key) or comments.get(key, "")
+        head = f"  {group}.{key}={_shown(value)}"
+        head = f"{head:36}  {allowed}" if allowed else head
+        body = fill(text, WIDTH, initial_indent="      ", subsequent_indent="      ")
+        yield f"{head}\n{body}" if text else head
+
+
+def _shown(value: object) -> str:
+    """A value as a user types it."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, list):
+        return f"[{','.join(map(_shown, value))}]"
+    return re.sub(r"^\$\{(.*)\}$", r"<\1>", str(value))
+
+
+def _comments(path: Path) -> dict[str, str]:
+    """Key -> the comment behind it."""
+    found = re.findall(r"^(\w+):.*? # (.*)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    return dict(found)
+
+
+def _content(path: Path) -> dict[str, Any]:
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return content if isinstance(content, dict) else {}
+
+
+def _body(path: Path) -> str:
+    """A file without its header."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return "\n".join(line for line in lines if not line.startswith("#")).strip()
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"  {line}".rstrip() for line in text.splitlines())
+
+
+def print_help(command: str, arguments: list[str]) -> None:
+    """Prints the page; exits with 2 where a choice that was asked for does not exist."""
+    try:
+        print(help_page(command, arguments))
+    except NoSuchChoice as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,49 @@
+"""What must not, and what may with a footnote, differ between the runs whose numbers stand together."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from isda_bench.errors import UserError
+from isda_bench.storage.data_check import DATA
+
+CONDITIONS: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "device types": lambda record: (record.get("device") or {}).get("type"),
+    "numbers of processes": lambda record: record.get("processes", 1),
+    "torch versions": lambda record: (record.get("versions") or {}).get("torch"),
+}
+"""What the runs of a cell can differ in, and how a record says it; None: an older record does not."""
+
+
+def mixed_conditions(records: list[dict[str, Any]]) -> tuple[str, ...]:
+    """The conditions in which the runs of a cell differ, each in words for a footnote."""
+    found = []
+    for name, of in CONDITIONS.items():
+        values = sorted({str(value) for value in map(of, records) if value is not None})
+        if len(values) > 1:
+            found.append(f"mixed {name}: {', '.join(values)}")
+    dirty = sum(bool((record.get("git") or {}).get("dirty")) for record in records)
+    if dirty:
+        found.append(f"{dirty} of {len(records)} runs trained with uncommitted changes of the code")
+    return tuple(found)
+
+
+def refuse_other_data(what: str, records: Iterable[dict[str, Any]]) -> None:
+    """Makes sure that runs were trained on the same data; older records do not know theirs.
+
+    Args:
+        what: in which the runs stand together.
+        records: of one data set's name.
+
+    Raises:
+        UserError: they were not; names two runs and their checksums.
+    """
+    runs: dict[str, str] = {}
+    for record in records:
+        if record.get(DATA) is not None:
+            runs.setdefault(record[DATA], record["run_id"])
+    if len(runs) > 1:
+        (first, a), (second, b), *_ = runs.items()
+        raise UserError(
+            f"{what}: its runs were trained on different data: {a} on {first}, {b} on {second} (SHA-256); "
+            f"move the runs of one of them to another runs_dir"
+        )

@@ -1,0 +1,52 @@
+"""One run, one data set: compares the checksum of the data at hand with the one that a run began with."""
+
+from pathlib import Path
+from typing import Any
+
+from isda_bench.data.base import DataFingerprint, DataSet, ImageData
+from isda_bench.errors import UserError
+
+DATA = "data_sha256"
+"""Key of the data's checksum in run.json and in the record; older files may lack it."""
+INDICES = "indices_sha256"
+"""Key in run.json of the checksum of the indices that are trained and evaluated on."""
+
+
+class OtherData(UserError):
+    """The data are not those of the run."""
+
+
+def check_data(run: Path, held: Any, found: str, ways_on: str, what: str = "data") -> None:
+    """Refuses data that are not those of a run.
+
+    Args:
+        run: its directory.
+        held: the checksum that the run has; None: an older run has none.
+        found: the checksum of the data that are there.
+        ways_on: what the user can do.
+        what: was compared.
+
+    Raises:
+        OtherData: they differ.
+    """
+    if held is not None and held != found:
+        raise OtherData(
+            f"{run}: was trained on other {what}: their SHA-256 is {held}, here it is {found}; {ways_on}"
+        )
+
+
+def fingerprint_at_hand(dataset: DataSet) -> DataFingerprint | None:
+    """The checksums of the data that are there.
+
+    Returns:
+        None where they are not, or cannot be read. Nothing is downloaded.
+    """
+    try:
+        return dataset.fingerprint()
+    except UserError:
+        return None
+
+
+def as_used(data: ImageData) -> dict[str, str]:
+    """What run.json has of the data with which a run begins."""
+    return {DATA: data.checksum, INDICES: data.indices}

@@ -1,0 +1,113 @@
+"""Reads the files of runs (run.json, record.json, metrics) and checks them; imports no torch."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from isda_bench.config.generator_config import GeneratorConfig
+from isda_bench.config.run_config import RunConfig
+from isda_bench.errors import UserError
+from isda_bench.storage.checksummed_json import read_beside, read_checksummed
+from isda_bench.storage.record_model import is_set_aside, record_problems, run_problems
+
+METRICS, RECORD, RUN = "metrics.jsonl", "record.json", "run.json"
+NAMED = 3  # problems in one message
+FEW_EPOCHS = 20
+"""Below so many epochs the mean of the last ten is one of early epochs too: the last epoch's error leads."""
+
+
+def read_record(path: Path, kind: type[RunConfig] = RunConfig) -> dict[str, Any]:
+    """The record in `path`, a finished run's record.json: of right types, with ids that follow from it.
+
+    Args:
+        path: the file.
+        kind: of the run.
+
+    Raises:
+        UserError: it cannot be read, is damaged, or is not what a record of such a run is.
+    """
+    record = read_checksummed(path)
+    _refuse(path, record_problems(record, kind))
+    return record
+
+
+def read_run(path: Path) -> dict[str, Any]:
+    """The content of `path`, the run.json of a run that has begun (or its record), checked as records are.
+
+    Raises:
+        UserError: it cannot be read, is damaged, or is not what the run.json of such a run is.
+    """
+    run = read_checksummed(path)
+    _refuse(path, run_problems(run, kind_of(run)))
+    return run
+
+
+def kind_of(content: dict[str, Any]) -> type[RunConfig]:
+    """The kind of the run that a run.json or a record is about."""
+    names = content.get("names")
+    return RunConfig if isinstance(names, dict) and "loss" in names else GeneratorConfig
+
+
+def read_finished(directory: Path) -> dict[str, Any]:
+    """The record of a finished run's directory.
+
+    Raises:
+        UserError: there is none.
+    """
+    path = directory / RECORD
+    if not path.exists():
+        state = "is not finished" if (directory / RUN).exists() else "is no run's directory"
+        raise UserError(f"{directory}: {state} (no record.json)")
+    return read_record(path)
+
+
+def record_file(path: str) -> Path:
+    """The record.json that a user means: the file itself, or that of a run's directory.
+
+    Raises:
+        UserError: there is none.
+    """
+    try:
+        given = Path(path).expanduser()
+    except RuntimeError as error:  # ~nobody
+        raise UserError(f"{path}: {error}") from error
+    file = given / RECORD if given.is_dir() else given
+    if not file.is_file():
+        raise UserError(f"{path}: is neither a record nor the directory of a finished run (no {RECORD})")
+    return file
+
+
+def record_files(root: Path) -> list[Path]:
+    """<root>/<run id>/record.json of every finished run, sorted; what `rerun=true` has set aside is none."""
+    return sorted(path for path in root.glob(f"*/{RECORD}") if not is_set_aside(path.parent))
+
+
+def readable_records(root: Path, kind: type[RunConfig] = RunConfig) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Every finished run's file and record; one that cannot be read is skipped with a line on stderr."""
+    for path in record_files(root):
+        try:
+            yield path, read_record(path, kind)
+        except UserError as error:
+            print(f"skipped: {error}", file=sys.stderr)
+
+
+def leading_error(record: dict[str, Any]) -> float:
+    """A record's error in percent: the paper's mean of the last epochs, of a short run the last epoch's."""
+    error: float = record["error"]["final" if record["epochs"] < FEW_EPOCHS else "last_10"]
+    return error
+
+
+def metrics_content(directory: Path) -> bytes:
+    """The lines of the finished run's metrics.jsonl, as written.
+
+    Raises:
+        UserError: they cannot be read, or are not those whose checksum the record has.
+    """
+    return read_beside(directory / RECORD, METRICS)
+
+
+def _refuse(path: Path, problems: list[str]) -> None:
+    if problems:
+        more = f" and {len(problems) - NAMED} more" if len(problems) > NAMED else ""
+        raise UserError(f"{path}: damaged: {'; '.join(problems[:NAMED])}{more}")

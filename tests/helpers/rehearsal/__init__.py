@@ -1,0 +1,1 @@
+"""The package on fake CUDA tensors, without a GPU."""

@@ -10,6 +10,8 @@ from typing import ClassVar
 
 import pytest
 
+import isda_bench
+from helpers.forked import run_forked
 from helpers.run_files import metrics_of
 from isda_bench.config.components import component_problems
 from isda_bench.config.compose import compose_run
@@ -136,6 +138,23 @@ def compose(tmp_path, monkeypatch):
     yield lambda *overrides: compose_run([*lines, *overrides], OwnConfig)
     for name in MODULES:
         sys.modules.pop(name, None)
+
+
+def test_the_command_finds_them_beside_the_shipped_ones(tmp_path):
+    """In a folder that holds nothing but them."""
+    for name, text in MODULES.items():
+        (tmp_path / f"{name}.py").write_text(text)
+    for name, text in FILES.items():
+        file = tmp_path / "conf" / f"{name}.yaml"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    command = ["train", "--config-dir", "./conf", *CHOICES, "schedule.epochs=1", "schedule.batch_size=16"]
+    script = Path(isda_bench.__file__).with_name("__main__.py")
+    run_forked([*command, "logger=none"], tmp_path, script=script).check()
+    (row,) = metrics_of(next(tmp_path.glob("runs/stripes-flat-hinge-s0-*")))
+    assert "test_confidence" in row
+    wrong = run_forked([*command, "optimizer.scael=1"], tmp_path, script=script).check(2)
+    assert "optimizer.scael: no such key" in wrong.stderr and "Traceback" not in wrong.stderr
 
 
 @pytest.mark.parametrize("choice", CHOICES)

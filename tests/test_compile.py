@@ -12,10 +12,12 @@ from torch._dynamo.testing import CompileCounterWithBackend
 from isda_bench.benchmarks.losses import NaiveISDA
 from isda_bench.config.components import component_problems
 from isda_bench.config.compose import compose_run
+from isda_bench.config.optimizer_choice import OptimizerChoice
 from isda_bench.config.run_config import CONF
 from isda_bench.config.settings import TrainingRecipe
 from isda_bench.data.base import ImageSet
 from isda_bench.data.loader import Loader, Normalise
+from isda_bench.data.mixup import Mixup
 from isda_bench.errors import ConfigError, UserError
 from isda_bench.losses import ISDA, CrossEntropy, Loss
 from isda_bench.models.base import Classifier
@@ -76,7 +78,9 @@ def trained(module, batches, epochs=EPOCHS):
         set_learning_rate(optimizer, rate_factor(SCHEDULE, epoch))
         row = train_epoch(one_step, batches, epoch, EPOCHS, display, state)
         row.pop("images_per_second")
-        rows.append(row | evaluate(module.model, batches))
+        measured = evaluate(module.model, batches)
+        accuracies = measured.pop("class_accuracy")
+        rows.append(row | measured | {f"accuracy of {i}": value for i, value in enumerate(accuracies)})
     return rows
 
 
@@ -139,6 +143,17 @@ def test_captured_steps_give_the_numbers_with_one_capture_a_shape(loss, captures
     assert capsys.readouterr().err == ""
     wanted = module.state_dict()
     assert all(torch.equal(value, wanted[name]) for name, value in captured.state_dict().items())
+
+
+def test_captured_steps_take_mixed_batches(captures):
+    rows = []
+    for capturing in (False, "auto"):
+        module, batches = parts(ISDA)
+        module.capture = capturing
+        batches.complete = lambda *batch, module=module: Mixup()(*batch) if module.model.training else batch
+        rows.append(trained(module, batches))
+    assert rows[0] == rows[1]
+    assert len(captures) == 2
 
 
 def test_a_capture_changes_nothing(captures, monkeypatch):
@@ -204,6 +219,11 @@ def test_a_capture_that_is_required_and_fails_is_an_error(failing_captures):
         trained(module, batches)
 
 
+def _shipped(section, parameters):
+    recipe = SCHEDULE.model_copy(update={"learning_rate": 0.01})
+    return OptimizerChoice.of(section).build([{"params": list(parameters)}], recipe)
+
+
 OPTIMIZERS = {
     "SGD": lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, nesterov=True),
     "plain SGD": lambda p: torch.optim.SGD(p, lr=0.1),
@@ -211,6 +231,9 @@ OPTIMIZERS = {
     "NAdam": lambda p: torch.optim.NAdam(p, lr=0.01),  # whose mu_product begins with 1
     "RMSprop": lambda p: torch.optim.RMSprop(p, lr=0.01, momentum=0.9, centered=True),
     "Adagrad": lambda p: torch.optim.Adagrad(p, lr=0.01, initial_accumulator_value=0.1),
+} | {
+    path.stem: partial(_shipped, OmegaConf.to_container(OmegaConf.load(path)))
+    for path in sorted(CONF.glob("optimizer/*.yaml"))
 }
 
 

@@ -93,6 +93,15 @@ def test_only_trusted_classes_are_built(trained, typed, tmp_path, monkeypatch):
         copy = edited(trained, tmp_path / section / trained.name, **changed)
         code, _, err = typed(copy)
         assert code == 1 and f"{section}._target_={target}: refused" in err
+    for section, value in (
+        ("optimizer", {"_target_": "mine.Descent"}),
+        ("mix", {"_target_": "mine.Mix"}),
+        ("evaluate", {"every": 1, "metrics": ["mine.metric"]}),
+    ):
+        config = record["config"] | {section: value}
+        changed = type(compose_run([*TINY]))(config, record["names"]).as_dict()
+        code, _, err = typed(edited(trained, tmp_path / section / trained.name, **changed))
+        assert code == 1 and "_target_=mine." in err and "refused" in err
     assert not (tmp_path / "ran").exists() and not (tmp_path / "again").exists()
     code, _, err = typed(tmp_path / "loss" / trained.name, "allow=mine")
     assert code != 0 and (tmp_path / "ran").exists()  # the user allowed the module: it is imported
@@ -123,6 +132,10 @@ def test_metrics_are_compared_to_the_bit():
     fewer = one.iloc[:2]
     assert {d.metric: d.epoch for d in metric_differences(one, fewer)} == {"a": 3, "b": 3}
     assert metric_differences(one, one.assign(b=[1.0, 0.0, 1.0]))[0].size == float("inf")
+    lists = one.assign(a=[[1.0, None], [2.0, 5.0], None])
+    assert metric_differences(lists, lists.copy()) == []
+    (found,) = metric_differences(lists, one.assign(a=[[1.0, None], [2.5, 9.0], None]))
+    assert found == ("a", 2, 5.0, 9.0, 2)
 
 
 def test_an_identical_run_still_names_what_was_different():

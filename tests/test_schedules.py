@@ -1,15 +1,23 @@
 """Table 1 and ImageNet's schedules, value by value."""
 
+import copy
 import math
 from itertools import pairwise
 
 import pytest
 from omegaconf import OmegaConf
 from pydantic import ValidationError
+from torch.optim import SGD
 
-from isda_bench.config.run_config import CONF
+from helpers.interruption import Killed, dying_after_batches
+from helpers.run_files import metrics_of
+from helpers.tiny import TINY
+from isda_bench.config.compose import compose_run
+from isda_bench.config.run_config import CONF, RunConfig
 from isda_bench.config.settings import TrainingRecipe
-from isda_bench.training.schedules import learning_rate, progress, rate_factor
+from isda_bench.data.loader import Loader
+from isda_bench.training.run import run
+from isda_bench.training.schedules import learning_rate, progress, rate_factor, step_factors
 
 # epochs, batch size, weight decay, momentum, learning rate, milestones, factor
 TABLE_1 = {
@@ -20,8 +28,9 @@ TABLE_1 = {
     "resnext": (350, 128, 5e-4, 0.9, 0.05, [150, 225, 300], 0.1),
     "shake_shake": (1800, 64, 1e-4, 0.9, 0.1, None, None),
     "pyramidnet": (1800, 128, 1e-4, 0.9, 0.1, None, None),
-    "imagenet_journal": (300, 512, 1e-4, 0.9, 0.2, None, None),
     "imagenet": (120, 256, 1e-4, 0.9, 0.1, [31, 61, 91], 0.1),
+    "imagenet_journal": (300, 512, 1e-4, 0.9, 0.2, None, None),
+    "finetune": (30, 64, 1e-4, 0.9, 0.01, None, None),
 }
 RATES = {
     "resnet": {1: 0.1, 79: 0.1, 80: 0.01, 119: 0.01, 120: 0.001, 160: 0.001},
@@ -48,6 +57,7 @@ RATES = {
         201: 0.05,
         300: 0.1 * (1 + math.cos(math.pi * 299 / 300)),
     },
+    "finetune": {1: 0.005, 2: 0.01, 16: 0.01 * (0.01 + 0.99 / 2), 30: 1e-4},
     "imagenet": {1: 0.1, 30: 0.1, 31: 0.01, 60: 0.01, 61: 1e-3, 90: 1e-3, 91: 1e-4, 120: 1e-4},
 }
 RESNET = {
@@ -98,6 +108,79 @@ def test_an_epoch_changed_alone_keeps_the_milestones():
     assert [rate_factor(schedule, epoch) for epoch in (1, 5)] == [1, 1]
 
 
+COSINE = RESNET | {"milestones": None, "factor": None}
+
+
+def factors(**changes) -> list[float]:
+    """Of all epochs."""
+    schedule = TrainingRecipe(**COSINE | changes)
+    return [rate_factor(schedule, epoch) for epoch in range(1, schedule.epochs + 1)]
+
+
+def test_the_warm_up_rises_linearly_and_the_cosine_follows_it():
+    half, root = 0.5, 0.5**0.5
+    assert factors(epochs=6, warmup_epochs=2) == pytest.approx(
+        [0.5, 1, (1 + root) / 2, half, (1 - root) / 2, 0], rel=1e-12, abs=1e-15
+    )
+    assert factors(epochs=6, warmup_epochs=2, cosine_from=0) == pytest.approx(
+        [0.5, 1, 1, (1 + root) / 2, half, (1 - root) / 2], rel=1e-12
+    )
+    schedule = TrainingRecipe(**RESNET | {"epochs": 8, "milestones": [3, 6], "warmup_epochs": 4})
+    assert [rate_factor(schedule, epoch) for epoch in range(1, 9)] == pytest.approx(
+        [0.25, 0.5, 0.075, 0.1, 0.1, 0.01, 0.01, 0.01], rel=1e-12
+    )
+
+
+def test_the_cosine_ends_at_its_floor():
+    assert factors(epochs=4, floor=0.2)[1::2] == pytest.approx([0.6, 0.2], rel=1e-12)
+    assert factors(epochs=4, floor=0.2, cosine_from=0)[::2] == pytest.approx([1, 0.6], rel=1e-12)
+
+
+@pytest.mark.parametrize("cosine_from", [0, 1])
+def test_steps_divide_an_epoch_of_the_same_curve(cosine_from):
+    """An epoch of 4 steps: the curve of 4 times as many epochs of one step."""
+    changes = {"floor": 0.1, "cosine_from": cosine_from}
+    schedule = TrainingRecipe(**COSINE | changes | {"epochs": 5, "warmup_epochs": 2, "per_step": True})
+    found = [value for epoch in range(1, 6) for value in step_factors(schedule, epoch, 4)]
+    assert found == pytest.approx(factors(**changes, epochs=20, warmup_epochs=8), rel=1e-12, abs=1e-15)
+    assert found[0] == pytest.approx(1 / 8) and max(found) == 1
+    assert step_factors(schedule.model_copy(update={"per_step": False}), 1, 4) == []
+
+
+def test_each_step_of_a_run_has_the_rate_of_its_step(tmp_path, monkeypatch):
+    """Also after an interruption within an epoch; the epoch's line has the last one."""
+    overrides = ["schedule=finetune", "schedule.epochs=4", "schedule.batch_size=64", f"runs_dir={tmp_path}"]
+    config = compose_run([*TINY[:3], *overrides, "checkpoint.every_minutes=1e-9"])
+    schedule, used = config.settings.schedule, []
+    step = SGD.step
+
+    def recording(self, *arguments):
+        if len(self.param_groups[0]["params"]) > 1:  # not the one step of the check
+            used.append(self.param_groups[0]["lr"])
+        return step(self, *arguments)
+
+    monkeypatch.setattr(SGD, "step", recording)
+    with monkeypatch.context() as patch:
+        patch.setattr(Loader, "__iter__", dying_after_batches(6))
+        with pytest.raises(Killed):
+            run(config)
+    run(config)
+    wanted = [0.01 * factor for epoch in range(1, 5) for factor in step_factors(schedule, epoch, 4)]
+    assert used[:6] == wanted[:6] and used[-10:] == wanted[-10:]
+    assert [row["learning_rate"] for row in metrics_of(tmp_path / config.run_id)] == wanted[3::4]
+
+
+def test_ids_without_the_later_keys_are_those_of_their_defaults():
+    plain = compose_run(TINY)
+    older = copy.deepcopy(plain.config)
+    for key in ("warmup_epochs", "floor", "per_step"):
+        del older["schedule"][key]
+    assert RunConfig(older, plain.names).run_id == plain.run_id
+    assert RunConfig(older, plain.names).settings == plain.settings
+    changed = ["schedule.warmup_epochs=3", "schedule.warmup_epochs=3 schedule.per_step=true"]
+    assert len({compose_run([*TINY, *line.split()]).run_id for line in changed} | {plain.run_id}) == 3
+
+
 def test_progress_is_zero_at_the_first_step_and_never_one():
     assert [progress(step, 4) for step in range(4)] == [0, 0.25, 0.5, 0.75]
 
@@ -124,6 +207,11 @@ def test_progress_is_zero_at_the_first_step_and_never_one():
         ({"cosine_from": 0}, "cosine_from=0: is for the cosine alone"),
         ({"cosine_from": 2, "milestones": None, "factor": None}, "cosine_from"),
         ({"warmup": 5}, "warmup"),
+        ({"warmup_epochs": -1}, "warmup_epochs"),
+        ({"warmup_epochs": 160}, "warmup_epochs=160: should be fewer than epochs=160"),
+        ({"floor": 1.0}, "floor"),
+        ({"floor": 0.1}, "floor=0.1: is for the cosine alone"),
+        ({"per_step": True}, "per_step=true: is for a warm-up or the cosine"),
     ],
 )
 def test_wrong_schedules_are_refused(change, complaint):

@@ -13,6 +13,7 @@ from helpers.tiny import TINY
 from isda_bench.config.compose import compose_run
 from isda_bench.data.base import ImageSet
 from isda_bench.data.loader import Loader
+from isda_bench.data.mixup import CutMix, Mixup
 from isda_bench.losses import ISDA
 from isda_bench.losses.center import Center
 from isda_bench.losses.large_margin import LargeMargin
@@ -83,10 +84,12 @@ def loading():
     images.images[:] = torch.arange(11)[:, None, None, None]
     loader = Loader(images, 4, CPU, [], shuffle=True)
     epochs = [[batch[:, 0, 0, 0].tolist() for batch, _ in loader] for _ in range(2)]
+    mixed = [float(mixing(*next(iter(loader))).weight) for mixing in (Mixup(), CutMix()) for _ in range(3)]
     torch.manual_seed(0)
     model = Perceptron()
     measured = evaluate(model, Loader(images, 4, CPU, [lambda x: x.float() / 11], shuffle=False))
-    return {"epochs": epochs, "evaluation": measured, "sum": sum_over_ranks(torch.ones(1)).item()}
+    total = sum_over_ranks(torch.ones(1)).item()
+    return {"epochs": epochs, "weights": mixed, "evaluation": measured, "sum": total}
 
 
 def joining(rank: int, processes: int, ports: list[int]) -> None:
@@ -117,7 +120,7 @@ def configuration(runs: Path):
     """200 digits in batches of 63: 32 + 31, the last one 6 + 5."""
     constant = ["schedule.milestones=[2]", "schedule.factor=1"]
     overrides = ["schedule.batch_size=63", "schedule.epochs=2", *constant]
-    more = ["loss=isda", "model.dropout=0.1", "device=cpu", "checkpoint.every_minutes=0.000001"]
+    more = ["loss=isda", "mix=cutmix", "model.dropout=0.1", "device=cpu", "checkpoint.every_minutes=0.000001"]
     return compose_run([*TINY[:-1], *overrides, *more, f"runs_dir={runs}"])
 
 

@@ -7,16 +7,21 @@ import torch
 from torch import Tensor, nn
 
 from isda_bench.config.building import ANY_MODULE, TARGET, build, component_class
+from isda_bench.config.metric_functions import metric_problems
+from isda_bench.config.mixing_problems import mixing_problems
+from isda_bench.config.optimizer_choice import optimizer_problems
 from isda_bench.config.problems import problems_of
 from isda_bench.config.settings import Settings
 from isda_bench.config.several_choices import sections
 from isda_bench.config.stored_components import MOST_LAYERS, at_most
 from isda_bench.data.base import DataSet
 from isda_bench.data.generated import GeneratedShare
+from isda_bench.data.loader import MixedBatch
 from isda_bench.errors import UserError
 from isda_bench.losses.base import Loss
 from isda_bench.models.base import Classifier
 from isda_bench.runtime.devices import choose_device
+from isda_bench.runtime.pretrained_weights import without_pretrained_weights
 from isda_bench.runtime.ranks import processes
 
 REHEARSED_IMAGES = 64  # enough that a crop that can leave the image does so among them
@@ -30,11 +35,23 @@ class Augmentation(Protocol):
         """The images, augmented."""
 
 
+@runtime_checkable
+class MixingComponent(Protocol):
+    """What `mix` describes: called with images (N, C, H, W), float32, and their classes (N,)."""
+
+    def __call__(self, images: Tensor, targets: Tensor) -> MixedBatch:
+        """The images, mixed with one another."""
+
+
 class BuiltComponent(NamedTuple):
     """A component, None where something is wrong with it, and what that is."""
 
     built: Any
     problems: list[str]
+
+
+NOTHING = BuiltComponent(None, [])
+"""Of an empty section."""
 
 
 def component_problems(settings: Settings) -> list[str]:
@@ -49,13 +66,19 @@ def component_problems(settings: Settings) -> list[str]:
         loss = build_component("loss", Loss, settings.loss, **given, feature_dim=feature_dim)
         augment = build_component("augment", Augmentation, settings.augment)
         loggers = [build_component(*part) for part in logger_parts(settings.logger)]
-        parts = [dataset, model, loss, augment, *loggers]
+        mix = build_component("mix", MixingComponent, settings.mix) if settings.mix else NOTHING
+        parts = [dataset, model, loss, augment, mix, *loggers]
         if settings.generator:
             parts.append(build_component("generator", GeneratedShare, settings.generator))
     problems = [line for part in parts for line in part.problems]
+    if settings.evaluate.metrics:
+        problems += metric_problems(settings.evaluate.metrics, given["num_classes"])
+    problems += optimizer_problems(settings.optimizer, settings.schedule, model.built, loss.built)
     problems += problems_of(lambda: choose_device(settings.device), "")
     if settings.capture is True:
         problems += _capture_problems(settings.device, loss.built)
+    if mix.built is not None:
+        problems += mixing_problems(mix.built, bool(settings.generator), loss.built, dataset.built)
     if settings.compile:
         problems += _compile_problems(loss.built)
     if settings.generator and dataset.built is not None and dataset.built.train_images is None:
@@ -194,7 +217,7 @@ def _on_meta_or_cpu(node: dict[str, Any], contract: type, given: dict[str, Any])
     except MemoryError as error:
         raise ValueError(f"cannot be built: {error}") from error
     try:
-        with torch.device("cpu"), torch.random.fork_rng(devices=[]):
+        with torch.device("cpu"), torch.random.fork_rng(devices=[]), without_pretrained_weights():
             built = build(node, contract, ANY_MODULE, **given)
     except (RuntimeError, MemoryError) as error:
         raise ValueError(f"cannot be built: {str(error).partition(chr(10))[0]}") from error
@@ -264,6 +287,6 @@ def _fit_problems(section: str, use: Callable[[], Any]) -> list[str]:
         return [str(error)]
     except NotImplementedError:
         return []  # an operation that cannot be tried without values
-    except (RuntimeError, IndexError, ValueError) as error:
+    except (RuntimeError, IndexError, ValueError, AssertionError) as error:
         return [f"{section}: does not fit the images of the data set: {str(error).splitlines()[0]}"]
     return []

@@ -2,7 +2,8 @@
 
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
@@ -15,6 +16,7 @@ from isda_bench.config import search_path  # noqa: F401 - Hydra reads our folder
 from isda_bench.config.run_config import RunConfig
 from isda_bench.config.several_choices import expanded, with_plain_sections
 from isda_bench.errors import ConfigError
+from isda_bench.runtime.file_checksums import file_checksum
 
 # The files of conf/hydra/launcher have the names of the plugins' own, which check them: that is meant.
 warnings.filterwarnings("ignore", r"\s*'hydra/launcher/", UserWarning)
@@ -40,7 +42,18 @@ def run_config(composed: DictConfig, choices: dict[str, Any], kind: type[RunConf
         raise ConfigError([_first_line(error)]) from error
     if missing:
         raise ConfigError([f"{key}: not given" for key in missing])
-    return kind(with_plain_sections({str(key): value for key, value in config.items()}), names)
+    plain = with_plain_sections({str(key): value for key, value in config.items()})
+    return kind(_with_checksum_of_weights(plain), names)
+
+
+def _with_checksum_of_weights(config: dict[str, Any]) -> dict[str, Any]:
+    """The configuration, in place, with the checksum of the file that the network starts from."""
+    model = config.get("model") or {}
+    weights = model.get("weights") if isinstance(model, dict) else None
+    if isinstance(weights, str) and model.get("weights_sha256", "") is None:
+        with suppress(OSError, RuntimeError):  # which the check reports; RuntimeError: ~nobody
+            model["weights_sha256"] = file_checksum(Path(weights).expanduser())
+    return config
 
 
 def compose_run(overrides: list[str], kind: type[RunConfig] = RunConfig) -> RunConfig:

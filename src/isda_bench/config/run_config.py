@@ -19,6 +19,7 @@ GENERATOR_CONF = CONF.with_name("conf_generator")
 
 NOT_IN_IDENTITY = (
     *("device", "capture", "runs_dir", "logger", "checkpoint", "dataset.root", "dataset.download", "plan"),
+    "evaluate.metrics",
     *("dataset.workers", "dataset.unreadable_limit", "dataset.in_memory"),
     *("samples", "classifier", "allow"),  # of a generator's run
     "rerun",
@@ -28,8 +29,8 @@ NOT_IN_IDENTITY = (
 DEBUG_FOLDER = "debug"
 """Folder in `runs_dir` of the runs with `debug=true`; readers of runs look for <runs_dir>/<run id> alone."""
 
-PATHS_TO_RUNS = ("generator.run",)
-"""Keys that name another run by its directory: the last part of the path is the run."""
+PATHS_TO_RUNS = ("generator.run", "model.weights")
+"""Keys whose value is a path: its last part, a run's directory or a file, is what counts."""
 
 
 class OlderFunction(NamedTuple):
@@ -54,6 +55,9 @@ value. The key counts in the identity of new runs. A configuration without it ke
 the older value, so that a stored run is evaluated as it was trained; tables footnote it "older function".
 """
 
+SGD = "torch.optim.SGD"
+"""The class of every run's optimizer before there was a choice; later keys of the optimizer are its own."""
+
 ADDED_LATER: dict[str, Any] = {
     **{key: older.value for key, older in OLDER_FUNCTIONS.items()},
     "loss.rank": None,
@@ -68,8 +72,13 @@ ADDED_LATER: dict[str, Any] = {
     "dataset.imbalance": None,
     "dataset.decoding": "pillow",
     "augment.operations": "torchvision",
+    "optimizer._target_": SGD,
     "optimizer.nesterov": True,
     "schedule.cosine_from": 1,
+    "schedule.warmup_epochs": 0,
+    "schedule.floor": 0.0,
+    "schedule.per_step": False,
+    "mix": {},
 }
 """Dotted key -> default of every key (a whole section, if that is new) that the configuration did not have at
 first: append only.
@@ -189,7 +198,7 @@ def completed(config: dict[str, Any], later: dict[str, Any]) -> dict[str, Any]:
         for section in sections:
             node = node.setdefault(section, {}) if isinstance(node, dict) else node
         if isinstance(node, dict):  # else the check of the types says what is wrong
-            node.setdefault(name, default)
+            node.setdefault(name, deepcopy(default))
     return complete
 
 
@@ -212,9 +221,10 @@ def flat(node: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 def _identity(node: dict[str, Any], prefix: str) -> dict[str, Any]:
     kept: dict[str, Any] = {}
     later = ADDED_LATER | ADDED_LATER_TO_GENERATORS
+    of_another = prefix == "optimizer." and node.get("_target_", SGD) != SGD  # whose keys mean other things
     for name, value in node.items():
         key = prefix + name
-        if key in NOT_IN_IDENTITY or (key in later and later[key] == value):
+        if key in NOT_IN_IDENTITY or (key in later and later[key] == value and not of_another):
             continue
         if key in PATHS_TO_RUNS and isinstance(value, str):
             value = Path(value).name

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 Component = dict[str, Any]
 
@@ -20,21 +20,27 @@ class TrainingRecipe(Section):
         epochs: of the whole training, T.
         batch_size: images a step.
         learning_rate: of the first epoch; the schedule lowers it.
-        momentum: of SGD.
+        momentum: of an optimizer that takes one; null: its own default.
         weight_decay: on every parameter, BatchNorm and biases included, as the reference code does.
         milestones: epochs, counted from 1, that are the first with a lower rate; null for the cosine.
         factor: by which the rate is multiplied there; null for the cosine.
         cosine_from: the number of the first epoch in the cosine's formula, 1 or 0.
+        warmup_epochs: epochs in which the rate rises linearly to the first one; the cosine begins after them.
+        floor: the cosine's lowest rate, as a part of the first one.
+        per_step: whether warm-up and cosine change the rate at each step, and not at each epoch.
     """
 
     epochs: PositiveInt
     batch_size: PositiveInt
     learning_rate: PositiveFloat
-    momentum: Annotated[float, Field(ge=0, lt=1)]
+    momentum: Annotated[float, Field(ge=0, lt=1)] | None
     weight_decay: Annotated[float, Field(ge=0)]
     milestones: list[PositiveInt] | None
     factor: Annotated[float, Field(gt=0, le=1)] | None
     cosine_from: Literal[0, 1] = 1
+    warmup_epochs: NonNegativeInt = 0
+    floor: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    per_step: bool = False
 
     @model_validator(mode="after")
     def _milestones_and_factor(self) -> Self:
@@ -44,17 +50,13 @@ class TrainingRecipe(Section):
             raise ValueError(f"milestones={self.milestones}: should rise")
         if self.milestones is not None and self.cosine_from != 1:
             raise ValueError(f"cosine_from={self.cosine_from}: is for the cosine alone (milestones null)")
+        if self.milestones is not None and self.floor:
+            raise ValueError(f"floor={self.floor}: is for the cosine alone (milestones null)")
+        if self.warmup_epochs >= self.epochs and self.warmup_epochs:
+            raise ValueError(f"warmup_epochs={self.warmup_epochs}: should be fewer than epochs={self.epochs}")
+        if self.per_step and self.milestones is not None and not self.warmup_epochs:
+            raise ValueError("per_step=true: is for a warm-up or the cosine; milestones are epochs")
         return self
-
-
-class OptimizerSettings(Section):
-    """SGD's own settings; learning rate, momentum and weight decay are the schedule's.
-
-    Attributes:
-        nesterov: Nesterov's momentum; false: plain momentum.
-    """
-
-    nesterov: bool
 
 
 class Every(Section):
@@ -65,6 +67,17 @@ class Every(Section):
     """
 
     every: PositiveInt
+
+
+class Evaluation(Every):
+    """When the network is evaluated, and what is measured.
+
+    Attributes:
+        every: epochs from one time to the next.
+        metrics: functions of a user's own modules, measured beside the usual metrics.
+    """
+
+    metrics: list[str] = []
 
 
 class Checkpoint(Every):
@@ -90,15 +103,16 @@ class Settings(Section):
     debug: bool
     plan: bool
     rerun: bool
-    evaluate: Every
+    evaluate: Evaluation
     checkpoint: Checkpoint
     schedule: TrainingRecipe
-    optimizer: OptimizerSettings
     dataset: Component
     model: Component
     loss: Component
     augment: Component
     generator: Component
+    mix: Component
+    optimizer: Component = {}
     logger: Component
 
 

@@ -12,6 +12,7 @@ from isda_bench.config.run_config import settings_of
 from isda_bench.data.base import DataSet
 from isda_bench.losses.base import Loss
 from isda_bench.models.base import Classifier
+from isda_bench.runtime.pretrained_weights import without_pretrained_weights
 
 MOST_LAYERS = 10_000  # of a network and a loss; the deepest of the paper's has some 2,000
 
@@ -40,7 +41,7 @@ def build_stored_components(
     settings = settings_of(config)  # with the functions that older components had
     dataset = build_stored(source, "dataset", settings.dataset, DataSet, allow).with_seed(settings.seed)
     sizes = {"num_classes": dataset.num_classes, "in_channels": dataset.in_channels}
-    with at_most(MOST_LAYERS):
+    with at_most(MOST_LAYERS), without_pretrained_weights():
         model = build_stored(source, "model", settings.model, Classifier, allow, **sizes)
         sizes = {"num_classes": dataset.num_classes, "feature_dim": model.feature_dim}
         loss = build_stored(source, "loss", settings.loss, Loss, allow, **sizes)

@@ -38,7 +38,7 @@ class MixedBatch(NamedTuple):
     second: Tensor
     """The second classes, (N,)."""
     weight: Tensor
-    """The first class's share of each image, in [0, 1], (N,)."""
+    """The first class's share of every image, in [0, 1], 0-d, the same on all ranks."""
 
 
 Mixing = Callable[[Tensor, Tensor], MixedBatch]

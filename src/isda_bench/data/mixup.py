@@ -1,7 +1,8 @@
 """Mixup and CutMix: batches of pairs of images, with two classes and the share of the first.
 
-The share and the box are drawn on the CPU, once a batch, so that the host never waits for another device;
-partners are drawn on the images' device.
+The share and the box are drawn on the CPU, once a batch, so that the host never waits for another device.
+Where several processes train together, the share and the box are the first rank's.
+Partners are drawn on the images' device, from a rank's own images.
 """
 
 import math
@@ -13,6 +14,7 @@ from torch.distributions import Beta
 
 from isda_bench.arguments import checked
 from isda_bench.data.loader import MixedBatch
+from isda_bench.runtime.distributed import broadcast_tensors_
 
 
 class Mixup:
@@ -34,10 +36,10 @@ class Mixup:
 
     def __call__(self, images: Tensor, targets: Tensor) -> MixedBatch:
         """Mixes images (N, C, H, W), floats, with classes (N,)."""
-        share = _share(self.alpha)
+        (share,) = _same_on_all_ranks(_share(self.alpha))
         partner = torch.randperm(len(images), device=images.device)
         mixed = share * images + (1 - share) * images[partner]
-        return MixedBatch(mixed, targets, targets[partner], _weights(share, images))
+        return MixedBatch(mixed, targets, targets[partner], _weight(share, images))
 
 
 class CutMix:
@@ -63,26 +65,35 @@ class CutMix:
 
     def __call__(self, images: Tensor, targets: Tensor) -> MixedBatch:
         """Mixes images (N, C, H, W), floats, with classes (N,)."""
-        side = math.sqrt(1 - _share(self.alpha))
-        (top, bottom), (left, right) = (_box(length, side) for length in images.shape[-2:])
+        height, width = images.shape[-2:]
+        share, *centre = _same_on_all_ranks(_share(self.alpha), torch.rand(2))
+        side = math.sqrt(1 - share)
+        (top, bottom), (left, right) = _box(height, side, centre[0]), _box(width, side, centre[1])
         partner = torch.randperm(len(images), device=images.device)
         mixed = images.clone()
         mixed[..., top:bottom, left:right] = images[..., top:bottom, left:right][partner]
-        share = 1 - (bottom - top) * (right - left) / (images.shape[-2] * images.shape[-1])
-        return MixedBatch(mixed, targets, targets[partner], _weights(share, images))
+        share = 1 - (bottom - top) * (right - left) / (height * width)
+        return MixedBatch(mixed, targets, targets[partner], _weight(share, images))
 
 
-def _share(alpha: float) -> float:
-    """A draw of Beta(alpha, alpha)."""
-    return float(Beta(alpha, alpha).sample())
+def _share(alpha: float) -> Tensor:
+    """A draw of Beta(alpha, alpha), (1,)."""
+    return Beta(alpha, alpha).sample((1,))
 
 
-def _box(length: int, part: float) -> tuple[int, int]:
-    """First place and end, along a side, of a box of `part` of it around a uniform centre, clipped."""
+def _same_on_all_ranks(*draws: Tensor) -> list[float]:
+    """The first rank's draws: a loss weighs the global batch by one share."""
+    drawn = torch.cat(draws)
+    broadcast_tensors_(drawn)
+    return [float(draw) for draw in drawn]
+
+
+def _box(length: int, part: float, centre: float) -> tuple[int, int]:
+    """First place and end, along a side, of a box of `part` of it around `centre` in [0, 1), clipped."""
     half = int(length * part) // 2
-    centre = int(torch.randint(length, ()))
-    return max(0, centre - half), min(length, centre + half)
+    middle = int(length * centre)
+    return max(0, middle - half), min(length, middle + half)
 
 
-def _weights(share: float, images: Tensor) -> Tensor:
-    return torch.full((len(images),), share, device=images.device)
+def _weight(share: float, images: Tensor) -> Tensor:
+    return torch.full((), share, device=images.device)

@@ -8,7 +8,10 @@ from omegaconf import OmegaConf
 
 from isda_bench.config.run_config import CONF, NOT_IN_IDENTITY, PATHS_TO_RUNS, older_functions
 
-NO_VARIANT = ("_target_", "defaults", "train_size", "val_size", "split_seed", "resample", "dropout")
+NO_VARIANT = (
+    *("_target_", "defaults", "train_size", "val_size", "split_seed", "resample", "dropout"),
+    "weights_sha256",
+)
 """Settings of a component that have a coordinate of their own, or none. Older functions have none either: a
 footnote names them."""
 
@@ -19,7 +22,7 @@ class Coordinates(NamedTuple):
     Attributes:
         dataset: 'cifar10'.
         model: 'resnet110'.
-        augment: 'standard'.
+        augment: 'standard', 'cutout', 'standard + mixup', ...
         train_size: images to train on; None: all that are not held out.
         method: what the comparison calls a method: 'focal', 'isda (strength=0.25)', 'wgan', 'isda + dropout'
             (where the network has none by itself).
@@ -42,7 +45,7 @@ def coordinates(names: dict[str, str], config: dict[str, Any]) -> Coordinates:
     return Coordinates(
         dataset=_label("dataset", names["dataset"], dataset),
         model=_label("model", names["model"], config["model"]),
-        augment=_label("augment", names.get("augment", "standard"), config.get("augment", {})),
+        augment=_augment(names, config),
         train_size=dataset.get("train_size"),
         method=_method(names, config),
         split="validation" if dataset.get("val_size") else "test",
@@ -59,6 +62,14 @@ def _method(names: dict[str, str], config: dict[str, Any]) -> str:
     dropout = config["model"].get("dropout", 0)
     if dropout != own_dropout(names["model"]):
         parts.append("dropout" if dropout == 0.3 else f"dropout={dropout:g}")
+    return " + ".join(parts)
+
+
+def _augment(names: dict[str, str], config: dict[str, Any]) -> str:
+    """The augmentation of single images, and what mixes them."""
+    parts = [_label("augment", names.get("augment", "standard"), config.get("augment", {}))]
+    if config.get("mix"):
+        parts.append(_label("mix", names.get("mix", "mix"), config["mix"]))
     return " + ".join(parts)
 
 

@@ -10,7 +10,7 @@ from isda_bench.errors import ConfigError
 from isda_bench.experiments.coordinates import Coordinates
 from isda_bench.experiments.planned import PlannedCell
 
-COMPONENTS = ("dataset", "model", "loss", "augment", "generator")
+COMPONENTS = ("dataset", "model", "loss", "augment", "mix", "generator")
 """Sections where a difference makes another cell; elsewhere (schedule, precision, ...) it is a deviation."""
 
 

@@ -51,11 +51,14 @@ class Loss(nn.Module):
     Attributes:
         capturable: whether one graph, of torch.compile or of CUDA, can hold a step with this loss: no shape
             depends on values, nothing waits for the device, and no Python attribute changes.
+        plain_descent: whether its own parameters need plain gradient descent, which torch.optim.SGD gives
+            them by the settings of their group, and other optimizers do not.
         mixable: whether a mixed batch (mixup, cutmix) has a meaning for this loss.
     """
 
     capturable = True
     mixable = True
+    plain_descent = False
 
     @checked
     def __init__(self, num_classes: PositiveInt, feature_dim: PositiveInt) -> None:
@@ -107,7 +110,7 @@ class Loss(nn.Module):
             check_batch(outputs.features)
             outputs = in_single_precision(outputs)
             if self.training:
-                self.update_statistics(outputs.features, _dominant(targets, second, weight))
+                self.update_statistics(outputs.features, dominant(targets, second, weight))
             loss = self.compute(outputs, targets, progress)
             if second is None or weight is None:
                 return loss
@@ -179,8 +182,14 @@ def _gather(
     return Outputs(features, logits, outputs.head), targets, others[0] if others else None
 
 
-def _dominant(targets: Tensor, second: Tensor | None, weight: Number | None) -> Tensor:
-    """The class of each sample with the larger weight, without reading the weight from a device."""
+def dominant(targets: Tensor, second: Tensor | None = None, weight: Number | None = None) -> Tensor:
+    """The class of each sample with the larger weight, (N,), without reading the weight from a device.
+
+    Args:
+        targets: (N,).
+        second: (N,), of a mixed batch.
+        weight: of `targets` beside `second`.
+    """
     if second is None or weight is None:
         return targets
     if isinstance(weight, Tensor):

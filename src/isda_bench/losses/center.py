@@ -37,6 +37,7 @@ class Center(Loss):
     """
 
     mixable = False
+    plain_descent = True
 
     @checked
     def __init__(

@@ -1,6 +1,6 @@
 """The contract that every network keeps (features, then one linear layer), and what the families share."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from pydantic import Field
@@ -23,6 +23,14 @@ class Classifier(nn.Module):
     def features(self, images: Tensor) -> Tensor:
         """Deep features a of `images` (N, C, H, W), shape (N, A)."""
         raise NotImplementedError
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Groups of the trained parameters for the optimizer; `rate` is a group's part of the schedule's."""
+        return [{"params": [parameter for parameter in self.parameters() if parameter.requires_grad]}]
+
+    def pretraining(self) -> dict[str, str]:
+        """What a record says of the weights that training starts from; empty for random ones."""
+        return {}
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N, num_classes) of `images` (N, C, H, W)."""

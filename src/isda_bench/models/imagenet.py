@@ -23,14 +23,14 @@ class Backbone(Classifier):
     """A timm network built without a head, and a linear head behind its pooled features.
 
     Args:
-        backbone: maps images to (N, backbone.num_features).
+        backbone: maps images to (N, A); timm's `head_hidden_size`, or `num_features`, is A.
         num_classes: size of the head.
     """
 
     def __init__(self, backbone: Any, num_classes: int) -> None:
         super().__init__()
         self.backbone = backbone
-        self.head = nn.Linear(backbone.num_features, num_classes)
+        self.head = nn.Linear(getattr(backbone, "head_hidden_size", backbone.num_features), num_classes)
 
     def features(self, images: Tensor) -> Tensor:
         """Deep features (N, A)."""

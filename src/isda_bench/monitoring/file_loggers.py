@@ -80,10 +80,10 @@ class TensorBoardLogger(Logger):
             self.writer.add_image("samples", self.pixels, 1, dataformats="HWC")
 
     def log(self, row: dict[str, Any]) -> None:
-        """Writes an epoch's metrics."""
+        """Writes an epoch's metrics that are one number each."""
         self.epoch = row["epoch"]
         for name, value in row.items():
-            if name != "epoch":
+            if name != "epoch" and not isinstance(value, list):
                 self.writer.add_scalar(name, value, self.epoch)
         self.writer.flush()
 

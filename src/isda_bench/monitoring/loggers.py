@@ -185,4 +185,5 @@ def _labels(names: Mapping[str, str]) -> dict[str, str]:
 def summary_of(record: Mapping[str, Any]) -> dict[str, Any]:
     """A record's results: the errors, mean of the last 10 epochs, last and best, or a generator's quality."""
     errors = {f"{name}_error": value for name, value in record.get("error", {}).items()}
-    return errors | (record.get("quality") or {})
+    means = {f"last_10_{name}": value for name, value in record.get("metrics", {}).items()}
+    return errors | means | (record.get("quality") or {})

@@ -53,15 +53,21 @@ def metric_differences(first: pd.DataFrame, second: pd.DataFrame) -> list[Differ
     epochs = one.index.union(other.index)
     found = []
     for metric in one.columns.union(other.columns, sort=False):
-        left, right = (
-            m.get(metric, pd.Series(dtype=float)).reindex(epochs).astype(float) for m in (one, other)
-        )
+        left, right = (_values(m.get(metric, pd.Series(dtype=float)).reindex(epochs)) for m in (one, other))
+        left, right = left.align(right, join="outer", axis=1)
         differs = (left != right) & ~(left.isna() & right.isna())
-        if differs.any():
-            size = (left - right).abs().fillna(float("inf"))[differs]
+        if differs.to_numpy().any():
+            size = (left - right).abs().fillna(float("inf")).where(differs).max(axis=1).dropna()
             at, since = int(size.idxmax()), int(size.index[0])
-            found.append(Difference(metric, at, float(left[at]), float(right[at]), since))
+            place = (left.loc[at] - right.loc[at]).abs().fillna(float("inf")).where(differs.loc[at]).idxmax()
+            found.append(Difference(metric, at, float(left[place][at]), float(right[place][at]), since))
     return sorted(found, key=lambda difference: -difference.size)
+
+
+def _values(metric: pd.Series) -> pd.DataFrame:
+    """A row an epoch, one column, or one for each class of a metric that is a list."""
+    rows = [value if isinstance(value, list) else [value] for value in metric]
+    return pd.DataFrame(rows, index=metric.index).astype(float)
 
 
 def circumstances(first: dict[str, Any], second: dict[str, Any]) -> dict[str, tuple[Any, Any]]:

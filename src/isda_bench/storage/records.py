@@ -90,7 +90,7 @@ def unfinished_runs(roots: Iterable[Path]) -> list[UnfinishedRun]:
 
 
 def read_metrics(directory: Path) -> pd.DataFrame:
-    """A row an epoch of the finished run in `directory`.
+    """A row an epoch of the finished run in `directory`; metrics of each class are lists.
 
     Raises:
         UserError: its metrics or its record are damaged.
@@ -102,7 +102,7 @@ def read_metrics(directory: Path) -> pd.DataFrame:
         raise UserError(f"{file}: damaged: {error}") from error
     before = 0
     for number, row in enumerate(rows, 1):
-        epoch = row.get("epoch") if isinstance(row, dict) and all(map(_is_number, row.values())) else None
+        epoch = row.get("epoch") if isinstance(row, dict) and all(map(_is_measured, row.values())) else None
         if not isinstance(epoch, int) or epoch <= before:
             raise UserError(
                 f"{file}: damaged: line {number} should hold the numbers of an epoch after {before}"
@@ -191,6 +191,13 @@ def _inside(out: Path, target: Path) -> Path:
     if target.resolve() != out.resolve() / target.relative_to(out):
         raise UserError(f"{target}: a symbolic link leads elsewhere; nothing is written there")
     return target
+
+
+def _is_measured(value: Any) -> bool:
+    """Whether it is a number, or a list of numbers with null where a class has none."""
+    if isinstance(value, list):
+        return all(item is None or _is_number(item) for item in value)
+    return _is_number(value)
 
 
 def _is_number(value: Any) -> bool:

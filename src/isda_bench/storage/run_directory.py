@@ -268,6 +268,16 @@ def errors_of(metrics: list[Metrics], split: str) -> dict[str, float]:
     return {"last_10": sum(last) / len(last), "final": last[-1], "best": min(values.values())}
 
 
+def means_of(metrics: list[Metrics], split: str) -> dict[str, float]:
+    """Name -> mean over the last ten epochs of each metric of the evaluation that is one number."""
+    values: dict[str, list[float]] = {}
+    for row in metrics[-LAST_EPOCHS:]:
+        for key, value in row.items():
+            if key.startswith(f"{split}_") and not isinstance(value, list):
+                values.setdefault(key.removeprefix(f"{split}_"), []).append(value)
+    return {name: sum(found) / len(found) for name, found in values.items()}
+
+
 def now() -> str:
     """The time, UTC, ISO 8601, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")

@@ -52,9 +52,9 @@ class CapturedStep(Step):
         for group in optimizer.param_groups:
             group["lr"] = torch.tensor(float(group["lr"]), device=self.stopped.device)
 
-    def __call__(self, images: Tensor, targets: Tensor, progress: Tensor) -> Results:
+    def __call__(self, images: Tensor, targets: Tensor, progress: Tensor, *mixed: Tensor) -> Results:
         """Updates model and loss as `Step` does; the next step overwrites the results."""
-        batch = (images, targets, progress)
+        batch = (images, targets, progress, *mixed)
         if not self._is_captured(images):
             self.has_state = True
             return super().__call__(*batch)

@@ -2,14 +2,17 @@
 
 import math
 import time
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
+from isda_bench.config.optimizer_choice import OptimizerChoice
 from isda_bench.config.settings import TrainingRecipe
 from isda_bench.data.base import Split
 from isda_bench.data.loader import Loader
 from isda_bench.errors import NonFiniteLoss
+from isda_bench.losses.base import dominant
 from isda_bench.monitoring.loggers import Logger
 from isda_bench.monitoring.progress import Display
 from isda_bench.runtime.distributed import sum_over_ranks
@@ -17,8 +20,9 @@ from isda_bench.storage.execution import record_execution, warn_of_another_execu
 from isda_bench.storage.run_directory import LAST_EPOCHS, Metrics, RunDirectory
 from isda_bench.training.capture import make_step
 from isda_bench.training.evaluate import evaluate
-from isda_bench.training.optimizers import make_optimizer, set_learning_rate
-from isda_bench.training.schedules import learning_rate, progress, rate_factor
+from isda_bench.training.metrics import METRICS, Metric
+from isda_bench.training.optimizers import NESTEROV, make_optimizer, set_learning_rate
+from isda_bench.training.schedules import learning_rate, progress, rate_factor, step_factors
 from isda_bench.training.state import EpochProgress, RunState
 from isda_bench.training.step import Step, TrainingModule
 
@@ -35,7 +39,8 @@ def fit(
     evaluate_every: int = 1,
     checkpoint_every: int = 1,
     checkpoint_minutes: float | None = None,
-    nesterov: bool = True,
+    choice: OptimizerChoice = NESTEROV,
+    measures: Mapping[str, Metric] = METRICS,
 ) -> list[Metrics]:
     """Trains to the schedule's last epoch, from the directory's newest checkpoint if it has one.
 
@@ -51,7 +56,8 @@ def fit(
         evaluate_every: epochs from one evaluation to the next; the last ten epochs are always evaluated.
         checkpoint_every: epochs from one checkpoint to the next; the last epoch always has one.
         checkpoint_minutes: from one checkpoint to the next within an epoch; null: none there.
-        nesterov: as in `make_optimizer`.
+        choice: of the optimizer, as in `make_optimizer`.
+        measures: what is measured on the evaluation set: name -> metric.
 
     Returns:
         The metrics of every epoch.
@@ -61,7 +67,7 @@ def fit(
         NonFiniteState: naming what else became NaN or infinite, likewise.
         UserError: something cannot be written.
     """
-    optimizer = make_optimizer(module, schedule, nesterov)
+    optimizer = make_optimizer(module, schedule, choice)
     state = RunState(module, optimizer, batches, directory, checkpoint_minutes)
     metrics = state.resume()
     step = make_step(module, optimizer, batches.sizes)
@@ -72,9 +78,10 @@ def fit(
         start = time.perf_counter() - state.seconds_before
         set_learning_rate(optimizer, rate_factor(schedule, epoch))
         row: Metrics = {"epoch": epoch, "learning_rate": learning_rate(schedule, epoch)}
-        row |= train_epoch(step, batches, epoch, schedule.epochs, display, state)
+        factors = step_factors(schedule, epoch, len(batches))
+        row |= train_epoch(step, batches, epoch, schedule.epochs, display, state, factors)
         if epoch % evaluate_every == 0 or epoch > schedule.epochs - LAST_EPOCHS:
-            measured = evaluate(module.model, evaluation, module.bf16, display.evaluation)
+            measured = evaluate(module.model, evaluation, module.bf16, measures, display.evaluation)
             row |= {f"{split}_{name}": value for name, value in measured.items()}
         row["seconds"] = time.perf_counter() - start
         metrics.append(row)
@@ -88,9 +95,26 @@ def fit(
 
 
 def train_epoch(
-    step: Step, batches: Loader, epoch: int, epochs: int, display: Display, state: RunState
+    step: Step,
+    batches: Loader,
+    epoch: int,
+    epochs: int,
+    display: Display,
+    state: RunState,
+    factors: Sequence[float] = (),
 ) -> Metrics:
     """One pass over the training set; what is measured stays on the device until its end.
+
+    The training error of mixed batches counts against their dominant classes: it is no error of real images.
+
+    Args:
+        step: makes a training step.
+        batches: the training set.
+        epoch: from 1.
+        epochs: of the run.
+        display: shows each step.
+        state: saves within the epoch.
+        factors: by which each step's learning rate differs from the first one; empty: one rate in an epoch.
 
     Raises:
         NonFiniteLoss: on the CPU before the step that would take it in; elsewhere at the end of the epoch, no
@@ -107,12 +131,14 @@ def train_epoch(
         dtype=torch.float64,
         device=device,
     )
-    for i, (images, targets) in enumerate(batches, start=batches.step):
-        loss, logits = step(images, targets, progresses[i])
+    for i, (images, targets, *mixed) in enumerate(batches, start=batches.step):
+        if factors:
+            set_learning_rate(step.optimizer, factors[i])
+        loss, logits = step(images, targets, progresses[i], *mixed)
         if device.type == "cpu":
             _check_finite(loss[None], epoch, i)
         n = torch.full_like(loss, len(targets))
-        sums += torch.stack([loss * n, (logits.argmax(1) != targets).sum(), n])
+        sums += torch.stack([loss * n, (logits.argmax(1) != dominant(targets, *mixed)).sum(), n])
         losses[i] = loss
         display.step(len(targets))
         if state.due():

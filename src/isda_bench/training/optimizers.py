@@ -1,30 +1,34 @@
 """The optimizer of a run."""
 
 from torch import Tensor
-from torch.optim import SGD, Optimizer
+from torch.optim import Optimizer
 
+from isda_bench.config.optimizer_choice import OptimizerChoice, parameter_groups
 from isda_bench.config.settings import TrainingRecipe
 from isda_bench.training.step import TrainingModule
 
+NESTEROV = OptimizerChoice()
+"""SGD with Nesterov momentum (supplement B)."""
 
-def make_optimizer(module: TrainingModule, schedule: TrainingRecipe, nesterov: bool = True) -> SGD:
-    """SGD with momentum over the model, and the groups that the loss asks for.
 
-    On CUDA it is torch's fused kernel, which makes no update where `found_inf` is not 0 (see `Step`).
+def make_optimizer(
+    module: TrainingModule, schedule: TrainingRecipe, choice: OptimizerChoice = NESTEROV
+) -> Optimizer:
+    """An optimizer over the model, and over the groups that the loss asks for.
+
+    On CUDA it has torch's fused kernels where there are any; they make no update where `found_inf` is not 0
+    (see `Step`).
 
     Args:
         module: model and loss.
         schedule: learning rate, momentum and weight decay.
-        nesterov: whether the momentum is Nesterov's.
+        choice: the class of the optimizer, with its own settings.
+
+    Raises:
+        ValueError, TypeError: of the class, about its settings.
     """
-    optimizer = SGD(
-        [{"params": list(module.model.parameters())}, *module.loss.parameter_groups()],
-        lr=schedule.learning_rate,
-        momentum=schedule.momentum,
-        weight_decay=schedule.weight_decay,
-        nesterov=nesterov and schedule.momentum > 0,
-        fused=True if next(module.parameters()).is_cuda else None,
-    )
+    groups = parameter_groups(module.model, module.loss, schedule)
+    optimizer = choice.build(groups, schedule, fused=next(module.parameters()).is_cuda)
     for group in optimizer.param_groups:
         group["initial_lr"] = group["lr"]
     return optimizer

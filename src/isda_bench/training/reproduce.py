@@ -5,14 +5,14 @@ from typing import Any
 
 import torch
 
-from isda_bench.config.building import check_allowed
-from isda_bench.config.run_config import RunConfig, settings_of
+from isda_bench.config.building import OPTIMIZERS, TARGET, check_allowed
+from isda_bench.config.run_config import SGD, RunConfig, settings_of
 from isda_bench.errors import ConfigError, UserError
 from isda_bench.storage.record_files import RECORD, read_record
 from isda_bench.training.run import run
 
 NO_LOGGER = {"_target_": "isda_bench.monitoring.loggers.Logger"}
-COMPONENTS = ("dataset", "model", "loss", "augment", "generator")
+COMPONENTS = ("dataset", "model", "loss", "augment", "mix", "generator")
 
 
 def train_again(
@@ -81,6 +81,9 @@ def reproduction(
     for section in COMPONENTS:
         if config[section]:
             check_allowed(file, section, config[section], allow)
+    check_allowed(file, "optimizer", {TARGET: SGD} | config["optimizer"], (*allow, *OPTIMIZERS))
+    for name in config["evaluate"]["metrics"]:
+        check_allowed(file, "evaluate.metrics", {TARGET: name}, allow)
     if root is not None:
         if "root" not in config["dataset"]:
             raise ConfigError([f"root={root}: the data set of this run has no root"])

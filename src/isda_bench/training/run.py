@@ -9,11 +9,13 @@ import torch
 from isda_bench.config.building import ANY_MODULE, build
 from isda_bench.config.components import (
     Augmentation,
+    MixingComponent,
     build_classifier_and_loss,
     build_dataset,
     component_problems,
     training_set_problems,
 )
+from isda_bench.config.optimizer_choice import OptimizerChoice
 from isda_bench.config.run_config import RunConfig
 from isda_bench.data.base import DataSet, ImageData
 from isda_bench.data.image_grid import sample_grid
@@ -38,10 +40,11 @@ from isda_bench.storage.data_check import as_used
 from isda_bench.storage.execution import recorded_execution
 from isda_bench.storage.provenance import peak_memory, provenance, reset_peak_memory
 from isda_bench.storage.record_files import FEW_EPOCHS
-from isda_bench.storage.run_directory import Metrics, RunDirectory, errors_of, now
+from isda_bench.storage.run_directory import Metrics, RunDirectory, errors_of, means_of, now
 from isda_bench.storage.run_once import run_once
 from isda_bench.training.debug import STEPS, discard_debug_run, shortened
 from isda_bench.training.loop import fit
+from isda_bench.training.metrics import with_further_metrics
 from isda_bench.training.schedules import unreached_milestones
 from isda_bench.training.step import TrainingModule, can_be_captured, compile_step, planned_execution
 
@@ -111,6 +114,7 @@ def _train(
     dataset = build_dataset(settings)
     _announce(config, dataset, device)
     _warn(config)
+    measures = with_further_metrics(settings.evaluate.metrics)
     found = find_generator(config, dataset, directory)
     data = dataset.load()
     problems = training_set_problems(
@@ -151,7 +155,8 @@ def _train(
                 evaluate_every=settings.evaluate.every,
                 checkpoint_every=settings.checkpoint.every,
                 checkpoint_minutes=settings.checkpoint.every_minutes,
-                nesterov=settings.optimizer.nesterov,
+                choice=OptimizerChoice.of(settings.optimizer),
+                measures=measures,
             )
             record = _record(config, directory, module, data, metrics, batches.samples, device) | used
             record |= _counted_classes(dataset)
@@ -179,7 +184,9 @@ def _loaders(
         build(settings.augment, Augmentation, ANY_MODULE),
         Normalise(dataset.mean, dataset.std, device),
     ]
-    training = Loader(data.train, settings.schedule.batch_size, device, transforms, shuffle=True, mix=mix)
+    mixing = build(settings.mix, MixingComponent, ANY_MODULE) if settings.mix else None
+    batch_size = settings.schedule.batch_size
+    training = Loader(data.train, batch_size, device, transforms, shuffle=True, mix=mix, mixing=mixing)
     return training, evaluation_loader(data.evaluation, dataset, device)
 
 
@@ -196,7 +203,9 @@ def _record(
     return config.as_dict() | {
         "split": data.split,
         "error": errors_of(metrics, data.split),
+        "metrics": means_of(metrics, data.split),
         **_more(metrics, data),
+        **({"pretrained": started_from} if (started_from := module.model.pretraining()) else {}),
         "epochs": len(metrics),
         "parameters": sum(parameter.numel() for parameter in module.model.parameters()),
         "train_images": len(data.train.targets),

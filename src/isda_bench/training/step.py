@@ -34,12 +34,21 @@ class TrainingModule(nn.Module):
         self.capture: Literal["auto"] | bool = False
         self.compiled = False
 
-    def forward(self, images: Tensor, targets: Tensor, progress: float | Tensor) -> tuple[Tensor, Tensor]:
-        """The loss, a scalar, and the logits (N, C) of `images` (N, C, H, W) with classes `targets` (N,)."""
+    def forward(
+        self, images: Tensor, targets: Tensor, progress: float | Tensor, *mixed: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The loss, a scalar, and the logits (N, C) of a batch.
+
+        Args:
+            images: (N, C, H, W).
+            targets: (N,).
+            progress: of the run.
+            mixed: of a mixed batch: its second classes (N,) and the weight of `targets` beside them.
+        """
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.bf16):
             features = self.model.features(images)
             logits = self.model.classify(features)
-        return self.loss(Outputs(features, logits, self.model.head), targets, progress), logits
+        return self.loss(Outputs(features, logits, self.model.head), targets, progress, *mixed), logits
 
 
 def compile_step(module: TrainingModule) -> None:
@@ -97,18 +106,19 @@ class Step:
         if self.stopped.is_cuda and self.fused:
             optimizer.found_inf = self.stopped  # type: ignore[attr-defined]
 
-    def __call__(self, images: Tensor, targets: Tensor, progress: Tensor) -> Results:
+    def __call__(self, images: Tensor, targets: Tensor, progress: Tensor, *mixed: Tensor) -> Results:
         """Updates model and loss.
 
         Args:
             images: (N, C, H, W), float32.
             targets: (N,).
             progress: of the run, 0-d.
+            mixed: of a mixed batch: its second classes (N,) and the weight of `targets` beside them, 0-d.
 
         Returns:
             The loss, a scalar, and the logits (N, C), from before the update.
         """
-        loss, logits = self.module(images, targets, progress)
+        loss, logits = self.module(images, targets, progress, *mixed)
         torch.maximum(self.stopped, (~loss.detach().isfinite()).float(), out=self.stopped)
         if self.stopped.is_cuda:
             self._backward(loss)

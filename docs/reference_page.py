@@ -20,6 +20,7 @@ GROUPS = {
     "schedule": "Epochs, batch size and learning rate: the paper's Table 1. The model chooses it.",
     "method": "A row of the paper's comparison: sets loss, generator and dropout together.",
     "experiment": "A whole table.",
+    "optimizer": "How the weights are updated.",
     "logger": "Where metrics are sent beside the run's own files.",
     "hydra/launcher": "Where the runs of a grid are trained.",
 }

@@ -182,7 +182,7 @@ MISTAKES = {
         "dataset.val_size=-1": "dataset.val_size=-1: should be greater than or equal to 0",
         "dataset.root=''": "dataset.root='': should have at least 1 character",
         "dataset.download=maybe": "dataset.download='maybe': should be a valid boolean",
-        "device=cuda:99": "device=cuda:99: no such device here; there are: auto, spread, cpu",
+        "device=cuda:99": "device=cuda:99: no such device here",
         "augment.padding=-1": "augment.padding=-1: should be greater than or equal to 0",
     },
     "sizes": {

@@ -10,7 +10,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 import isda_bench.runtime.torchvision_import  # noqa: F401  # before timm
-from helpers.processes import run_python
+from helpers.processes import free_ports, run_python, start_python
 from helpers.tiny import REPOSITORY
 from isda_bench.losses import ISDA
 
@@ -123,8 +123,11 @@ assert model.isda.statistics.count.sum() == 6 * 96
 @pytest.mark.parametrize("name", ["ddp", "fsdp"])
 def test_two_ranks_train_as_one_process(tmp_path, name):
     """Weights and statistics are those of the global batch."""
-    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2")
-    run_python(*torchrun, str(EXAMPLES / f"{name}.py"), str(tmp_path / "two.pt")).check()
+    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_ports(1)[0]), "WORLD_SIZE": "2"}
+    script = (str(EXAMPLES / f"{name}.py"), str(tmp_path / "two.pt"))
+    ranks = [start_python(*script, env={**place, "RANK": str(rank)}) for rank in range(2)]  # as torchrun does
+    for rank in ranks:
+        rank.wait().check()
     two = torch.load(tmp_path / "two.pt", weights_only=True)
 
     module = example("ddp")

@@ -147,13 +147,19 @@ def test_the_same_records_give_the_same_bytes(records, tmp_path):
 
 
 def test_inline_figures_can_share_a_page(records):
-    texts = [figures.inline_svg(figures.curves(records), name) for name in ("one", "two")]
+    drawings = [figures.drawing(figures.curves(records), name) for name in ("one", "two")]
+    texts = [drawing.svg for drawing in drawings]
     ids = [set(re.findall(r' id="([^"]*)"', text)) for text in texts]
     assert ids[0] and not ids[0] & ids[1]
     for text, own in zip(texts, ids, strict=True):
         assert set(re.findall(r"#((?:one|two)-[\w-]+)", text)) == own
         assert text.startswith("<svg") and "http" not in text and "resnet8 on digits" in text
-        assert "currentColor" in text and figures.INK not in text
+        assert figures.INK not in text and not re.search(r"style|xmlns|<!", text)
+    for drawing, name in zip(drawings, ("one", "two"), strict=True):
+        assert "currentColor" in drawing.css and figures.INK not in drawing.css
+        classes = set(re.findall(r"class=\"([^\"]*)\"", drawing.svg)) - {name}
+        assert classes and classes == set(re.findall(r"^\.([\w-]+) {", drawing.css, re.MULTILINE))
+        assert all(css_class.startswith(f"{name}-") for css_class in classes)
 
 
 def test_figure_3_has_the_published_curves_behind_ours(tmp_path):

@@ -1,11 +1,14 @@
 """The report: what it holds, and that it needs nothing but itself."""
 
+import base64
+import hashlib
 import json
 import re
 import shutil
 from html.parser import HTMLParser
 
 import pytest
+from matplotlib.figure import Figure
 
 from helpers.processes import Started
 from helpers.tiny import TINY
@@ -13,11 +16,22 @@ from isda_bench.config.compose import compose_run
 from isda_bench.experiments.coordinates import Coordinates
 from isda_bench.experiments.published import Published
 from isda_bench.reporting.claims import FAILS, HOLDS, OPEN, Claim, Evidence
-from isda_bench.reporting.gallery import gallery
+from isda_bench.reporting.gallery import Picture, gallery
 from isda_bench.reporting.html_report import report
 from isda_bench.reporting.table import Paired, Table, TableRow
 from isda_bench.storage.records import read_records
 
+NASTY = [
+    "<img onerror=..>",
+    'x" onload="alert(1)',
+    "a|b\nc",
+    "=cmd()",
+    "\x1b[2J\u202e",
+    "$%&#_{}~^\\",
+    "$x$ ${y}$ \\frac",
+    "</style><script>1</script>",
+    "{{ 1 }}",
+]
 HOSTILE = "<script>alert(1)</script> & <b>"
 LOADS = {
     "src",
@@ -158,6 +172,44 @@ def test_text_is_not_markup(page):
     assert Page(page).tags.count("script") == 1
 
 
+def test_the_policy_allows_the_page_s_own_style_and_script_and_nothing_inline(page):
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', page)[1]
+    assert "unsafe" not in policy and "default-src 'none'" in policy
+    for tag in ("style", "script"):
+        (content,) = re.findall(rf"<{tag}>(.*?)</{tag}>", page, re.DOTALL)
+        digest = base64.urlsafe_b64encode(hashlib.sha256(content.encode()).digest()).decode()
+        assert f"{tag}-src 'sha256-{digest}'" in policy
+    attributes = Page(page).attributes
+    assert not [name for _, name, _ in attributes if name == "style" or name.startswith("on")]
+
+
+def page_of(name, records):
+    """A page in which everything that can have a name has this one."""
+    row = line(name, {0: 1.0}, deviations=(name,))
+    tables = [Table(name, name, "last_10", name, (row,)), Table("x", name, "last_10", "", (row,))]
+    figure = Figure()
+    axis = figure.subplots()
+    axis.plot([1, 2], [1, 2], label=name)
+    axis.set(title=name, xlabel=f"${name}$")
+    axis.legend()
+    named = records.assign(cell=name)
+    for record in named["record"]:
+        record["cell"] = record["run_id"] = name
+    claims = [Claim(name, name, (Evidence(name, HOLDS, name, True),))]
+    return report(name, tables, claims, [Picture(name, name, figure)], named)
+
+
+@pytest.mark.parametrize("name", NASTY)
+def test_names_become_no_markup_and_no_id(records, name):
+    page = page_of(name, records)
+    parsed, plain = Page(page), Page(page_of("plain", records))
+    assert set(parsed.tags) == set(plain.tags) and parsed.tags.count("script") == 1
+    assert {name for _, name, _ in parsed.attributes} == {name for _, name, _ in plain.attributes}
+    ids = [value for _, n, value in parsed.attributes if n == "id"]
+    assert len(ids) == len(set(ids)) and all(re.fullmatch(r"[a-z]+(-\d+)*", value) for value in ids)
+    assert not [c for c in page if not c.isprintable() and c != "\n"]
+
+
 def test_the_generator_of_a_run_is_listed_where_there_is_one(records):
     assert '"button">generator<' not in report("Results", [], [], [], records)
     records["record"].iloc[1]["generator"] = {"run": "digits-cgan-s0", "sha256": "0"}
@@ -174,13 +226,14 @@ def test_sorting_in_a_browser(page, tmp_path):
     browser = shutil.which("chromium") or shutil.which("google-chrome")
     if browser is None:
         pytest.skip("no chromium here")
-    clicks = "document.querySelectorAll('#table-demo th button')[4].click();"
+    clicks = "document.querySelectorAll('#table-1 th button')[4].click();"
     for times, order in ((1, ["9.00", "10.00", "–"]), (2, ["10.00", "9.00", "–"])):
-        (tmp_path / "page.html").write_text(
-            page.replace("</script>\n</body>", f"{clicks * times}</script></body>")
-        )
+        script = clicks * times
+        digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+        allowed = page.replace("script-src ", f"script-src 'sha256-{digest}' ", 1)
+        (tmp_path / "page.html").write_text(allowed.replace("</body>", f"<script>{script}</script></body>"))
         command = [browser, "--headless=new", "--no-sandbox", f"--user-data-dir={tmp_path}/user"]
         done = Started([*command, "--dump-dom", f"file://{tmp_path}/page.html"]).wait().check()
-        body = done.stdout.partition('id="table-demo"')[2].partition("</table>")[0]
+        body = done.stdout.partition('id="table-1"')[2].partition("</table>")[0]
         cells = [row[4].split()[0] for row in Page(body).rows[1:]]
         assert cells == order

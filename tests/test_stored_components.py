@@ -114,7 +114,7 @@ def test_optimizers_are_torchs_or_timms():
 )
 def test_below_a_component_stand_plain_values_only(tmp_path, value):
     node = {"_target_": "isda_bench.losses.isda.ISDA", "strength": value}
-    with pytest.raises(UserError, match=r"record\.json: loss: strength"):
+    with pytest.raises(UserError, match=r"record\.json: loss[.:] ?strength"):
         build_stored(tmp_path / "record.json", "loss", node, Loss, num_classes=2, feature_dim=3)
     assert len(list(plain_problems({"strength": value}))) == 1
 

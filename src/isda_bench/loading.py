@@ -1,5 +1,6 @@
 """Gives back a run from its directory."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +14,7 @@ from isda_bench.data.base import DataSet
 from isda_bench.errors import ConfigError, UserError
 from isda_bench.losses.base import Loss
 from isda_bench.models.base import Classifier
+from isda_bench.prediction import Prediction, image_files, predict
 from isda_bench.runtime.library_faults import on_device
 from isda_bench.storage import checkpoint
 from isda_bench.storage.record_files import RECORD, read_finished
@@ -30,8 +32,26 @@ class LoadedRun(NamedTuple):
     record: dict[str, Any]
     """The content of record.json."""
 
+    def predict(
+        self, images: str | Path, top: int = 1, root: str | None = None, allow: str | tuple[str, ...] = ()
+    ) -> list[Prediction]:
+        """The likeliest classes of image files, decoded and resized as the run's data set does.
 
-def load_run(path: str | Path, allow: str | tuple[str, ...] = ()) -> LoadedRun:
+        Args:
+            images: a file, or a folder with its sub-folders.
+            top: classes of each image.
+            root: as in `load_run`.
+            allow: as in `load_run`.
+
+        Raises:
+            UserError: there is no image, or the data set cannot be built.
+        """
+        dataset = stored_dataset(Path(self.record["run_id"]) / RECORD, self.config, root, allow)
+        device = self.model.head.weight.device
+        return list(predict(self.model, dataset, image_files(_directory(images)), top, device))
+
+
+def load_run(path: str | Path, allow: str | tuple[str, ...] = (), root: str | None = None) -> LoadedRun:
     """The finished run in directory `path`.
 
     A run is data: only classes of isda_bench are built, and of the modules that `allow` names.
@@ -40,6 +60,7 @@ def load_run(path: str | Path, allow: str | tuple[str, ...] = ()) -> LoadedRun:
         path: the run's directory.
         allow: modules beside isda_bench in which the network, the loss and the data set may be defined; they
             are imported.
+        root: where the data set is, if not where it was then; needed where its classes are counted there.
 
     Raises:
         UserError: it is no run's directory, not finished, its checkpoint is damaged, or its configuration
@@ -47,6 +68,8 @@ def load_run(path: str | Path, allow: str | tuple[str, ...] = ()) -> LoadedRun:
     """
     directory = _directory(path)
     record = read_finished(directory)
+    if root is not None and "root" in record["config"]["dataset"]:
+        record["config"]["dataset"]["root"] = root
     model = on_device(_components(directory, record, allow).model, CPU)
     _restore(model, directory, "model", record)
     return LoadedRun(record["config"], model.eval(), record)
@@ -94,6 +117,17 @@ def stored_dataset(
     return dataset.with_seed(seed) if isinstance(seed, int) else dataset
 
 
+def class_names(run: LoadedRun, dataset: DataSet) -> Sequence[str] | None:
+    """Names of the classes, of the record or of the data set; None: they have none, or are not here."""
+    names: Sequence[str] | None = run.record.get("classes")
+    if names is None:
+        try:
+            names = dataset.classes
+        except UserError:  # the folders that have them are not here
+            return None
+    return names if names and len(names) == run.model.head.out_features else None
+
+
 def _directory(path: str | Path) -> Path:
     try:
         return Path(path).expanduser()
@@ -102,7 +136,11 @@ def _directory(path: str | Path) -> Path:
 
 
 def _components(directory: Path, record: dict[str, Any], allow: str | tuple[str, ...]) -> StoredComponents:
-    return build_stored_components(directory / RECORD, record["config"], module_names(allow))
+    """The run's data set, network and loss; classes that the record names need not be counted again."""
+    config, names = record["config"], record.get("classes")
+    if names and config["dataset"].get("num_classes", 0) is None:
+        config = config | {"dataset": config["dataset"] | {"num_classes": len(names)}}
+    return build_stored_components(directory / RECORD, config, module_names(allow))
 
 
 def _restore(module: nn.Module, directory: Path, part: str, record: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ isda-bench collect runs_dir=elsewhere    below another folder
 from pathlib import Path
 
 from isda_bench.config.options import Options, main
+from isda_bench.runtime.terminal import printable
 from isda_bench.storage.records import collect_records
 
 
@@ -20,7 +21,7 @@ class CollectOptions(Options):
 def collect(options: CollectOptions) -> None:
     """Copies, and names what was copied."""
     for path in collect_records(Path(options.runs_dir).expanduser(), Path(options.out).expanduser()):
-        print(path)
+        print(printable(str(path)))
 
 
 def command() -> None:

@@ -28,6 +28,7 @@ from isda_bench.config.several_choices import expanded
 from isda_bench.config.table_parts import part_lines, table_runs
 from isda_bench.errors import ConfigError, DeviceLost, UserError
 from isda_bench.runtime.ranks import rank_zero_output
+from isda_bench.runtime.terminal import printable_lines
 from isda_bench.storage.run_lock import RunLocked
 
 
@@ -55,6 +56,8 @@ def main(kind: type[RunConfig] = RunConfig, program: str = "isda_bench.training.
         sys.exit(1)
     except (ConfigError, HydraException, OmegaConfBaseException) as error:
         exit_with(2, error)
+    except BrokenPipeError:
+        raise  # nobody reads the output any more: isda-bench ends quietly
     except (UserError, OSError) as error:
         exit_with(1, error)
     except Exception as error:
@@ -170,7 +173,7 @@ def _job(composed: DictConfig, kind: type[RunConfig], program: str, grid: GridJo
         if isinstance(error, RunLocked):
             print(error, file=sys.stderr, flush=True)  # the other process does this run of the grid
             return
-        message = f"error: {name}: {error}"
+        message = printable_lines(f"error: {name}: {error}")
         print(message, file=sys.stderr, flush=True)
         elsewhere = "SUBMITIT_EXECUTOR" in os.environ  # stderr is a file there
         raise JobFailed(message if elsewhere else "") from error

@@ -7,6 +7,7 @@ from typing import NoReturn
 
 from isda_bench.errors import RankLost
 from isda_bench.runtime.ranks import rank
+from isda_bench.runtime.terminal import printable_lines
 
 INTERRUPTED, TERMINATED = 130, 143  # exit codes, by the shells' convention of 128 + signal
 
@@ -41,7 +42,8 @@ def exit_with(code: int, message: object) -> NoReturn:
         except Terminated as error:
             code, message = end_of(error)
     if isinstance(message, Exception):
-        print(f"error: {message}", file=sys.__stderr__ if rank() else sys.stderr, flush=True)
+        text = printable_lines(f"error: {message}")
+        print(text, file=sys.__stderr__ if rank() else sys.stderr, flush=True)
     elif rank() == 0:
         print(message, file=sys.stderr, flush=True)
     sys.exit(code)

@@ -20,7 +20,7 @@ class EvaluateOptions(Options):
 
 def evaluate(options: EvaluateOptions) -> None:
     """Prints loss and error as measured now, and the error in the record."""
-    record = load_run(options.run, options.allow).record
+    record = load_run(options.run, options.allow, options.root).record
     measured = evaluate_run(options.run, options.root, options.device, options.allow)
     print(
         f"{record['run_id']}: {record['split']} error {measured['error']:.2f}%, loss {measured['loss']:.4f} "

@@ -5,20 +5,27 @@ its function `command()` does the work. The usage text is read from the source: 
 """
 
 import ast
+import os
+import select
 import shlex
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
+from io import TextIOWrapper
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 from isda_bench import __version__
 from isda_bench.cli.help_page import print_help
+from isda_bench.runtime.terminal import printable
 
 COMMANDS = (
     *("train", "plan", "sweep", "runs", "evaluate"),
     *("tables", "report", "figures", "collect", "dashboard"),
     *("generator", "measure", "invert"),
+    *("reproduce", "predict", "card"),
     *("benchmark", "gpu-check", "models", "augmentations"),
 )
 """In the order of the help. The module of `gpu-check` is `gpu_check`."""
@@ -34,11 +41,18 @@ HEAD = """isda-bench: implicit semantic data augmentation, by configuration.
 
 Commands:
 """
+BROKEN_PIPE = 141
+"""Exit code, by the shells' convention of 128 + SIGPIPE."""
 _HELP = frozenset(("-h", "--help"))
 
 
 def main() -> None:
     """Runs the command that sys.argv names; exits with 2 if it names none."""
+    with _whole_output():
+        _main()
+
+
+def _main() -> None:
     program = "python -m isda_bench" if Path(sys.argv[0]).name == "__main__.py" else "isda-bench"
     name, *arguments = sys.argv[1:] or [""]
     if name in COMMANDS:
@@ -60,11 +74,13 @@ def run_command(name: str, program: str) -> None:
         program: what the user typed for the command; its usage text then says the same.
     """
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C during the imports ends without a traceback
-    if _answered(name, program, sys.argv[1:]):
-        return
-    module = import_module(f"isda_bench.cli.{_module(name)}")
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    module.command()
+    with _whole_output():
+        if _answered(name, program, sys.argv[1:]):
+            return
+        _check_homes(sys.argv[1:])
+        module = import_module(f"isda_bench.cli.{_module(name)}")
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        module.command()
 
 
 def overview() -> str:
@@ -93,6 +109,45 @@ def print_version() -> None:
     print(f"isda_bench {__version__}")
 
 
+@contextmanager
+def _whole_output() -> Iterator[None]:
+    """Letters that the output's encoding lacks are written as escapes; a reader that is gone ends it quietly.
+
+    Exits with 141, as a program that SIGPIPE ends, where nobody reads stdout any more (`| head`).
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        if not _is_closed(sys.stdout):
+            raise
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())  # for what Python itself flushes at its end
+        sys.exit(BROKEN_PIPE)
+
+
+def _is_closed(stream: TextIO) -> bool:
+    """Whether it is a pipe that nobody reads any more."""
+    poll = select.poll()
+    poll.register(stream.fileno(), 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
+
+
+def _check_homes(arguments: list[str]) -> None:
+    """Exits with 2 where an argument begins with the home of a user that there is not."""
+    for argument in arguments:
+        value = argument.partition("=")[2]
+        if value.startswith("~") and os.path.expanduser(value).startswith("~"):  # noqa: PTH111 - raises
+            user = printable(value.partition("/")[0])
+            print(f"error: {printable(argument)}: there is no home folder {user}", file=sys.stderr)
+            sys.exit(2)
+
+
 def _answered(name: str, program: str, arguments: list[str]) -> bool:
     """Handles the options that every command has. Returns whether nothing more is to be done."""
     if "--version" in arguments:
@@ -117,7 +172,7 @@ def _exit_without_command(name: str, program: str) -> NoReturn:
         message = f"{name}: no such command; did you mean: {program} train {shlex.join(sys.argv[1:])}"
     else:
         message = f"{name}: no such command{did_you_mean(name, list(COMMANDS))}"
-    print(f"error: {message}", file=sys.stderr)
+    print(f"error: {printable(message)}", file=sys.stderr)
     sys.exit(2)
 
 

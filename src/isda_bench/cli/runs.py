@@ -17,6 +17,7 @@ from pydantic import Field, NonNegativeInt
 from isda_bench.config.options import Options, main
 from isda_bench.config.table_parts import table_runs
 from isda_bench.errors import ConfigError, UserError
+from isda_bench.runtime.terminal import printable
 from isda_bench.storage.listing import (
     RunSummary,
     State,
@@ -78,7 +79,7 @@ def _prune(found: list[RunSummary], options: RunsOptions) -> None:
         raise ConfigError(["prune=runs: say which, as in state=unfinished or dataset=digits"])
     foreign = [run for run in found if run.state in ("foreign", "newer format")]
     for run in foreign:
-        print(f"left alone: {run.path}: {run.state}", file=sys.stderr)
+        print(printable(f"left alone: {run.path}: {run.state}"), file=sys.stderr)
     found = [run for run in found if run not in foreign]
     if options.prune == "checkpoints":
         found = [run for run in found if run.state == "finished"]
@@ -87,10 +88,10 @@ def _prune(found: list[RunSummary], options: RunsOptions) -> None:
         try:
             total += _remove(run, options)
         except RunLocked as error:
-            print(f"left alone: {error}", file=sys.stderr)
+            print(printable(f"left alone: {error}"), file=sys.stderr)
         except (UserError, OSError) as error:  # the others are pruned all the same
             failed += 1
-            print(f"error: {error}", file=sys.stderr)
+            print(printable(f"error: {error}"), file=sys.stderr)
     verb = "would be given back; dry_run=false removes them" if options.dry_run else "given back"
     print(f"{size(total)} {verb}")
     if failed:
@@ -103,7 +104,8 @@ def _remove(run: RunSummary, options: RunsOptions) -> int:
         return 0
     if not options.dry_run:
         (remove_run if options.prune == "runs" else remove_checkpoints)(run)
-    print(f"{'would remove' if options.dry_run else 'removed'} {options.prune} {run.path} ({size(removed)})")
+    verb = "would remove" if options.dry_run else "removed"
+    print(printable(f"{verb} {options.prune} {run.path} ({size(removed)})"))
     return removed
 
 

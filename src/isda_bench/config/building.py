@@ -6,7 +6,6 @@ the user allows by name, and it is a subclass of the contract that the caller as
 plain values.
 """
 
-import math
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -131,7 +130,7 @@ def is_within(module: str, roots: tuple[str, ...]) -> bool:
 def plain_problems(node: Any, key: str = "", depth: int = 0) -> Iterator[str]:
     """What is no plain value below a section: a line for each, which begins with its dotted key.
 
-    Plain are null, booleans, finite numbers, text without `${`, and lists and sections of plain values.
+    Plain are null, booleans, numbers, text without `${`, and lists and sections of plain values.
     """
     if depth > DEEPEST:
         yield f"{key}: more than {DEEPEST} levels deep"
@@ -152,9 +151,10 @@ def plain_problems(node: Any, key: str = "", depth: int = 0) -> Iterator[str]:
 def _is_plain(value: Any) -> bool:
     if isinstance(value, str):
         return "${" not in value
-    if isinstance(value, float):
-        return math.isfinite(value)
-    return value is None or isinstance(value, bool) or (isinstance(value, int) and abs(value) < LARGEST)
+    # Constructors refuse floats that are not finite, with the words of their own checks.
+    return (
+        value is None or isinstance(value, bool | float) or (isinstance(value, int) and abs(value) < LARGEST)
+    )
 
 
 def _roots(contract: type, allow: tuple[str, ...]) -> tuple[str, ...]:

@@ -1,16 +1,16 @@
 """key=value options of the scripts."""
 
+import json
 import sys
 from collections.abc import Callable
 from typing import Annotated, Any, TypeVar
 
 from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, BeforeValidator, ConfigDict
-from yaml import YAMLError  # type: ignore[import-untyped]
 
 from isda_bench.config.problems import did_you_mean, problems_of
 from isda_bench.errors import ConfigError, UserError
+from isda_bench.runtime.terminal import printable_lines
 
 
 def module_names(given: Any) -> tuple[str, ...]:
@@ -52,14 +52,27 @@ def main(kind: type[Kind], command: Callable[[Kind], None], usage: str | None) -
         return
     try:
         command(parse(kind, arguments))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+    except BrokenPipeError:
+        raise  # nobody reads the output any more: isda-bench ends quietly
+    except (UserError, OSError) as error:
+        print(f"error: {printable_lines(str(error))}", file=sys.stderr)
         sys.exit(2 if isinstance(error, ConfigError) else 1)
-    except OSError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def named_first(arguments: list[str], key: str, keys: list[str]) -> list[str]:
+    """The arguments with the first one as `key=...`, unless it is an option or a flag already.
+
+    Args:
+        arguments: as typed.
+        key: of the option that may be given by its value alone.
+        keys: of all options.
+    """
+    first = arguments[0] if arguments else "-"
+    if first.startswith("-") or first.partition("=")[0] in keys or ("=" in first and "/" not in first):
+        return arguments
+    return [f"{key}={json.dumps(first, ensure_ascii=False)}", *arguments[1:]]
 
 
 def parse(kind: type[Kind], arguments: list[str]) -> Kind:
@@ -94,7 +107,9 @@ def _read(argument: str) -> tuple[str, Any]:
         raise ValueError("should be key=value")
     try:
         given = OmegaConf.to_container(OmegaConf.from_dotlist([argument]))
-    except (OmegaConfBaseException, YAMLError) as error:
+    except (
+        Exception
+    ) as error:  # YAML and OmegaConf raise of many classes; a value that contains itself recurses
         raise ValueError("cannot be read; quote special characters") from error
     assert isinstance(given, dict)
     return key, given.get(key)

@@ -25,6 +25,9 @@ NOT_IN_IDENTITY = (
 )
 """Keys that do not change a run's result."""
 
+DEBUG_FOLDER = "debug"
+"""Folder in `runs_dir` of the runs with `debug=true`; readers of runs look for <runs_dir>/<run id> alone."""
+
 PATHS_TO_RUNS = ("generator.run",)
 """Keys that name another run by its directory: the last part of the path is the run."""
 
@@ -55,6 +58,7 @@ ADDED_LATER: dict[str, Any] = {
     **{key: older.value for key, older in OLDER_FUNCTIONS.items()},
     "loss.rank": None,
     "plan": False,
+    "debug": False,  # it counts: a debug run has another id and another cell than the run itself
     "checkpoint.every_minutes": None,
     "compile": False,
     "capture": "auto",
@@ -101,7 +105,8 @@ class RunConfig:
     @property
     def directory(self) -> Path:
         """The run's directory."""
-        return Path(self.settings.runs_dir).expanduser() / self.run_id
+        folder = Path(self.settings.runs_dir).expanduser()
+        return (folder / DEBUG_FOLDER if self.settings.debug else folder) / self.run_id
 
     def setting_problems(self) -> list[str]:
         """What is wrong with the keys outside the components, which check themselves."""

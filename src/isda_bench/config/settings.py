@@ -87,6 +87,7 @@ class Settings(Section):
     capture: Literal["auto"] | bool
     precision: Literal["fp32", "tf32", "bf16"]
     runs_dir: Annotated[str, Field(min_length=1)]
+    debug: bool
     plan: bool
     rerun: bool
     evaluate: Every

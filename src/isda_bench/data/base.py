@@ -3,6 +3,7 @@
 import copy
 import hashlib
 from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
 from typing import Annotated, Literal, NamedTuple, Protocol, Self
 
 import numpy as np
@@ -11,6 +12,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from torch import Tensor
 
 from isda_bench.arguments import checked
+from isda_bench.data.decoding import image_of
 from isda_bench.data.splits import Seed, checksum_of_indices, long_tail, split_indices, stratified_order
 from isda_bench.errors import UserError
 
@@ -228,6 +230,19 @@ class DataSet:
             UserError: the data set is there, but not as published.
         """
         return self.load().fingerprint
+
+    def read_image(self, path: Path) -> Tensor:
+        """An image file as the set's own images are, (C, H, W), uint8: grey or RGB, resized to their size.
+
+        This one is for images of one size. It does not turn dark ink on white into the light ink on black
+        that the digits have.
+
+        Raises:
+            OSError, ValueError, ...: it cannot be read (see `Decoding.read`).
+        """
+        if self.image_size is None:
+            raise ValueError(f"{type(self).__name__} has images of different sizes and no read_image")
+        return image_of(path, self.in_channels, self.image_size)
 
     def split(self, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Sorted indices (training, held out) among the training images, whose classes are `targets` (N,).

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
+import torch
 from PIL import ExifTags, Image
+from torch import Tensor
 
 FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP")
 """Of the files that are opened, whatever their names say; others (EPS among them) would start programs."""
@@ -67,6 +69,26 @@ class Decoding(NamedTuple):
                 raise ValueError(f"{image.width}x{image.height}: more than {limit:,} pixels")
             converted = as_viewed(image)
         return _turned(converted, image) if self.exif else converted
+
+
+def image_of(path: Path, channels: int, side: int) -> Tensor:
+    """An image file as a viewer shows it, resized to a square: (channels, side, side), uint8.
+
+    Args:
+        path: the file.
+        channels: 1 for grey, 3 for red, green and blue.
+        side: in pixels; an image of this size keeps its pixels.
+
+    Raises:
+        OSError, ValueError, ...: it cannot be read (see `Decoding.read`).
+    """
+    image = Decoding("viewer", exif=True).read(path)
+    if channels == 1:
+        image = image.convert("L")
+    if image.size != (side, side):
+        image = image.resize((side, side), Image.Resampling.BILINEAR)
+    pixels = torch.from_numpy(np.array(image))
+    return pixels[None] if channels == 1 else pixels.permute(2, 0, 1)
 
 
 def as_viewed(image: Image.Image) -> Image.Image:

@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
+import torch
 from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveInt
+from torch import Tensor
 
 from isda_bench.arguments import checked
 from isda_bench.data.base import DataFingerprint, DataSet, ImageData, Images
@@ -142,6 +144,15 @@ class ImageFolder(DataSet):
             return None
         train, test = self._listed()
         return self._fingerprint(train, test, *self._chosen(train))
+
+    def read_image(self, path: Path) -> Tensor:
+        """An image file as it is evaluated, (3, H, W), uint8: decoded, resized, its centre.
+
+        Raises:
+            OSError, ValueError, ...: it cannot be read (see `Decoding.read`).
+        """
+        pixels = np.array(self.crop._replace(random=False)(self.decoding.read(path), seed=0))
+        return torch.from_numpy(pixels).permute(2, 0, 1)
 
     def _chosen(self, train: ImageList) -> tuple[np.ndarray, np.ndarray]:
         try:

@@ -16,6 +16,7 @@ from isda_bench.reporting import evidence as find
 from isda_bench.reporting.criteria import FAILS as FAILS_CODE
 from isda_bench.reporting.criteria import HOLDS as HOLDS_CODE
 from isda_bench.reporting.criteria import Decision, decide, over_settings
+from isda_bench.reporting.escape import markdown_text
 from isda_bench.reporting.evidence import COMPETITIVE, ENOUGH_RUNS, NEGLIGIBLE, Case
 from isda_bench.reporting.false_positives import (
     CORRELATIONS,
@@ -207,4 +208,4 @@ def _contrary(evidence: Evidence) -> float:
 
 def _text(evidence: Evidence) -> str:
     outside = "" if evidence.planned else " (not the paper's setting)"
-    return f"{evidence.setting}{outside}: {evidence.verdict}; {evidence.numbers}."
+    return markdown_text(f"{evidence.setting}{outside}: {evidence.verdict}; {evidence.numbers}.")

@@ -1,11 +1,10 @@
 """Figures of the paper, from records: curves, the gain over the training size, selection, spectra.
 
-Each function gives a matplotlib figure; `write` and `inline_svg` put it out. The same input gives
+Each function gives a matplotlib figure; `write` and `drawing` put it out. The same input gives
 the same bytes.
 """
 
 import io
-import re
 from collections.abc import Iterable
 from itertools import chain, cycle
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullLocator
 
 from isda_bench.experiments.coordinates import coordinates
@@ -24,6 +24,8 @@ from isda_bench.experiments.published import published_curves
 from isda_bench.experiments.selection import HyperparameterSelection
 from isda_bench.reporting.build_tables import Group
 from isda_bench.reporting.cells import with_variants
+from isda_bench.reporting.escape import figure_label
+from isda_bench.reporting.inline_svg import Drawing, inline_svg
 from isda_bench.reporting.table import Table, TableRow
 from isda_bench.runtime.atomic_files import write_atomically
 from isda_bench.storage.records import errors_by_epoch
@@ -175,25 +177,21 @@ def error_curves(records: pd.DataFrame, path: Path) -> list[Path]:
     return write(curves(records), path)
 
 
-def inline_svg(figure: Figure, name: str) -> str:
+def drawing(figure: Figure, name: str) -> Drawing:
     """The figure as an SVG element for a page: transparent, with text as text in the page's colour.
 
     Args:
         figure: drawn here.
-        name: unique on the page.
+        name: unique on the page; letters, digits and hyphens.
     """
     with mpl.rc_context({"svg.fonttype": "none"}):
         text = _rendered(figure, "svg", transparent=True).decode()
-    text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
-    text = (
-        re.sub(r' xmlns(:\w+)?="[^"]*"', "", text).replace("xlink:href", "href").replace(INK, "currentColor")
-    )
-    used = set(re.findall(r"#([\w-]+)[\")]", text))
-    text = re.sub(r' id="([^"]*)"', lambda m: f' id="{name}-{m[1]}"' if m[1] in used else "", text)
-    return re.sub(r"#([\w-]+)(?=[\")])", lambda m: f"#{name}-{m[1]}" if m[1] in used else m[0], text)
+    return inline_svg(text, name, INK)
 
 
 def _rendered(figure: Figure, kind: str, transparent: bool = False) -> bytes:
+    for label in figure.findobj(Text):
+        label.set_text(figure_label(label.get_text()))
     buffer = io.BytesIO()
     metadata = {"Date": None} if kind == "svg" else None
     with mpl.rc_context({"svg.hashsalt": STYLE["svg.hashsalt"]}):

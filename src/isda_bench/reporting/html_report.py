@@ -1,18 +1,22 @@
 """The report: one HTML page that needs nothing but itself, with tables, claims, figures and every run."""
 
+import base64
+import hashlib
 from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 from omegaconf import OmegaConf
 
 from isda_bench.reporting.claims import Claim, chance_text
 from isda_bench.reporting.columns import MISSING, mean_and_std, text_rows
-from isda_bench.reporting.figures import inline_svg
+from isda_bench.reporting.figures import drawing
 from isda_bench.reporting.gallery import Picture
 from isda_bench.reporting.table import Table
 from isda_bench.reporting.table_notes import notes_of
+from isda_bench.runtime.terminal import printable_lines
 
 
 def report(
@@ -35,10 +39,12 @@ def report(
         loader=PackageLoader("isda_bench.reporting", "."),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=_shown,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     all_tables = list(tables)
+    drawn = [_picture(picture, f"figure-{i}") for i, picture in enumerate(pictures, 1)]
     template = environment.get_template("html_report.html.jinja")
     return template.render(
         title=title,
@@ -46,11 +52,23 @@ def report(
         not_begun=[table.name for table in all_tables if not table.has_runs],
         claims=list(claims),
         chance_text=chance_text,
-        pictures=[_picture(picture) for picture in pictures],
+        pictures=drawn,
+        hash_source=_hash_source,
         cells=_cells(records),
         runs=len(records),
         newest=max((record.get("ended") or "" for record in records["record"]), default=""),
     )
+
+
+def _shown(value: Any) -> Any:
+    """Text without control characters; Jinja then escapes it. Markup is escaped where it was made."""
+    return printable_lines(value) if type(value) is str else value
+
+
+def _hash_source(text: str) -> Markup:
+    """The source expression of a Content-Security-Policy that allows an element with this content alone."""
+    digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).decode()
+    return Markup(f"'sha256-{digest}'")
 
 
 def _table(table: Table) -> dict[str, Any]:
@@ -67,11 +85,12 @@ def _table(table: Table) -> dict[str, Any]:
     }
 
 
-def _picture(picture: Picture) -> dict[str, Any]:
+def _picture(picture: Picture, name: str) -> dict[str, Any]:
+    drawn = drawing(picture.figure, name)
     return {
-        "name": picture.name,
         "caption": picture.caption,
-        "svg": inline_svg(picture.figure, picture.name),
+        "svg": Markup(drawn.svg),  # escaped where it was made
+        "css": Markup(drawn.css),
         "panels": len(picture.figure.axes) > 1,
     }
 

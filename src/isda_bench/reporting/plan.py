@@ -58,8 +58,7 @@ def plan(jobs: list[RunConfig]) -> str:
 def planned_run(config: RunConfig, rates: Rates) -> PlannedRun:
     """How far the run is: as its directory says, the same that training looks at."""
     settings = config.settings
-    directory = Path(settings.runs_dir).expanduser() / config.run_id
-    state, epochs = _state(directory)
+    state, epochs = _state(config.directory)
     dataset = build_dataset(settings)
     side = dataset.image_size or IMAGE_SIDE
     flops = training_flops(settings.model, dataset.num_classes, dataset.in_channels, side, ANY_MODULE)

@@ -8,7 +8,8 @@ import statistics
 import pandas as pd
 
 from isda_bench.reporting.cells import cell_statistics
-from isda_bench.reporting.columns import CONTRADICTED, UNCHECKED, mean_and_std, text_rows
+from isda_bench.reporting.columns import mean_and_std, text_rows
+from isda_bench.reporting.escape import csv_cell, latex_comment, latex_text, markdown_text
 from isda_bench.reporting.inference import LEVEL, detectable
 from isda_bench.reporting.table import Paired, Table, TableRow, std_of
 from isda_bench.reporting.table_notes import notes_of
@@ -37,15 +38,15 @@ def markdown_table(records: pd.DataFrame, protocol: str = "last_10") -> str:
 
 def markdown(table: Table) -> str:
     """An experiment's table in Markdown, with its notes."""
-    notes = "\n".join(f"- {note}" for note in notes_of(table))
-    return f"{markdown_rows(text_rows(table))}\n\n{table.title}\n\n{notes}\n"
+    notes = "\n".join(f"- {markdown_text(note)}" for note in notes_of(table))
+    return f"{markdown_rows(text_rows(table))}\n\n{markdown_text(table.title)}\n\n{notes}\n"
 
 
 def latex(table: Table) -> str:
     """An experiment's table in LaTeX, for the package booktabs, with its notes below it."""
-    header, *rows = [[_latex_text(text) for text in row] for row in text_rows(table)]
+    header, *rows = [[latex_text(text) for text in row] for row in text_rows(table)]
     lines = [
-        f"% {table.name}: {table.title}",
+        latex_comment(f"% {table.name}: {table.title}"),
         rf"\begin{{tabular}}{{{'l' * len(header)}}}",
         r"\toprule",
         " & ".join(header) + r" \\",
@@ -54,7 +55,7 @@ def latex(table: Table) -> str:
         r"\bottomrule",
         r"\end{tabular}",
         "",
-        *(rf"{{\footnotesize {_latex_text(note)}}}\\" for note in notes_of(table)),
+        *(rf"{{\footnotesize {latex_text(note)}}}\\" for note in notes_of(table)),
     ]
     return "\n".join(lines) + "\n"
 
@@ -65,7 +66,7 @@ def csv_table(table: Table) -> str:
     rows = [_csv_row(line) for line in table.lines]
     writer = csv.DictWriter(out, list(rows[0]), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({name: csv_cell(value) for name, value in row.items()} for row in rows)
     return out.getvalue()
 
 
@@ -131,26 +132,9 @@ def _number(value: float | None) -> str:
     return "" if value is None or math.isnan(value) else f"{value:.4f}"
 
 
-def _latex_text(text: str) -> str:
-    for plain, command in _LATEX.items():
-        text = text.replace(plain, command)
-    return text
-
-
-_LATEX = {
-    "_": r"\_",
-    "%": r"\%",
-    "&": r"\&",
-    "#": r"\#",
-    " +- ": r" $\pm$ ",
-    UNCHECKED: r"$^\dagger$",
-    CONTRADICTED: r"$^\ddagger$",
-    "< 0.001": r"$<$ 0.001",
-}
-
-
 def markdown_rows(rows: list[list[str]]) -> str:
-    """A header and rows as a Markdown table."""
+    """A header and rows of plain text as a Markdown table."""
+    rows = [[markdown_text(cell) for cell in row] for row in rows]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = [
         "| " + " | ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) + " |" for row in rows

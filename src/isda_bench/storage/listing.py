@@ -15,7 +15,7 @@ from isda_bench.errors import UserError
 from isda_bench.runtime.atomic_files import read_file
 from isda_bench.storage.checkpoint import checkpoints
 from isda_bench.storage.checksummed_json import NewerFormat
-from isda_bench.storage.record_files import RECORD, RUN, kind_of, read_record, read_run
+from isda_bench.storage.record_files import RECORD, RUN, kind_of, leading_error, read_record, read_run
 from isda_bench.storage.records import epochs_done
 from isda_bench.storage.run_lock import RunLock
 
@@ -40,7 +40,7 @@ class RunSummary(NamedTuple):
     epochs: int | None
     """Of the whole run."""
     error: float | None
-    """In percent, by the paper's protocol; None while there is none, and for a generator."""
+    """In percent, as `leading_error`; None while there is none, and for a generator."""
     size: int
     """In bytes."""
     changed: float
@@ -139,7 +139,7 @@ def _summary(path: Path) -> RunSummary:
         names=run["names"],
         seed=settings.seed,
         epochs=settings.schedule.epochs,
-        error=record["error"]["last_10"] if record and kind is RunConfig else None,
+        error=leading_error(record) if record and kind is RunConfig else None,
     )
 
 

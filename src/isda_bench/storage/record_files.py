@@ -13,6 +13,8 @@ from isda_bench.storage.record_model import is_set_aside, record_problems, run_p
 
 METRICS, RECORD, RUN = "metrics.jsonl", "record.json", "run.json"
 NAMED = 3  # problems in one message
+FEW_EPOCHS = 20
+"""Below so many epochs the mean of the last ten is one of early epochs too: the last epoch's error leads."""
 
 
 def read_record(path: Path, kind: type[RunConfig] = RunConfig) -> dict[str, Any]:
@@ -60,6 +62,22 @@ def read_finished(directory: Path) -> dict[str, Any]:
     return read_record(path)
 
 
+def record_file(path: str) -> Path:
+    """The record.json that a user means: the file itself, or that of a run's directory.
+
+    Raises:
+        UserError: there is none.
+    """
+    try:
+        given = Path(path).expanduser()
+    except RuntimeError as error:  # ~nobody
+        raise UserError(f"{path}: {error}") from error
+    file = given / RECORD if given.is_dir() else given
+    if not file.is_file():
+        raise UserError(f"{path}: is neither a record nor the directory of a finished run (no {RECORD})")
+    return file
+
+
 def record_files(root: Path) -> list[Path]:
     """<root>/<run id>/record.json of every finished run, sorted; what `rerun=true` has set aside is none."""
     return sorted(path for path in root.glob(f"*/{RECORD}") if not is_set_aside(path.parent))
@@ -72,6 +90,12 @@ def readable_records(root: Path, kind: type[RunConfig] = RunConfig) -> Iterator[
             yield path, read_record(path, kind)
         except UserError as error:
             print(f"skipped: {error}", file=sys.stderr)
+
+
+def leading_error(record: dict[str, Any]) -> float:
+    """A record's error in percent: the paper's mean of the last epochs, of a short run the last epoch's."""
+    error: float = record["error"]["final" if record["epochs"] < FEW_EPOCHS else "last_10"]
+    return error
 
 
 def metrics_content(directory: Path) -> bytes:

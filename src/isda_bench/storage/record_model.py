@@ -110,6 +110,7 @@ class RunRecord(_Finished):
     error: _Errors
     top5_error: _Errors | None = None
     parameters: NonNegativeInt | None = None
+    classes: list[str] | None = None
     images_per_second: NonNegativeFloat | None = None
 
 
@@ -195,6 +196,8 @@ def _not_plain(config: dict[str, Any]) -> list[str]:
     """Everything below the sections is plain; a component's section has one `_target_`, a text."""
     problems = []
     for key, value in config.items():
+        if key == "logger":  # never built from a file
+            continue
         rest = value
         if key in (*COMPONENTS, "generator") and isinstance(value, dict):
             rest = {name: item for name, item in value.items() if name != TARGET}

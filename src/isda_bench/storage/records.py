@@ -47,6 +47,8 @@ def read_records(roots: Iterable[Path]) -> pd.DataFrame:
         own: dict[str, dict[str, Any]] = {}
         for path in record_files(root):
             row = _row(read_record(path), path.parent)
+            if is_debug(row["record"]):
+                continue
             twin = own.setdefault(row["run_id"], row)
             if differing := differences(twin["record"], row["record"]):
                 raise UserError(
@@ -140,12 +142,19 @@ def collect_records(runs_dir: Path, out: Path) -> list[Path]:
     ):
         for path in record_files(source):
             record, metrics = read_record(path, kind), metrics_content(path.parent)
+            if is_debug(record):
+                continue
             target = _inside(out, folder / record["run_id"])
             target.mkdir(parents=True, exist_ok=True)
             write_atomically(target / METRICS, metrics)
             write_checksummed(target / RECORD, without_machine(record), {METRICS: metrics})
             written.append(target)
     return written
+
+
+def is_debug(record: dict[str, Any]) -> bool:
+    """Whether it is of a run with `debug=true`, which belongs in no table, wherever it lies."""
+    return bool(record["config"].get("debug"))
 
 
 def without_machine(record: dict[str, Any]) -> dict[str, Any]:

@@ -102,7 +102,7 @@ def evaluate_run(
     Raises:
         UserError: as `load_run`, the data set cannot be had, or it is not the one of the run.
     """
-    config, model, record = load_run(path, allow)
+    config, model, record = load_run(path, allow, root)
     directory = Path(path).expanduser()
     dataset = stored_dataset(directory / RECORD, config, root, allow)
     settings = settings_of(config)

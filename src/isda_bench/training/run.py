@@ -37,8 +37,10 @@ from isda_bench.runtime.ranks import processes, rank
 from isda_bench.storage.data_check import as_used
 from isda_bench.storage.execution import recorded_execution
 from isda_bench.storage.provenance import peak_memory, provenance, reset_peak_memory
+from isda_bench.storage.record_files import FEW_EPOCHS
 from isda_bench.storage.run_directory import Metrics, RunDirectory, errors_of, now
 from isda_bench.storage.run_once import run_once
+from isda_bench.training.debug import STEPS, discard_debug_run, shortened
 from isda_bench.training.loop import fit
 from isda_bench.training.schedules import unreached_milestones
 from isda_bench.training.step import TrainingModule, can_be_captured, compile_step, planned_execution
@@ -58,17 +60,21 @@ def run(config: RunConfig, position: GridPosition | None = None) -> dict[str, An
         ConfigError: listing all that is wrong with the configuration; nothing is written then.
         UserError: the data cannot be had, something cannot be written, the loss is not finite, ...
     """
+    if not config.setting_problems() and config.settings.debug:
+        discard_debug_run(config)
     return run_once(config, component_problems, partial(_train, position=position), summary)
 
 
 def summary(record: dict[str, Any]) -> str:
-    """The result of a run in a line."""
+    """The result of a run in a line: of a short one the last epoch's error leads, of others the paper's."""
     error = record["error"]
+    if record["epochs"] < FEW_EPOCHS:
+        numbers = f"{error['final']:.2f}% (last epoch; mean of the last epochs {error['last_10']:.2f}%"
+    else:
+        numbers = f"{error['last_10']:.2f}% (mean of the last epochs; final {error['final']:.2f}%"
+    debug = f"debug run of {STEPS} steps, " if record["config"].get("debug") else ""
     images = f"; images of {record['generator']['run']}" if record.get("generator") else ""
-    return (
-        f"{record['run_id']}: {record['split']} error {error['last_10']:.2f}% "
-        f"(mean of the last epochs; final {error['final']:.2f}%, best {error['best']:.2f}%){images}"
-    )
+    return f"{record['run_id']}: {debug}{record['split']} error {numbers}, best {error['best']:.2f}%){images}"
 
 
 def _warn(config: RunConfig) -> None:
@@ -113,6 +119,9 @@ def _train(
     if problems:
         raise ConfigError(problems)
     used = {} if found is None else found.provenance_of_generator(data)
+    recipe = settings.schedule
+    if settings.debug:
+        recipe, data = shortened(recipe, data, found.share if found else None)
     with process_group(device), directory.locked(used | as_used(data)):
         record = broadcast_object(directory.finished())  # another process may just have ended it
         if record is not None:
@@ -126,13 +135,13 @@ def _train(
         mix = None if found is None else found.mix(settings, dataset, device)
         batches, evaluation = _loaders(config, dataset, data, device, mix)
         logger = build_loggers(settings.logger) if rank() == 0 else Logger()
-        display = Display(config.run_id, settings.schedule.epochs, len(batches), position)
+        display = Display(config.run_id, recipe.epochs, len(batches), position)
         with logger.open(config), display:
             if processes() == 1:
                 logger.show(partial(sample_grid, batches, dataset, device))
             metrics = fit(
                 module,
-                settings.schedule,
+                recipe,
                 batches,
                 evaluation,
                 data.split,
@@ -145,6 +154,7 @@ def _train(
                 nesterov=settings.optimizer.nesterov,
             )
             record = _record(config, directory, module, data, metrics, batches.samples, device) | used
+            record |= _counted_classes(dataset)
             logger.finish(record)
         directory.finish(record, metrics)
     return record
@@ -199,6 +209,13 @@ def _record(
         "peak_memory_bytes": peak_memory(device),
         **provenance(device),
     }
+
+
+def _counted_classes(dataset: DataSet) -> dict[str, Any]:
+    """Names of classes that are counted in a folder: whoever loads the run may not have the folder."""
+    if dataset.train_images is not None or not dataset.classes:
+        return {}
+    return {"classes": list(dataset.classes)}
 
 
 def _more(metrics: list[Metrics], data: ImageData) -> dict[str, Any]:

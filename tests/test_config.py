@@ -75,7 +75,7 @@ def test_what_changes_the_result_changes_the_id(composed, change, values):
         {"device": "cuda:1"},
         {"capture": False},
         {"runs_dir": "elsewhere"},
-        {"logger": {"_target_": "isda_bench.monitoring.wandb_logger.WandbLogger", "mode": "online"}},
+        {"logger": {"_target_": "isda_bench.monitoring.loggers.WandbLogger", "mode": "online"}},
         {"checkpoint__every": 7},
         {"dataset__root": "elsewhere"},
         {"dataset__download": False},
@@ -130,7 +130,7 @@ def test_check_lists_all_problems_of_the_parts_at_once(change):
         dataset__padding=8,
         augment__padding=-1,
         device="cuda:99",
-        logger={"_target_": "isda_bench.monitoring.wandb_logger.WandbLogger", "mode": "loud"},
+        logger={"_target_": "isda_bench.monitoring.loggers.WandbLogger", "mode": "loud"},
     )
     with pytest.raises(ConfigError) as raised:
         wrong.check(component_problems)

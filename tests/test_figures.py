@@ -162,6 +162,14 @@ def test_inline_figures_can_share_a_page(records):
         assert all(css_class.startswith(f"{name}-") for css_class in classes)
 
 
+def test_powers_of_ten_keep_their_digits_in_a_page():
+    figure = figures.Figure()
+    figure.subplots().semilogy([1, 1e-6])
+    svg = figures.drawing(figure, "one").svg
+    powers = [re.sub("<[^>]*>", "", text) for text in re.findall(r"<text[^>]*>(.*?)</text>", svg, re.DOTALL)]
+    assert "10\N{MINUS SIGN}4" in powers and not [text for text in powers if "\\" in text]
+
+
 def test_figure_3_has_the_published_curves_behind_ours(tmp_path):
     for dataset in ("cifar10", "cifar100"):
         config = compose_run(["model=resnet110", f"dataset={dataset}", "loss=isda"])

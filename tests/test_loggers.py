@@ -18,9 +18,8 @@ from helpers.tiny import TINY
 from isda_bench.cli.command_line_check import command_line_problems
 from isda_bench.config.components import component_problems
 from isda_bench.config.compose import compose_run
-from isda_bench.monitoring import wandb_logger as loggers
-from isda_bench.monitoring.logger import Logger
-from isda_bench.monitoring.loggers import WandbLogger
+from isda_bench.monitoring import loggers
+from isda_bench.monitoring.loggers import Logger, WandbLogger
 from isda_bench.storage import checkpoint
 from isda_bench.storage.checkpoint import load_newest
 from isda_bench.training.run import run
@@ -267,7 +266,7 @@ class Failing(Logger):
 @pytest.mark.parametrize("where", ["open", "log", "finish", "exit"])
 def test_no_logger_that_fails_stops_a_run_or_another_logger(tmp_path, capsys, where):
     config = compose_run([*TINY, "schedule.epochs=2", "logger=[csv]", f"runs_dir={tmp_path}"])
-    failing = {"_target_": f"{__name__}.Failing", "where": where}
+    failing = {"class": f"{__name__}.Failing", "where": where}
     config.config["logger"]["loggers"] = {"failing": failing} | config.config["logger"]["loggers"]
     assert run(config)["epochs"] == 2
     assert len((tmp_path / config.run_id / "metrics.csv").read_text().splitlines()) == 3
@@ -278,7 +277,7 @@ def test_a_single_logger_of_ones_own_does_not_stop_a_run_either(tmp_path, capsys
     config = compose_run([*TINY, "schedule.epochs=1", "logger=none", f"runs_dir={tmp_path}"])
     config.config["logger"] = {"_target_": f"{__name__}.Failing", "where": "log"}
     assert run(config)["epochs"] == 1
-    assert capsys.readouterr().err.count("Failing failed (the disk is full") == 1
+    assert capsys.readouterr().err.count("logger failed (the disk is full") == 1
 
 
 def test_tensorboard_holds_each_epoch_of_a_resumed_run_once(tmp_path, interrupted):

@@ -14,9 +14,9 @@ from isda_bench.cli.predict import PredictOptions, csv_text, predict_images
 from isda_bench.config.compose import compose_run
 from isda_bench.data.base import DataSet
 from isda_bench.data.digits import Digits
+from isda_bench.data.given_images import image_files
 from isda_bench.errors import UserError
-from isda_bench.loading import stored_dataset
-from isda_bench.prediction import Prediction, image_files, predict
+from isda_bench.loading import Prediction, predict, stored_dataset
 from isda_bench.training.run import run
 
 SHORT = ["schedule.epochs=2", "schedule.milestones=[]", "logger=none", "device=cpu"]

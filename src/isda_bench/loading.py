@@ -1,6 +1,6 @@
 """Gives back a run from its directory."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,15 +11,33 @@ from isda_bench.config.building import build_stored
 from isda_bench.config.options import module_names
 from isda_bench.config.stored_components import StoredComponents, build_stored_components
 from isda_bench.data.base import DataSet
+from isda_bench.data.given_images import image_files, read_images
+from isda_bench.data.loader import Normalise
 from isda_bench.errors import ConfigError, UserError
 from isda_bench.losses.base import Loss
 from isda_bench.models.base import Classifier
-from isda_bench.prediction import Prediction, image_files, predict
 from isda_bench.runtime.library_faults import on_device
 from isda_bench.storage import checkpoint
 from isda_bench.storage.record_files import RECORD, read_finished
 
 CPU = torch.device("cpu")
+BATCH = 64  # images that are read at a time to be predicted
+
+
+class Prediction(NamedTuple):
+    """The likeliest classes of an image.
+
+    Attributes:
+        path: of the file.
+        classes: numbers of the classes, likeliest first.
+        probabilities: of each of them, softmax of the logits.
+        problem: why the file cannot be read; empty where it can: then there are no classes.
+    """
+
+    path: Path
+    classes: tuple[int, ...]
+    probabilities: tuple[float, ...]
+    problem: str = ""
 
 
 class LoadedRun(NamedTuple):
@@ -115,6 +133,43 @@ def stored_dataset(
         section["root"] = root
     dataset: DataSet = build_stored(source, "dataset", section, DataSet, module_names(allow))
     return dataset.with_seed(seed) if isinstance(seed, int) else dataset
+
+
+@torch.no_grad()
+def predict(
+    model: Classifier,
+    dataset: DataSet,
+    files: list[Path],
+    top: int = 1,
+    device: torch.device | None = None,
+    bf16: bool = False,
+) -> Iterator[Prediction]:
+    """Each file's likeliest classes, in the files' order; the model runs as it does when it is evaluated.
+
+    Args:
+        model: on `device`, in evaluation mode.
+        dataset: of the training: its `read_image` and normalisation make the network's input.
+        files: the images.
+        top: classes of each; a data set may have fewer.
+        device: of the computation; null: the CPU.
+        bf16: whether the network runs under bfloat16 autocast, as in its training.
+    """
+    device = device or CPU
+    normalise = Normalise(dataset.mean, dataset.std, device)
+    for start in range(0, len(files), BATCH):
+        images, problems = read_images(dataset, files[start : start + BATCH])
+        ranked: Iterator[tuple[list[int], list[float]]] = iter(())
+        if images:
+            with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+                logits = model(normalise(torch.stack(images).to(device)))
+            best = logits.float().softmax(1).topk(min(top, logits.shape[1]))
+            ranked = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+        for path in files[start : start + BATCH]:
+            if path in problems:
+                yield Prediction(path, (), (), problems[path])
+            else:
+                classes, probabilities = next(ranked)
+                yield Prediction(path, tuple(classes), tuple(probabilities))
 
 
 def class_names(run: LoadedRun, dataset: DataSet) -> Sequence[str] | None:

@@ -73,7 +73,7 @@ def no_service() -> None:
 
 def stop_for_good() -> None:
     """It answers nothing any more."""
-    from isda_bench.monitoring import wandb_logger as loggers
+    from isda_bench.monitoring import loggers
 
     loggers.SECONDS_TO_ANSWER = 10.0
     signal_service(signal.SIGSTOP)

@@ -62,7 +62,7 @@ def measurements(device: torch.device) -> dict[str, Measurement]:
 def measure(names: Sequence[str], device: torch.device, out: Path, suffix: str = "") -> Path:
     """Takes the measurements `names` in one run and writes them to <out>/<device><suffix>.json and .md.
 
-    They are written after each measurement: what breaks off leaves those before it. One that fails is told,
+    They are written after each measurement: an interruption keeps the earlier ones. A failed one is reported,
     and the others are taken all the same.
 
     Returns:

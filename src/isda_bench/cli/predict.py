@@ -21,9 +21,9 @@ from pydantic import Field, PositiveInt
 from isda_bench.config.options import Options, main
 from isda_bench.config.problems import problems_of
 from isda_bench.config.run_config import settings_of
+from isda_bench.data.given_images import image_files
 from isda_bench.errors import ConfigError, UserError
-from isda_bench.loading import class_names, load_run, stored_dataset
-from isda_bench.prediction import Prediction, image_files, predict
+from isda_bench.loading import Prediction, class_names, load_run, predict, stored_dataset
 from isda_bench.reporting.escape import csv_cell
 from isda_bench.runtime.atomic_files import write_atomically
 from isda_bench.runtime.devices import choose_device, set_precision

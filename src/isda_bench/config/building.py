@@ -173,10 +173,3 @@ def _imported(target: str, module: str) -> dict[str, Any]:
     except Exception as error:  # a module of the user's may raise anything
         what = str(error) if isinstance(error, ImportError) else f"{type(error).__name__}: {error}"
         raise ValueError(f"{TARGET}={target}: Error loading {target!r}: {' '.join(what.split())}") from error
-
-
-def logger_nodes(section: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Dotted key -> node of each logger in the section `logger`: itself, or several below `loggers`."""
-    if not isinstance(section.get("loggers"), dict):
-        return {"logger": section}
-    return {f"logger.loggers.{name}": node for name, node in section["loggers"].items()}

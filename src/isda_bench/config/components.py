@@ -6,9 +6,10 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from isda_bench.config.building import ANY_MODULE, TARGET, build, component_class, logger_nodes
+from isda_bench.config.building import ANY_MODULE, TARGET, build, component_class
 from isda_bench.config.problems import problems_of
 from isda_bench.config.settings import Settings
+from isda_bench.config.several_choices import sections
 from isda_bench.config.stored_components import MOST_LAYERS, at_most
 from isda_bench.data.base import DataSet
 from isda_bench.data.generated import GeneratedShare
@@ -47,7 +48,7 @@ def component_problems(settings: Settings) -> list[str]:
         feature_dim = model.built.feature_dim if model.built else 1
         loss = build_component("loss", Loss, settings.loss, **given, feature_dim=feature_dim)
         augment = build_component("augment", Augmentation, settings.augment)
-        loggers = [build_component(key, object, node) for key, node in logger_nodes(settings.logger).items()]
+        loggers = [build_component(*part) for part in logger_parts(settings.logger)]
         parts = [dataset, model, loss, augment, *loggers]
         if settings.generator:
             parts.append(build_component("generator", GeneratedShare, settings.generator))
@@ -157,6 +158,11 @@ def _single_image_problems(
     except Exception:
         return []  # `_rehearsal_problems` reports it
     return []
+
+
+def logger_parts(node: dict[str, Any]) -> list[tuple[str, type, dict[str, Any]]]:
+    """Section, contract and content of each logger, be it one or several, for `build_component`."""
+    return [(section, object, part) for section, part in sections("logger", node).items()]
 
 
 def build_component(section: str, contract: type, node: dict[str, Any], **given: Any) -> BuiltComponent:

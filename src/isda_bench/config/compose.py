@@ -13,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from isda_bench.config import search_path  # noqa: F401 - Hydra reads our folders through it
 from isda_bench.config.run_config import RunConfig
-from isda_bench.config.several_choices import expanded
+from isda_bench.config.several_choices import expanded, with_plain_sections
 from isda_bench.errors import ConfigError
 
 # The files of conf/hydra/launcher have the names of the plugins' own, which check them: that is meant.
@@ -40,7 +40,7 @@ def run_config(composed: DictConfig, choices: dict[str, Any], kind: type[RunConf
         raise ConfigError([_first_line(error)]) from error
     if missing:
         raise ConfigError([f"{key}: not given" for key in missing])
-    return kind({str(key): value for key, value in config.items()}, names)
+    return kind(with_plain_sections({str(key): value for key, value in config.items()}), names)
 
 
 def compose_run(overrides: list[str], kind: type[RunConfig] = RunConfig) -> RunConfig:

@@ -51,7 +51,7 @@ def did_you_mean(name: str, choices: list[str], listed: list[str] | None = None)
     Args:
         name: what was given.
         choices: what could have been meant.
-        listed: what is told where nothing is close; null: `choices`.
+        listed: the choices listed where nothing is close; None: `choices`.
     """
     close = get_close_matches(name.lower(), choices, n=1, cutoff=0.6)
     listed = choices if listed is None else listed

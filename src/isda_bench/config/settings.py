@@ -1,4 +1,4 @@
-"""The configuration's keys with their types, and how a wrong one is told."""
+"""The configuration's keys with their types."""
 
 from typing import Annotated, Any, Literal, Self
 

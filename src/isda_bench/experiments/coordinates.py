@@ -14,7 +14,7 @@ footnote names them."""
 
 
 class Coordinates(NamedTuple):
-    """A cell's place in a table; a component's settings are told where they differ from its file's.
+    """A cell's place in a table; a component's settings are named where they differ from its file's.
 
     Attributes:
         dataset: 'cifar10'.
@@ -85,8 +85,8 @@ def _label(group: str, name: str, node: dict[str, Any]) -> str:
     chosen |= {key: Path(chosen[key]).name for key in chosen if f"{group}.{key}" in PATHS_TO_RUNS}
     if not chosen:
         return name
-    told = ", ".join(f"{key}={_shown(value)}" for key, value in chosen.items())
-    return f"{name} ({told})"
+    settings_text = ", ".join(f"{key}={_shown(value)}" for key, value in chosen.items())
+    return f"{name} ({settings_text})"
 
 
 @cache

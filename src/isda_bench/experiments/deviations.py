@@ -56,25 +56,25 @@ class Matcher:
     def _deviations(
         self, cell: PlannedCell, at: Coordinates, record: dict[str, Any]
     ) -> tuple[str, ...] | None:
-        told = []
+        deviations_text = []
         reference: dict[str, Any] | None = cell.settings
         if cell.at.model != at.model:
-            told.append(f"another network, {at.model}")
+            deviations_text.append(f"another network, {at.model}")
             reference = _with_model(cell.job, record["names"]["model"])
         if reference is None:
             return None
         for key, (ours, theirs) in _differences(flat(record["identity"]), reference).items():
             if key == "dataset.train_size":
-                told.append(_subset(ours, theirs))
+                deviations_text.append(_subset(ours, theirs))
             elif key == "dataset.resample":
-                told.append(_draws(bool(ours)))
+                deviations_text.append(_draws(bool(ours)))
             elif key in OLDER_FUNCTIONS and ours == OLDER_FUNCTIONS[key].value:
-                told.append(f"older function ({key}={ours})")
+                deviations_text.append(f"older function ({key}={ours})")
             elif key.partition(".")[0] in COMPONENTS:
                 return None
             else:
-                told.append(_in_words(key, ours, theirs))
-        return tuple(told)
+                deviations_text.append(_in_words(key, ours, theirs))
+        return tuple(deviations_text)
 
 
 def _kind(at: Coordinates) -> tuple[str, ...]:

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import torch
 
-from isda_bench.config.building import logger_nodes
-from isda_bench.config.components import build_component
+from isda_bench.config.components import build_component, logger_parts
 from isda_bench.config.generator_config import GeneratorSettings
 from isda_bench.config.problems import problems_of
 from isda_bench.data.base import DataSet
@@ -20,8 +19,8 @@ def component_problems(settings: GeneratorSettings) -> list[str]:
     """The problems of the components; each is built on no device and without its data."""
     with torch.device("meta"):
         dataset = build_component("dataset", DataSet, settings.dataset)
-        loggers = [build_component(key, object, node) for key, node in logger_nodes(settings.logger).items()]
-        problems = [line for part in (dataset, *loggers) for line in part.problems]
+        loggers = [build_component(*part) for part in logger_parts(settings.logger)]
+        problems = dataset.problems + [line for logger in loggers for line in logger.problems]
         if dataset.built is not None:
             problems += _generator_problems(settings, dataset.built)
     problems += problems_of(lambda: choose_device(settings.device), "")

@@ -20,7 +20,7 @@ from isda_bench.gan.quality import Quality, find_classifier, measure_quality
 from isda_bench.gan.samples import Samples
 from isda_bench.gan.train import COLLAPSED, RealBatches, fit
 from isda_bench.monitoring.grid_position import GridPosition
-from isda_bench.monitoring.loggers import build_loggers
+from isda_bench.monitoring.logger_list import build_loggers
 from isda_bench.monitoring.progress import Display
 from isda_bench.runtime.devices import choose_device, describe, set_precision
 from isda_bench.runtime.library_faults import on_device

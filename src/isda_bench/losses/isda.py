@@ -46,7 +46,7 @@ STATISTICS = {
     "shared": SharedCovariance,
     "identity": IdentityCovariance,
 }
-RANK = 16  # of covariance=lowrank, unless told
+RANK = 16  # of covariance=lowrank, by default
 FULL_LIMIT = (
     8e9  # bytes of covariance=full: far more than any CIFAR network's, half of a ResNet-50's on ImageNet
 )

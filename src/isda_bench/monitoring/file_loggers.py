@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from isda_bench.config.run_config import RunConfig
-from isda_bench.monitoring.logger import Logger, summary_of
+from isda_bench.monitoring.loggers import Logger, summary_of
 from isda_bench.runtime.atomic_files import write_atomically
 
 if TYPE_CHECKING:

@@ -30,5 +30,5 @@ def schedule_caution(schedule: dict[str, Any], protocol: str) -> str:
     rates = {drop: "the first rate" if drop == 0 else f"x{factor**drop:.2g}" for drop in counts}
     head, *others = [f"{count} of {rates[drop]}" for drop, count in counts.items()]
     head = head.replace(" of ", " epochs of " if head.split()[0] != "1" else " epoch of ", 1)
-    told = ", ".join([head, *others[:-1]]) + f" and {others[-1]}"
-    return f"the rate drops within the last {len(drops)} epochs, which average {told}"
+    averaged_text = ", ".join([head, *others[:-1]]) + f" and {others[-1]}"
+    return f"the rate drops within the last {len(drops)} epochs, which average {averaged_text}"

@@ -102,7 +102,7 @@ def _signs(text: str) -> str:
 
 
 def _cells(records: pd.DataFrame) -> list[dict[str, Any]]:
-    """Each cell with its runs; what its runs share is told once."""
+    """Each cell with its runs; what its runs share stands once."""
     return [_cell(runs) for _, runs in records.groupby("cell", sort=False)]
 
 

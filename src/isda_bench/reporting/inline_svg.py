@@ -97,7 +97,8 @@ def _serialised(element: ElementTree.Element) -> str:
         f' {key}="{html_text(" ".join(value.split()))}"' for key, value in element.attrib.items()
     )
     is_text = element.tag in ("text", "tspan", "title")
-    inside = html_text(element.text) if is_text and element.text else ""
+    text = element.text or ""  # white space where the text is in children, as of a power of ten
+    inside = html_text(text) if is_text and text.strip() else ""
     inside += "".join(_serialised(child) for child in element)
     return f"<{element.tag}{attributes}>{inside}</{element.tag}>" + ("" if is_text else "\n")
 

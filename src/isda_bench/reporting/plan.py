@@ -114,14 +114,16 @@ def _assumptions(runs: list[PlannedRun]) -> list[str]:
     for run in runs:
         if run.images:
             sources.setdefault(run.rate.source, set()).add(run.rate.device)
-    told = {
+    explanations = {
         "records": "records: median images a second of finished runs of that network and data set on a GPU",
         "benchmark": "benchmark: images a second of that network on CIFAR-10, measured on a GPU",
         "bare step": "bare step: a captured training step of that network, taken on a GPU; a run is slower",
         "FLOPs": "FLOPs: of forward and backward pass; no record or benchmark has a rate measured on a GPU",
     }
     lines = [
-        f"- {told[source]} ({'; '.join(sorted(sources[source]))})." for source in told if source in sources
+        f"- {explanations[source]} ({'; '.join(sorted(sources[source]))})."
+        for source in explanations
+        if source in sources
     ]
     return ["\n".join(lines)] if lines else []
 

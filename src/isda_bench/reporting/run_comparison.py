@@ -10,7 +10,7 @@ from isda_bench.runtime.terminal import printable
 CLOCKS = ["seconds", "images_per_second"]
 """Metrics that no two trainings share."""
 CIRCUMSTANCES = (
-    *("device.type", "device.name", "device.threads", "processes"),
+    *("device.type", "device.name", "device.threads", "processes", "execution"),
     *("git.commit", "git.dirty", "data_sha256", "train_images", "generator.sha256"),
 )
 """Keys of a record, beside the versions, that can explain a difference."""

@@ -110,8 +110,8 @@ class TableRow:
     def remark(self) -> str:
         """The note, that different generators were used, and what else differs between the runs."""
         count = len(self.generators)
-        told = f"made with {count} different generators: {', '.join(self.generators)}" if count else ""
-        return "; ".join(filter(None, (self.note, told, *self.mixed)))
+        note_text = f"made with {count} different generators: {', '.join(self.generators)}" if count else ""
+        return "; ".join(filter(None, (self.note, note_text, *self.mixed)))
 
     @property
     def n(self) -> int:
@@ -190,9 +190,9 @@ class Table:
     def without_deviations(self) -> "Table":
         """The experiment's own lines; a note counts the runs that deviate from it."""
         count = sum(line.n for line in self.lines if not line.planned)
-        told = f"{count} more runs deviate from this experiment; deviations=true shows them below it."
+        note_text = f"{count} more runs deviate from this experiment; deviations=true shows them below it."
         own = tuple(line for line in self.lines if line.planned)
-        return replace(self, lines=own, notes=(*self.notes, told) if count else self.notes)
+        return replace(self, lines=own, notes=(*self.notes, note_text) if count else self.notes)
 
     @property
     def has_runs(self) -> bool:

@@ -49,8 +49,8 @@ def _sources(table: Table) -> list[str]:
     if any(not value.checked for value in values + beside):
         notes.append(f"{UNCHECKED} transcribed, not yet checked against the paper.")
     if any(value.contradicted for value in values + beside):
-        told = contradictions(table.name) or contradictions("comparison")
-        notes.append(f"{CONTRADICTED} contradicted by the paper itself: {told}.")
+        cells = contradictions(table.name) or contradictions("comparison")
+        notes.append(f"{CONTRADICTED} contradicted by the paper itself: {cells}.")
     return notes
 
 

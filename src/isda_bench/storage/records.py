@@ -181,9 +181,9 @@ def differences(first: dict[str, Any], second: dict[str, Any]) -> dict[str, tupl
 
 
 def _listed(differing: dict[str, tuple[Any, Any]]) -> str:
-    told = [f"{key} {first} and {second}" for key, (first, second) in differing.items()][:NAMED]
-    more = len(differing) - len(told)
-    return "; ".join(told) + (f"; and {more} more" if more else "")
+    named = [f"{key} {first} and {second}" for key, (first, second) in differing.items()][:NAMED]
+    more = len(differing) - len(named)
+    return "; ".join(named) + (f"; and {more} more" if more else "")
 
 
 def _inside(out: Path, target: Path) -> Path:

@@ -21,8 +21,8 @@ from isda_bench.data.loader import Loader, Mix, Normalise, evaluation_loader
 from isda_bench.errors import ConfigError
 from isda_bench.gan.generator_choice import find_generator
 from isda_bench.monitoring.grid_position import GridPosition
-from isda_bench.monitoring.logger import Logger
-from isda_bench.monitoring.loggers import build_loggers
+from isda_bench.monitoring.logger_list import build_loggers
+from isda_bench.monitoring.loggers import Logger
 from isda_bench.monitoring.progress import Display
 from isda_bench.runtime.devices import choose_device, describe, precision_warning, set_precision
 from isda_bench.runtime.distributed import (
@@ -134,7 +134,7 @@ def _train(
         module = _build_module(config, dataset, device)
         mix = None if found is None else found.mix(settings, dataset, device)
         batches, evaluation = _loaders(config, dataset, data, device, mix)
-        logger = build_loggers(settings.logger) if rank() == 0 else Logger()
+        logger: Logger = build_loggers(settings.logger) if rank() == 0 else Logger()
         display = Display(config.run_id, recipe.epochs, len(batches), position)
         with logger.open(config), display:
             if processes() == 1:

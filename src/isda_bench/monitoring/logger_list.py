@@ -1,0 +1,80 @@
+"""The loggers that a configuration asks for, together: where a run's metrics are sent during the training."""
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from isda_bench.config.building import ANY_MODULE, build
+from isda_bench.config.run_config import RunConfig
+from isda_bench.config.several_choices import sections
+from isda_bench.monitoring.loggers import Logger
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+class Loggers(Logger):
+    """Several loggers at once. One that fails is reported and left out from then on: the run continues.
+
+    Args:
+        loggers: name -> `Logger`.
+    """
+
+    def __init__(self, loggers: Mapping[str, Any]) -> None:
+        self.loggers: dict[str, Logger] = dict(loggers)
+
+    def open(self, config: RunConfig) -> Self:
+        """Begins to log with each."""
+        self._each(lambda logger: logger.open(config))
+        return self
+
+    def __enter__(self) -> Self:
+        self._each(lambda logger: logger.__enter__())
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Ends the logging of each."""
+        self._each(lambda logger: logger.__exit__(kind, error, trace))
+
+    def resume(self, rows: Sequence[dict[str, Any]]) -> None:
+        """Hands the earlier epochs to each."""
+        self._each(lambda logger: logger.resume(rows))
+
+    def log(self, row: dict[str, Any]) -> None:
+        """Hands an epoch's metrics to each."""
+        self._each(lambda logger: logger.log(row))
+
+    def show(self, picture: Callable[[], "np.ndarray"]) -> None:
+        """Hands the picture to each; it is made at most once."""
+        once = cache(picture)
+        self._each(lambda logger: logger.show(once))
+
+    def finish(self, record: dict[str, Any]) -> None:
+        """Hands the record to each."""
+        self._each(lambda logger: logger.finish(record))
+
+    def _each(self, call: Callable[[Logger], object]) -> None:
+        for name, logger in list(self.loggers.items()):
+            try:
+                call(logger)
+            except Exception as error:  # whatever it is, the training is worth more
+                del self.loggers[name]
+                print(f"{name} failed ({error}); the run continues without it", file=sys.stderr, flush=True)
+
+
+def build_loggers(node: dict[str, Any]) -> Loggers:
+    """The loggers that the configuration's section asks for, one or several; none ever stops a run.
+
+    Args:
+        node: the section `logger` of the user's own command line and conf/, never of a stored file.
+    """
+    return Loggers(
+        {
+            section.rpartition(".")[2]: build(part, object, ANY_MODULE)
+            for section, part in sections("logger", node).items()
+        }
+    )

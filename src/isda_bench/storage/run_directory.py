@@ -21,9 +21,9 @@ from isda_bench.storage.checksummed_json import (
     write_checksummed,
 )
 from isda_bench.storage.component_code import changed_sections, component_code
-from isda_bench.storage.data_check import DATA, INDICES, check_data
+from isda_bench.storage.data_check import INDICES, check_data
 from isda_bench.storage.provenance import git_state
-from isda_bench.storage.record_files import LAST_EPOCHS, METRICS, RECORD, RUN, read_record, read_run
+from isda_bench.storage.record_files import DATA, LAST_EPOCHS, METRICS, RECORD, RUN, read_record, read_run
 from isda_bench.storage.run_lock import RunLock
 
 Metrics = dict[str, Any]

@@ -102,7 +102,7 @@ def test_the_torch_free_modules_are_torch_free():
         for module in (
             *("config.run_config", "config.settings", "config.problems", "config.compose", "config.options"),
             *("config.generator_config", "config.experiment_files", "cli.command_line"),
-            *("cli.command_line_check", "training.schedules", "errors"),
+            *("cli.command_line_check", "cli.tables", "training.schedules", "errors"),
         )
     )
     run_python("-c", f"import {names}, sys; assert 'torch' not in sys.modules").check()

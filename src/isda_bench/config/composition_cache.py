@@ -28,7 +28,7 @@ def remembered(asked: list[str], conf: Path, compose: Callable[[], Any]) -> Any:
 
     Args:
         asked: what is composed.
-        conf: the folder that it is composed from.
+        conf: the folder that it is composed from; or that of the code that computes it.
         compose: gives plain values, as JSON has them.
     """
     decides = _decides(tuple(config_folders(conf)))

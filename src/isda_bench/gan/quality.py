@@ -16,8 +16,8 @@ from isda_bench.loading import load_run
 from isda_bench.models.base import Classifier
 from isda_bench.runtime.devices import set_precision
 from isda_bench.runtime.library_faults import on_device
-from isda_bench.storage.data_check import DATA, check_data
-from isda_bench.storage.record_files import readable_records
+from isda_bench.storage.data_check import check_data
+from isda_bench.storage.record_files import DATA, readable_records
 
 IMAGES = 5000  # of each kind at most: distances between all of them are taken
 PER_CLASS = 50  # at least, to judge a class by

@@ -21,8 +21,7 @@ from isda_bench.losses.isda import ISDA
 from isda_bench.models.base import Classifier
 from isda_bench.runtime.devices import choose_device, set_precision
 from isda_bench.runtime.library_faults import on_device
-from isda_bench.storage.data_check import DATA
-from isda_bench.storage.record_files import RECORD
+from isda_bench.storage.record_files import DATA, RECORD
 
 STRENGTH = 0.5  # lambda for a classifier that was trained without ISDA: the paper's
 IN_IDENTITY = ("iterations", "images", "augmentations", "eta", "seed", "compile")

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from isda_bench.storage.run_directory import LAST_EPOCHS
+from isda_bench.storage.record_files import LAST_EPOCHS
 
 
 def schedule_caution(schedule: dict[str, Any], protocol: str) -> str:

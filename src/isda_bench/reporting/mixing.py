@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from isda_bench.errors import UserError
-from isda_bench.storage.data_check import DATA
+from isda_bench.storage.record_files import DATA
 
 CONDITIONS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "device types": lambda record: (record.get("device") or {}).get("type"),

@@ -5,9 +5,8 @@ from typing import Any
 
 from isda_bench.data.base import DataFingerprint, DataSet, ImageData
 from isda_bench.errors import UserError
+from isda_bench.storage.record_files import DATA
 
-DATA = "data_sha256"
-"""Key of the data's checksum in run.json and in the record; older files may lack it."""
 INDICES = "indices_sha256"
 """Key in run.json of the checksum of the indices that are trained and evaluated on."""
 

@@ -12,6 +12,9 @@ from isda_bench.storage.checksummed_json import read_beside, read_checksummed
 from isda_bench.storage.record_model import is_set_aside, record_problems, run_problems
 
 METRICS, RECORD, RUN = "metrics.jsonl", "record.json", "run.json"
+DATA = "data_sha256"
+"""Key of the data's checksum in run.json and in the record; older files may lack it."""
+LAST_EPOCHS = 10  # over which the paper averages the test error
 NAMED = 3  # problems in one message
 FEW_EPOCHS = 20
 """Below so many epochs the mean of the last ten is one of early epochs too: the last epoch's error leads."""

@@ -21,9 +21,9 @@ from isda_bench.storage.checksummed_json import (
     write_checksummed,
 )
 from isda_bench.storage.component_code import changed_sections, component_code
-from isda_bench.storage.data_check import DATA, INDICES, check_data
+from isda_bench.storage.data_check import INDICES, check_data
 from isda_bench.storage.provenance import git_state
-from isda_bench.storage.record_files import METRICS, RECORD, RUN, read_record, read_run
+from isda_bench.storage.record_files import DATA, LAST_EPOCHS, METRICS, RECORD, RUN, read_record, read_run
 from isda_bench.storage.run_lock import RunLock
 
 Metrics = dict[str, Any]
@@ -32,7 +32,6 @@ DATA_KEYS = {DATA: "data", INDICES: "images of the data set"}
 WAYS_ON = (
     "runs_dir=... gives a run of these data another place, rerun=true sets the old one aside and trains again"
 )
-LAST_EPOCHS = 10  # over which the paper averages the test error
 
 
 class RunDirectory:

@@ -11,7 +11,8 @@ from isda_bench.config.components import build_dataset
 from isda_bench.config.run_config import RunConfig
 from isda_bench.runtime.device_errors import clear_frames, reported_device_errors
 from isda_bench.runtime.ranks import rank
-from isda_bench.storage.data_check import DATA, fingerprint_at_hand
+from isda_bench.storage.data_check import fingerprint_at_hand
+from isda_bench.storage.record_files import DATA
 from isda_bench.storage.run_directory import NullRunDirectory, RunDirectory
 
 

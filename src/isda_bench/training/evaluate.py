@@ -15,8 +15,8 @@ from isda_bench.models.base import Classifier
 from isda_bench.runtime.devices import choose_device, set_precision
 from isda_bench.runtime.distributed import broadcast_tensors_
 from isda_bench.runtime.library_faults import on_device
-from isda_bench.storage.data_check import DATA, check_data
-from isda_bench.storage.record_files import RECORD
+from isda_bench.storage.data_check import check_data
+from isda_bench.storage.record_files import DATA, RECORD
 from isda_bench.training.metrics import METRICS, Measurement, Metric, Value
 
 

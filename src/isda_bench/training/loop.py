@@ -17,7 +17,8 @@ from isda_bench.monitoring.loggers import Logger
 from isda_bench.monitoring.progress import Display
 from isda_bench.runtime.distributed import sum_over_ranks
 from isda_bench.storage.execution import record_execution, warn_of_another_execution
-from isda_bench.storage.run_directory import LAST_EPOCHS, Metrics, RunDirectory
+from isda_bench.storage.record_files import LAST_EPOCHS
+from isda_bench.storage.run_directory import Metrics, RunDirectory
 from isda_bench.training.capture import make_step
 from isda_bench.training.evaluate import evaluate
 from isda_bench.training.metrics import METRICS, Metric

@@ -81,7 +81,7 @@ class OptimizerChoice(NamedTuple):
         arguments = dict(self.settings) | {"lr": recipe.learning_rate}
         if self.takes("weight_decay"):
             arguments["weight_decay"] = recipe.weight_decay
-        if self.takes("momentum") and recipe.momentum is not None:
+        if self.takes("momentum"):
             arguments["momentum"] = recipe.momentum
         if issubclass(self.kind, SGD) and "nesterov" in arguments and not recipe.momentum:
             arguments["nesterov"] = False  # there is no Nesterov momentum of none
@@ -166,8 +166,8 @@ def _setting_problems(choice: OptimizerChoice) -> list[str]:
 def _recipe_problems(choice: OptimizerChoice, recipe: TrainingRecipe) -> list[str]:
     name = choice.kind.__name__
     problems = []
-    if not choice.takes("momentum") and recipe.momentum not in (None, TABLE_1_MOMENTUM):
-        problems.append(f"schedule.momentum={recipe.momentum}: {name} takes no momentum; set it to null")
+    if not choice.takes("momentum") and recipe.momentum not in (0, TABLE_1_MOMENTUM):
+        problems.append(f"schedule.momentum={recipe.momentum}: {name} takes no momentum; set it to 0")
     if not choice.takes("weight_decay") and recipe.weight_decay:
         problems.append(f"schedule.weight_decay={recipe.weight_decay}: {name} takes none; set it to 0")
     return problems

@@ -20,7 +20,7 @@ class TrainingRecipe(Section):
         epochs: of the whole training, T.
         batch_size: images a step.
         learning_rate: of the first epoch; the schedule lowers it.
-        momentum: of an optimizer that takes one; null: its own default.
+        momentum: of an optimizer that takes one.
         weight_decay: on every parameter, BatchNorm and biases included, as the reference code does.
         milestones: epochs, counted from 1, that are the first with a lower rate; null for the cosine.
         factor: by which the rate is multiplied there; null for the cosine.
@@ -33,7 +33,7 @@ class TrainingRecipe(Section):
     epochs: PositiveInt
     batch_size: PositiveInt
     learning_rate: PositiveFloat
-    momentum: Annotated[float, Field(ge=0, lt=1)] | None
+    momentum: Annotated[float, Field(ge=0, lt=1)]
     weight_decay: Annotated[float, Field(ge=0)]
     milestones: list[PositiveInt] | None
     factor: Annotated[float, Field(gt=0, le=1)] | None

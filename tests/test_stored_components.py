@@ -7,7 +7,14 @@ import torch
 
 import isda_bench
 from helpers.tiny import TINY
-from isda_bench.config.building import ANY_MODULE, build, build_stored, component_class, plain_problems
+from isda_bench.config.building import (
+    ANY_MODULE,
+    build,
+    build_stored,
+    component_class,
+    component_function,
+    plain_problems,
+)
 from isda_bench.config.compose import compose_run
 from isda_bench.config.options import Options, parse
 from isda_bench.errors import ConfigError, UserError
@@ -107,7 +114,6 @@ def test_optimizers_are_torchs_or_timms():
         "${oc.env:HOME}",
         ["a ${b}"],
         {"${a}": 1},
-        float("nan"),
         10**30,
         object(),
     ],
@@ -158,3 +164,19 @@ def test_every_script_takes_allow():
     for wrong in ("allow='*'", "allow=../x", "allow=3"):
         with pytest.raises(ConfigError, match="allow"):
             parse(Options, [wrong])
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "isda_bench.storage.listing.shutil.rmtree",
+        "isda_bench.training.metrics.torch.add",
+        "isda_bench.cli.main.main",
+        "isda_bench.training.metrics.F.cross_entropy",
+        "os.abort",
+        "rmtree",
+    ],
+)
+def test_a_stored_metric_is_a_function_of_our_metrics_or_of_an_allowed_module(target):
+    with pytest.raises(ValueError, match=r"should be the path|not allowed|no function"):
+        component_function(target)

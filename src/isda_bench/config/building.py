@@ -9,12 +9,15 @@ plain values.
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 from isda_bench.config.problems import problems_of
 from isda_bench.errors import UserError
 
 OURS = "isda_bench"
+METRICS_OF_OURS = "isda_bench.training.metrics"
+"""Our only module whose functions a stored configuration may name."""
 ANY_MODULE = ("*",)
 """Allows every module: for the user's own command line and conf/, never for a stored file."""
 OPTIMIZERS = ("torch.optim", "timm.optim")
@@ -112,6 +115,27 @@ def component_class(target: Any, contract: type, allow: tuple[str, ...] = ()) ->
     reexported = roots == OPTIMIZERS and is_within(found.__module__, roots)
     if own != target and not reexported:
         raise ValueError(f"{TARGET}={target}: should be {own}, where the class is defined")
+    return found
+
+
+def component_function(target: str, allow: tuple[str, ...] = ()) -> FunctionType:
+    """The function at the path `target`, defined there and at the top of its module.
+
+    Args:
+        target: '<module>.<name>'.
+        allow: as in `build`.
+
+    Raises:
+        ValueError: there is no such function, or it is not allowed.
+    """
+    module, _, name = target.rpartition(".")
+    if not all(word.isidentifier() for word in target.split(".")) or not module:
+        raise ValueError("should be the path of a function")
+    if allow != ANY_MODULE and not is_within(module, (METRICS_OF_OURS, *allow)):
+        raise ValueError(_not_allowed(target))
+    found = _imported(target, module).get(name)
+    if not isinstance(found, FunctionType) or f"{found.__module__}.{found.__qualname__}" != target:
+        raise ValueError(f"no function {name} is defined in {module}")
     return found
 
 

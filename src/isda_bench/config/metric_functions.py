@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
-from hydra.utils import get_method
 from torch import Tensor
+
+from isda_bench.config.building import ANY_MODULE, component_function
 
 IMAGES = 4
 
@@ -20,10 +21,9 @@ def metric_functions(names: Iterable[str]) -> dict[str, Callable[..., Tensor]]:
     for name in names:
         last = name.rpartition(".")[2]
         try:
-            function = get_method(name)
-        except Exception as error:
-            reason = " ".join(str(error.__cause__ or error).split())
-            raise ValueError(f"metrics=[{name}]: {reason}") from error
+            function = component_function(name, ANY_MODULE)
+        except ValueError as error:
+            raise ValueError(f"metrics=[{name}]: {error}") from error
         if last in found:
             raise ValueError(f"metrics=[{name}]: a second metric {last}")
         found[last] = function

@@ -80,7 +80,7 @@ def _settings(section: dict[str, Any], facts: dict[str, Any]) -> str:
 
 
 def _table(values: dict[str, Any]) -> str:
-    rows = [[key, _shown(value)] for key, value in values.items() if value != ""]
+    rows = [[key.replace(TARGET, "class"), _shown(value)] for key, value in values.items() if value != ""]
     return markdown_rows([["setting", "value"], *rows])
 
 

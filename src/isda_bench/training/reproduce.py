@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from isda_bench.config.building import OPTIMIZERS, TARGET, check_allowed
+from isda_bench.config.building import OPTIMIZERS, TARGET, check_allowed, component_function
 from isda_bench.config.run_config import SGD, RunConfig, settings_of
 from isda_bench.errors import ConfigError, UserError
 from isda_bench.storage.record_files import RECORD, read_record
@@ -83,12 +83,16 @@ def reproduction(
             check_allowed(file, section, config[section], allow)
     check_allowed(file, "optimizer", {TARGET: SGD} | config["optimizer"], (*allow, *OPTIMIZERS))
     for name in config["evaluate"]["metrics"]:
-        check_allowed(file, "evaluate.metrics", {TARGET: name}, allow)
+        try:
+            component_function(name, allow)
+        except ValueError as error:
+            raise UserError(f"{file}: evaluate.metrics: {error}") from error
     if root is not None:
         if "root" not in config["dataset"]:
             raise ConfigError([f"root={root}: the data set of this run has no root"])
         config["dataset"]["root"] = root
     config |= {"runs_dir": runs_dir, "device": device or _device(record), "logger": NO_LOGGER, "plan": False}
+    config["capture"] = "auto"  # older records say true where this machine may have no GPU
     again = RunConfig(config, record["names"])
     return RunConfig(config | {"rerun": (again.directory / RECORD).exists()}, record["names"])
 

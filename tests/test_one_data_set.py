@@ -144,7 +144,7 @@ def test_evaluation_and_generators_compare_their_data(two_folders, on_a, tmp_pat
 COMPONENT = '''
 """A loss."""
 
-from mine.parts import double
+from own_code.parts import double
 
 
 class Loss:
@@ -156,7 +156,7 @@ class Loss:
 
 
 def test_the_code_of_a_component_is_its_own_and_that_of_its_package(tmp_path, monkeypatch):
-    package = tmp_path / "mine"
+    package = tmp_path / "own_code"  # no other test imports a package of this name
     package.mkdir()
     monkeypatch.syspath_prepend(tmp_path)
     parts = "import os\n\ndef double(x):\n    return 2 * x\n"
@@ -165,7 +165,7 @@ def test_the_code_of_a_component_is_its_own_and_that_of_its_package(tmp_path, mo
     def code(**changes):
         for name, text in (files | changes).items():
             (package / name).write_text(text)
-        return code_of("mine.loss")
+        return code_of("own_code.loss")
 
     before = code()
     assert before == code(

@@ -212,7 +212,7 @@ def test_a_run_says_how_its_steps_were_executed_and_warns_of_another_mode(tmp_pa
 
 def stopped_after(fit, epochs):
     def stopped(*arguments, **more):
-        display = arguments[6]
+        display = arguments[5]
         show = display.epoch
 
         def epoch(row):

@@ -23,7 +23,7 @@ def test_it_is_the_weighted_mean_of_the_states_after_each_step(decay):
     mean, wanted = ExponentialMovingAverage(generator, decay), None
     for n in range(1, 9):
         step(generator)
-        mean.follow(generator)
+        mean.update(generator)
         newest = {name: value.double() for name, value in generator.state_dict().items()}
         weight = max(1 - decay, 1 / n)
         if wanted is None:

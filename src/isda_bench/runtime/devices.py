@@ -1,6 +1,7 @@
 """The device of a run, and how exactly it computes."""
 
 import multiprocessing
+from pathlib import Path
 
 import torch
 
@@ -8,6 +9,7 @@ from isda_bench.runtime.ranks import local_processes, local_rank, processes
 
 TENSOR_CORES = (8, 0)
 """Compute capability of the first GPUs (Ampere) with units for bfloat16 and TF32."""
+_STATUS = Path("/proc/self/status")
 
 
 def choose_device(name: str) -> torch.device:
@@ -104,6 +106,31 @@ def precision_warning(device: torch.device, precision: str) -> str | None:
         f"warning: precision={precision}: {torch.cuda.get_device_name(device)} has compute capability "
         f"{capability[0]}.{capability[1]}, below 8.0: {effect}; precision=fp32 says what it is"
     )
+
+
+def prepare_device(device: torch.device, seed: int, precision: str) -> None:
+    """Prepares the process for a training on `device`: memory measurement, random numbers, precision.
+
+    Args:
+        device: made the current one, whose random state the checkpoints keep.
+        seed: of torch's default generators.
+        precision: as in `set_precision`.
+    """
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+        torch.cuda.reset_peak_memory_stats(device)
+    elif _STATUS.exists():
+        Path("/proc/self/clear_refs").write_text("5")  # runs of a grid share a process: resets VmHWM
+    torch.manual_seed(seed)
+    set_precision(precision)
+
+
+def peak_memory(device: torch.device) -> int | None:
+    """Peak bytes since `prepare_device`: of a GPU's tensors, of the process on the CPU (None: unknown)."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    lines = _STATUS.read_text().splitlines() if _STATUS.exists() else []
+    return next((1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM")), None)
 
 
 def set_precision(precision: str) -> None:

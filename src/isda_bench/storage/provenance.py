@@ -17,7 +17,6 @@ CODE = ("src", "conf", "conf_generator", "train.py")
 
 _OF_A_REPOSITORY = r"GIT_(?!CONFIG)"
 """Variables that point git at a repository; GIT_CONFIG... stay: a container may name its safe.directory."""
-_STATUS = Path("/proc/self/status")
 
 
 def provenance(device: torch.device) -> dict[str, Any]:
@@ -60,22 +59,6 @@ def device_name(device: torch.device) -> str:
         return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
-
-
-def reset_peak_memory(device: torch.device) -> None:
-    """Begins to measure anew: runs of a grid share a process."""
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-    elif _STATUS.exists():
-        Path("/proc/self/clear_refs").write_text("5")
-
-
-def peak_memory(device: torch.device) -> int | None:
-    """Most bytes in use since the reset: by tensors on the GPU, by the process on the CPU (None: unknown)."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    lines = _STATUS.read_text().splitlines() if _STATUS.exists() else []
-    return next((1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM")), None)
 
 
 def _version(package: str) -> str | None:

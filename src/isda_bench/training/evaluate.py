@@ -3,11 +3,12 @@
 import math
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from isda_bench.config.run_config import settings_of
+from isda_bench.data.base import Split
 from isda_bench.data.loader import Loader, evaluation_loader
 from isda_bench.errors import ConfigError, NonFiniteLoss
 from isda_bench.loading import load_run, stored_dataset
@@ -16,8 +17,9 @@ from isda_bench.runtime.devices import choose_device, set_precision
 from isda_bench.runtime.distributed import broadcast_tensors_
 from isda_bench.runtime.library_faults import on_device
 from isda_bench.storage.data_check import check_data
-from isda_bench.storage.record_files import DATA, RECORD
+from isda_bench.storage.record_files import DATA, LAST_EPOCHS, RECORD
 from isda_bench.training.metrics import METRICS, Measurement, Metric, Value
+from isda_bench.training.step import TrainingModule
 
 
 @torch.no_grad()
@@ -60,6 +62,28 @@ def evaluate(
             f"the loss of the evaluation is {loss}: stopped there; the checkpoints of before are kept"
         )
     return measured
+
+
+class EvaluationPlan(NamedTuple):
+    """On which images, by which metrics and how often a training is evaluated."""
+
+    batches: Loader
+    split: Split
+    """Name of the images, before the metrics measured on them."""
+    metrics: Mapping[str, Metric] = METRICS
+    every: int = 1
+    """Epochs from one evaluation to the next; the last ten epochs are always evaluated."""
+
+    def is_due(self, epoch: int, epochs: int) -> bool:
+        """Whether the network is evaluated after `epoch` of `epochs`, counted from 1."""
+        return epoch % self.every == 0 or epoch > epochs - LAST_EPOCHS
+
+    def measure(
+        self, module: TrainingModule, watch: Callable[[Loader], Iterable[Any]] = iter
+    ) -> dict[str, Value]:
+        """`evaluate` of the module's network; <split>_<name> -> value."""
+        measured = evaluate(module.model, self.batches, module.bf16, self.metrics, watch)
+        return {f"{self.split}_{name}": value for name, value in measured.items()}
 
 
 def evaluate_run(

@@ -16,6 +16,7 @@ from isda_bench.data.loader import Normalise
 from isda_bench.errors import ConfigError, UserError
 from isda_bench.losses.base import Loss
 from isda_bench.models.base import Classifier
+from isda_bench.runtime.home_folder import expand_home
 from isda_bench.runtime.library_faults import on_device
 from isda_bench.storage import checkpoint
 from isda_bench.storage.record_files import RECORD, read_finished
@@ -66,7 +67,7 @@ class LoadedRun(NamedTuple):
         """
         dataset = stored_dataset(Path(self.record["run_id"]) / RECORD, self.config, root, allow)
         device = self.model.head.weight.device
-        return list(predict(self.model, dataset, image_files(_directory(images)), top, device))
+        return list(predict(self.model, dataset, image_files(expand_home(images)), top, device))
 
 
 def load_run(path: str | Path, allow: str | tuple[str, ...] = (), root: str | None = None) -> LoadedRun:
@@ -84,7 +85,7 @@ def load_run(path: str | Path, allow: str | tuple[str, ...] = (), root: str | No
         UserError: it is no run's directory, not finished, its checkpoint is damaged, or its configuration
             names what is not allowed.
     """
-    directory = _directory(path)
+    directory = expand_home(path)
     record = read_finished(directory)
     if root is not None and "root" in record["config"]["dataset"]:
         record["config"]["dataset"]["root"] = root
@@ -103,7 +104,7 @@ def load_loss(path: str | Path, allow: str | tuple[str, ...] = ()) -> Loss:
     Raises:
         UserError: as `load_run`.
     """
-    directory = _directory(path)
+    directory = expand_home(path)
     record = read_finished(directory)
     loss = on_device(_components(directory, record, allow).loss, CPU)
     _restore(loss, directory, "loss", record)
@@ -181,13 +182,6 @@ def class_names(run: LoadedRun, dataset: DataSet) -> Sequence[str] | None:
         except UserError:  # the folders that have them are not here
             return None
     return names if names and len(names) == run.model.head.out_features else None
-
-
-def _directory(path: str | Path) -> Path:
-    try:
-        return Path(path).expanduser()
-    except RuntimeError as error:  # ~nobody
-        raise UserError(f"{path}: {error}") from error
 
 
 def _components(directory: Path, record: dict[str, Any], allow: str | tuple[str, ...]) -> StoredComponents:

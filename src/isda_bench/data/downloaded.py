@@ -53,15 +53,15 @@ class DownloadedDataSet(DataSet):
     @checked
     def __init__(
         self,
-        root: Annotated[str, Field(min_length=1)],
-        download: bool,
-        train_size: PositiveInt | None,
-        val_size: NonNegativeInt,
-        split_seed: NonNegativeInt,
-        padding: NonNegativeInt,
-        flip: bool,
-        imbalance: float | None,
-        resample: bool,
+        root: Annotated[str, Field(min_length=1)] = "data",
+        download: bool = True,
+        train_size: PositiveInt | None = None,
+        val_size: NonNegativeInt = 0,
+        split_seed: NonNegativeInt = 0,
+        padding: NonNegativeInt = 4,
+        flip: bool = True,
+        imbalance: float | None = None,
+        resample: bool = False,
     ) -> None:
         super().__init__(train_size, val_size, split_seed, padding, flip, imbalance, resample)
         self.root = Path(root).expanduser()

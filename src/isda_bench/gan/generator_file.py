@@ -20,6 +20,7 @@ from isda_bench.config.problems import problems_of
 from isda_bench.errors import UserError
 from isda_bench.gan.networks import Generator
 from isda_bench.runtime.atomic_files import read_file, write_atomically
+from isda_bench.runtime.home_folder import expand_home
 from isda_bench.storage.checksummed_json import parse_json
 from isda_bench.storage.record_model import config_problems
 
@@ -138,10 +139,7 @@ def generator_file(path: str | Path) -> Path:
     Raises:
         UserError: there is none.
     """
-    try:
-        directory = Path(path).expanduser()
-    except RuntimeError as error:  # ~nobody
-        raise UserError(f"{path}: {error}") from error
+    directory = expand_home(path)
     file = directory / FILE
     if not file.is_file():
         state = "not finished" if (directory / "run.json").exists() else "no generator's run"

@@ -8,6 +8,7 @@ from typing import Any
 from isda_bench.config.generator_config import GeneratorConfig
 from isda_bench.config.run_config import RunConfig
 from isda_bench.errors import UserError
+from isda_bench.runtime.home_folder import expand_home
 from isda_bench.storage.checksummed_json import read_beside, read_checksummed
 from isda_bench.storage.record_model import is_set_aside, record_problems, run_problems
 
@@ -71,10 +72,7 @@ def record_file(path: str) -> Path:
     Raises:
         UserError: there is none.
     """
-    try:
-        given = Path(path).expanduser()
-    except RuntimeError as error:  # ~nobody
-        raise UserError(f"{path}: {error}") from error
+    given = expand_home(path)
     file = given / RECORD if given.is_dir() else given
     if not file.is_file():
         raise UserError(f"{path}: is neither a record nor the directory of a finished run (no {RECORD})")

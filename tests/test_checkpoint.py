@@ -47,7 +47,7 @@ def test_damaged_checkpoints_do_not_crowd_out_new_ones(tmp_path, capsys):
     for epoch in (19, 20):
         checkpoint.save(tmp_path, epoch, state(1.0)).write_bytes(b"damaged")
     assert checkpoint.load_newest(tmp_path) is None
-    assert "none is left" in capsys.readouterr().err
+    assert "there is no other" in capsys.readouterr().err
     assert checkpoint.save(tmp_path, 1, state(2.0)).exists()
     assert checkpoint.load_newest(tmp_path)["weights"][0, 0] == 2.0
 

@@ -148,7 +148,7 @@ def test_each_process_takes_a_gpu_of_its_own(of_four, monkeypatch):
 def test_a_last_batch_too_small_for_the_ranks_is_refused(of_four):
     assert batch_problems(131, 64) == [
         "schedule.batch_size=64: leaves a last batch of 3 images for 4 processes; another batch size or "
-        "dataset.train_size would mend that"
+        "dataset.train_size avoids that"
     ]
     assert batch_problems(132, 64) == batch_problems(128, 64) == []
 

@@ -41,7 +41,7 @@ def dead_process():
 
 
 def test_one_at_a_time_and_again_after_the_release(tmp_path):
-    with RunLock(tmp_path), pytest.raises(RunLocked, match="another process is at work"), RunLock(tmp_path):
+    with RunLock(tmp_path), pytest.raises(RunLocked, match="another process is running"), RunLock(tmp_path):
         pass
     with RunLock(tmp_path) as lock:
         lock.check()

@@ -1,4 +1,4 @@
-"""Gives back a run from its directory."""
+"""Loads a run from its directory."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -42,7 +42,7 @@ class Prediction(NamedTuple):
 
 
 class LoadedRun(NamedTuple):
-    """A finished run: what was asked for, what was learnt, what came of it."""
+    """A finished run: its configuration, its network, its record."""
 
     config: dict[str, Any]
     """The resolved configuration."""
@@ -83,7 +83,7 @@ def load_run(path: str | Path, allow: str | tuple[str, ...] = (), root: str | No
 
     Raises:
         UserError: it is no run's directory, not finished, its checkpoint is damaged, or its configuration
-            names what is not allowed.
+            names a class that is not allowed.
     """
     directory = expand_home(path)
     record = read_finished(directory)
@@ -95,7 +95,7 @@ def load_run(path: str | Path, allow: str | tuple[str, ...] = (), root: str | No
 
 
 def load_loss(path: str | Path, allow: str | tuple[str, ...] = ()) -> Loss:
-    """The loss of a finished run with what it learnt or accumulated (ISDA's statistics, ...).
+    """The loss of a finished run with its learnt or accumulated state (ISDA's statistics, ...).
 
     Args:
         path: as in `load_run`.
@@ -174,12 +174,12 @@ def predict(
 
 
 def class_names(run: LoadedRun, dataset: DataSet) -> Sequence[str] | None:
-    """Names of the classes, of the record or of the data set; None: they have none, or are not here."""
+    """Names of the classes, of the record or of the data set; None where they cannot be read."""
     names: Sequence[str] | None = run.record.get("classes")
     if names is None:
         try:
             names = dataset.classes
-        except UserError:  # the folders that have them are not here
+        except UserError:  # their folders are not on this machine
             return None
     return names if names and len(names) == run.model.head.out_features else None
 

@@ -109,7 +109,7 @@ def test_files_of_other_kinds_are_refused_and_start_nothing(tmp_path):
         "drawing.png": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n(x) print\n",
     }.items():
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(OSError, match="is none of JPEG"):
+        with pytest.raises(OSError, match="is not one of JPEG"):
             VIEWER.read(tmp_path / name)
 
 

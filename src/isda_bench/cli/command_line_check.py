@@ -1,4 +1,4 @@
-"""Finds what is wrong with a command line, all at once, before Hydra sees it."""
+"""Finds all problems of a command line at once, before Hydra sees it."""
 
 import math
 from collections import Counter
@@ -34,16 +34,16 @@ def command_line_problems(
     check_values: bool = True,
     kind: type[RunConfig] = RunConfig,
 ) -> list[str]:
-    """What is wrong with the overrides of a command line; what is right is checked further.
+    """All problems of the overrides of a command line; sound overrides are checked further.
 
-    A wrong value in a grid is reported here if no choice of the others mends it; else its jobs report it.
+    A wrong value in a grid is reported here if every choice of the others leaves it wrong; else by its jobs.
 
     Args:
         overrides: `key=value` arguments as typed.
-        component_problems: settings of a run -> what is wrong with its components.
+        component_problems: settings of a run -> problems of its components.
         multirun: whether they describe a grid; an experiment can say so too.
         check_values: whether the values are checked, and not only the keys.
-        kind: what they configure.
+        kind: of the configured runs.
     """
     with hydra_context(kind):
         parsed, problems = parse(overrides)
@@ -136,7 +136,7 @@ def _conflicts(overrides: list[Override], composed: DictConfig) -> list[str]:
 
 
 def _mode_problems(overrides: list[Override], composed: DictConfig, multirun: bool) -> list[str]:
-    """What does not go with a grid, or with a single run."""
+    """Settings that exclude a grid, or a single run."""
     launcher = composed.hydra.runtime.choices["hydra/launcher"]
     problems = [] if launcher == "basic" else _launcher_problems(launcher, composed.hydra.launcher)
     if not multirun:
@@ -189,7 +189,7 @@ def _keys(node: Any, prefix: str) -> Iterator[str]:
 def _value_problems(
     overrides: list[Override], composer: Composer, component_problems: Callable[[Any], list[str]]
 ) -> list[str]:
-    """What is wrong with the values of a job, if it is wrong in all jobs of the grid."""
+    """Problems of the values that all jobs of the grid share."""
     jobs = list(islice(_one_at_a_time(overrides), TRIED_JOBS + 1))
     problems: list[str] = []
     for job in jobs if len(jobs) <= TRIED_JOBS else []:

@@ -1,4 +1,4 @@
-"""Checks what a GPU has to do right: PASS, FAIL or SKIP for each, in some ten minutes.
+"""Checks a GPU in some ten minutes: PASS, FAIL or SKIP for each part.
 
 isda-bench gpu-check                     all checks on the GPU; on a CPU those that can be made there
 isda-bench gpu-check device=cuda:1       another GPU

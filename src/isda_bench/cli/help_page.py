@@ -1,4 +1,4 @@
-"""The help of what trains: a line of what each choice is, and the keys of a choice with their ranges.
+"""The help of the training commands: a line for each choice, and the keys of a choice with their ranges.
 
 It is read from YAML files and sources (`component_docs`): neither Hydra nor torch is imported.
 """
@@ -27,15 +27,15 @@ SHARED_GROUPS = ("dataset", "logger")
 SECTIONS = {"schedule": "isda_bench.config.settings.TrainingRecipe"}
 """Group without a component -> the class that has its keys."""
 HIDDEN = ("hydra", "tuned")
-"""Groups that need a page of their own, or that nobody chooses by hand."""
+"""Groups that need a page of their own, or that are not chosen by hand."""
 
 
 class NoSuchChoice(Exception):
-    """The message says what there is."""
+    """The message lists the choices."""
 
 
 def help_page(command: str, arguments: list[str]) -> str:
-    """The page for what `--help` was given with.
+    """The page for `--help` and the arguments beside it.
 
     Args:
         command: `train` or `generator`.
@@ -127,7 +127,7 @@ def _lines(choices: dict[str, Path]) -> str:
 
 
 def _description(path: Path, content: dict[str, Any], shared: bool) -> str:
-    """What a choice is: the first sentence of its class's docstring; its file's comment for one of many."""
+    """The first sentence of a class's docstring; of the file's comment where choices share a class."""
     found = _component(content)
     comment = _comment(path)
     if found is None or (shared and comment):
@@ -158,7 +158,7 @@ def _comment(path: Path) -> str:
 
 
 def _choice_page(group: str, path: Path) -> str:
-    """What a choice is, its source's text, and a paragraph for each key."""
+    """A choice's description, its class's docstring, and a paragraph for each key."""
     content = _content(path)
     found = _component(content)
     section = definition(SECTIONS[group]) if group in SECTIONS else None

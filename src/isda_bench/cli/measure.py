@@ -4,7 +4,7 @@ isda-bench measure run=runs/generators/<run id> [classifier=runs/<run id>] [root
     [allow=<module>] whose classes a stored run may name
 
 It writes quality.json into the generator's run. Where no classifier is named, it takes the one of lowest
-error on the data set. Of infoGAN it also draws what the codes change (traversal.png) and prints which
+error on the data set. Of infoGAN it also draws the changes by each code (traversal.png) and prints which
 attribute each code changes most steadily.
 """
 

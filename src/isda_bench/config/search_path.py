@@ -23,7 +23,7 @@ SHARED_GROUPS = ("dataset", "logger", "hydra")
 """Groups of conf/ that the configuration of a generator's training has too."""
 
 EMPTY = "_empty_"
-"""A choice of every group of ours, listed by none: composed with it, a section has what the others set."""
+"""A hidden choice of each of our groups, without content: its section has only the other files' keys."""
 
 _users_folders: list[Path] = []
 
@@ -129,7 +129,7 @@ class OwnFolders(SearchPathPlugin):
 def _is_there(kind: Callable[[Path], bool], path: Path) -> bool:
     try:
         return kind(path)
-    except OSError:  # what is typed can be too long for a path
+    except OSError:  # a typed name can be too long for a path
         return False
 
 
@@ -151,7 +151,7 @@ def is_group(key: str) -> bool:
 
 
 def content_of(group: str, name: str | None) -> DictConfig:
-    """What the file of a choice holds, empty where there is none. Within `hydra_context`."""
+    """The content of a choice's file, empty where it has none. Within `hydra_context`."""
     for source in GlobalHydra.instance().config_loader().get_sources():
         if name and source.is_config(f"{group}/{name}"):
             content = source.load_config(f"{group}/{name}").config

@@ -70,7 +70,7 @@ class Every(Section):
 
 
 class Evaluation(Every):
-    """When the network is evaluated, and what is measured.
+    """How often and by which metrics the network is evaluated.
 
     Attributes:
         every: epochs from one time to the next.

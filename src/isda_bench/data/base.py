@@ -1,4 +1,4 @@
-"""What a data set gives: arrays of images, split into training and evaluation."""
+"""Data sets: arrays of images, split into training and evaluation."""
 
 import copy
 import hashlib
@@ -42,7 +42,7 @@ class Images(Protocol):
 
         Args:
             indices: a tensor a batch.
-            seed: with an image's index it decides what is drawn for it.
+            seed: with an image's index it seeds the random numbers of that image.
         """
 
 
@@ -87,7 +87,7 @@ class DataFingerprint(NamedTuple):
 
 
 class ImageData(NamedTuple):
-    """What a run trains on and is evaluated on."""
+    """The images on which a run trains and is evaluated."""
 
     train: Images
     evaluation: Images
@@ -105,7 +105,7 @@ class ImageData(NamedTuple):
 
 
 class DataSet:
-    """A data set whose arrays fit in memory; a subclass says what is in it and writes `read`.
+    """A data set whose arrays fit in memory; a subclass describes it and writes `read`.
 
     Args:
         train_size: images to train on, a stratified subset (a smaller one lies in a larger); null: all.
@@ -131,7 +131,7 @@ class DataSet:
     num_classes: int
     in_channels: int
     image_size: int | None = None
-    """Height and width, where all images are square and of one size: what does not fit is reported early."""
+    """Height and width, where all images are square and of one size; networks are tried with it early."""
     train_images: int | None
     """Images in the training set; None where that is known only when it is read."""
     published_images = 0

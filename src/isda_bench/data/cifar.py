@@ -16,7 +16,7 @@ class CIFAR10(DownloadedDataSet):
     Args:
         root: folder with torchvision's `cifar-10-batches-py`, or to download it to; relative to the working
             directory. The arrays are kept beside it and read from then on.
-        download: whether to download what is missing.
+        download: whether to download missing files.
         train_size, val_size, split_seed, padding, flip, imbalance, resample: as in `DataSet`.
     """
 

@@ -34,7 +34,7 @@ class PublishedFiles(NamedTuple):
     url: str
     """Where they are downloaded from."""
     by_hand: str
-    """What a user without a network can put into the root: its name."""
+    """Name of the file that a user without a network can put into the root."""
 
 
 class DownloadedDataSet(DataSet):
@@ -46,7 +46,7 @@ class DownloadedDataSet(DataSet):
 
     Args:
         root: folder with the published files, or to download them to; relative to the working directory.
-        download: whether to download what is missing.
+        download: whether to download missing files.
         train_size, val_size, split_seed, padding, flip, imbalance, resample: as in `DataSet`.
     """
 
@@ -143,7 +143,7 @@ class DownloadedDataSet(DataSet):
             lock.release()
 
     def _read_arrays(self) -> tuple[ImageSet, ImageSet] | None:
-        """The kept arrays; None where there are none, or none that are whole."""
+        """The kept arrays; None where they are missing or damaged."""
         if not self.arrays.exists():
             return None
         try:

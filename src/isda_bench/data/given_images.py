@@ -14,7 +14,7 @@ def image_files(path: Path) -> list[Path]:
     """The image files that `path` is or holds, sub-folders included, sorted; hidden ones are left out.
 
     Raises:
-        UserError: there is none.
+        UserError: there is no image.
     """
     if not path.is_dir():
         if not path.is_file():

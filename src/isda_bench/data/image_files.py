@@ -27,7 +27,7 @@ MOST_WORKERS = 16  # of the default number: beyond it the disk decides
 READ_AT_ONCE = 64  # images that a process reads at a time into memory
 NAMED = 10  # unreadable images that an error names
 MOST_PIXELS = 2**24  # of a resized image, of 3 bytes each
-THIN = 16  # longer over shorter side of what is kept of an image too thin to be resized
+THIN = 16  # longer over shorter side to which an image too thin to be resized is cropped
 AREA, ASPECT = [0.08, 1.0], [3 / 4, 4 / 3]  # of the random crop, in parts of the image; width over height
 
 
@@ -244,7 +244,7 @@ class ImageFiles:
 
 
 class _Decoder:
-    """What a worker does: reads the images of a batch into one array."""
+    """A worker's task: reads the images of a batch into one array."""
 
     def __init__(
         self, root: bytes, paths: np.ndarray, targets: np.ndarray, crop: Crop, decoding: Decoding

@@ -36,7 +36,7 @@ class Operation(NamedTuple):
 
 
 class Choice(NamedTuple):
-    """What is done to an image."""
+    """An operation on an image."""
 
     operation: str
     magnitude: float = 0.0

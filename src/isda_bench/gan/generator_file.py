@@ -98,7 +98,7 @@ def load_generator(path: str | Path) -> Generator:
     and is differentiable in the noise.
 
     Raises:
-        UserError: there is none, or it is damaged.
+        UserError: the run has no generator, or its file is damaged.
     """
     file = generator_file(path)
     described, weights = _read(file)
@@ -116,7 +116,7 @@ def read_metadata(file: Path) -> GeneratorMetadata:
     """The metadata in `file`.
 
     Raises:
-        UserError: it is no generator's file, or damaged.
+        UserError: the file is not a generator's, or is damaged.
     """
     return _read(file)[0]
 
@@ -137,7 +137,7 @@ def generator_file(path: str | Path) -> Path:
     """The file in a run's directory.
 
     Raises:
-        UserError: there is none.
+        UserError: the run has no generator.
     """
     directory = expand_home(path)
     file = directory / FILE
@@ -181,7 +181,7 @@ def _read(file: Path) -> tuple[GeneratorMetadata, dict[str, Tensor]]:
 
 
 def _problems(metadata: dict[str, Any]) -> list[str]:
-    """What is wrong with a file's header."""
+    """Problems of a file's header."""
     problems = list(plain_problems(metadata.get("arguments"), "arguments"))
     problems += problems_of(lambda: _Metadata.model_validate(metadata), "")
     if not problems and "config" in metadata["run"]:

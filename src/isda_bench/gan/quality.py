@@ -139,7 +139,7 @@ def find_classifier(
         allow: modules beside isda_bench in which a classifier may be defined.
 
     Raises:
-        UserError: there is none, or it was trained on another data set.
+        UserError: there is no such classifier, or it was trained on another data set.
     """
     if asked_for is not None:
         path = Path(asked_for).expanduser()

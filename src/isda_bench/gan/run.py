@@ -34,7 +34,7 @@ def run(config: RunConfig, position: GridPosition | None = None) -> dict[str, An
     """Trains the generator that `config` describes, or resumes it; a finished run is only reported.
 
     Args:
-        config: what is trained.
+        config: of the run.
         position: its place in a grid, for the display.
 
     Returns:
@@ -156,7 +156,7 @@ def _record(
 def _quality(
     settings: GeneratorSettings, gan: Gan, dataset: DataSet, data: ImageData, device: torch.device
 ) -> dict[str, Any] | None:
-    """Quality in the features of a classifier; None, and a word about it, where there is no classifier."""
+    """Quality in the features of a classifier; None without one, with the reason on stderr."""
     try:
         classifier = find_classifier(
             settings.classifier,

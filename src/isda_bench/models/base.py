@@ -1,4 +1,4 @@
-"""The contract that every network keeps (features, then one linear layer), and what the families share."""
+"""The contract that every network keeps (features, then one linear layer), and shared building blocks."""
 
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -30,7 +30,7 @@ class Classifier(nn.Module):
         return [{"params": [parameter for parameter in self.parameters() if parameter.requires_grad]}]
 
     def pretraining(self) -> dict[str, str]:
-        """What a record says of the weights that training starts from; empty for random ones."""
+        """A record's entry about the initial weights; empty for random ones."""
         return {}
 
     def forward(self, images: Tensor) -> Tensor:

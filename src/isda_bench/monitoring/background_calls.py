@@ -20,7 +20,7 @@ class BackgroundCalls:
     def __init__(self) -> None:
         self.queue: SimpleQueue[Callable[[], Any] | None] = SimpleQueue()
         self.thread: Thread | None = None
-        self.begun = 0.0  # when the call under way was
+        self.call_start = 0.0  # of the current call
         self.failed = False
         self.started = Event()
 
@@ -42,9 +42,9 @@ class BackgroundCalls:
         if self.thread is None:
             return
         self.queue.put(None)
-        self.begun = max(self.begun, time.monotonic())
-        while self.thread.is_alive() and time.monotonic() < self.begun + seconds:
-            self.thread.join(self.begun + seconds - time.monotonic())
+        self.call_start = max(self.call_start, time.monotonic())
+        while self.thread.is_alive() and time.monotonic() < self.call_start + seconds:
+            self.thread.join(self.call_start + seconds - time.monotonic())
         if self.thread.is_alive():
             self._fail(f"no answer for {seconds:g} s", otherwise)
         if self.failed:  # at the end of the process a broken service would be complained about or waited for
@@ -54,11 +54,11 @@ class BackgroundCalls:
 
     def _work(self) -> None:
         while (call := self.queue.get()) is not None:
-            self.begun = time.monotonic()
+            self.call_start = time.monotonic()
             try:
                 if not self.failed:
                     call()
-            except Exception as error:  # whatever wandb raises, the training is worth more
+            except Exception as error:  # whatever wandb raises, the training continues
                 self._fail(error)
             self.started.set()
 

@@ -61,7 +61,7 @@ class Loggers(Logger):
         for name, logger in list(self.loggers.items()):
             try:
                 call(logger)
-            except Exception as error:  # whatever it is, the training is worth more
+            except Exception as error:  # a logger must not end the training
                 del self.loggers[name]
                 print(f"{name} failed ({error}); the run continues without it", file=sys.stderr, flush=True)
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 SECONDS_TO_ANSWER = 90.0  # for wandb's own process, which itself does not wait longer than the next
-SECONDS_TO_WAIT = 60  # for wandb's servers: the next run of a grid is worth more
+SECONDS_TO_WAIT = 60  # for wandb's servers, before the next run of a grid starts
 
 
 class Logger:

@@ -53,7 +53,7 @@ def _either(remedies: Sequence[str]) -> str:
 
 
 def _context_is_lost() -> bool:
-    """Whether each further call fails too; where there is none to try, an error counts as a loss."""
+    """Whether every further call fails; where no call can be tried, an error counts as a loss."""
     if not torch.cuda.is_initialized():
         return True
     try:

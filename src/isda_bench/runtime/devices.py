@@ -77,7 +77,7 @@ def describe(device: torch.device, wanted: str, precision: str, execution: str) 
 
     Args:
         device: the one that was chosen.
-        wanted: what the configuration names.
+        wanted: the name in the configuration.
         precision: fp32, tf32 or bf16.
         execution: how steps are executed: eager, captured, compiled, ...
     """
@@ -91,7 +91,7 @@ def describe(device: torch.device, wanted: str, precision: str, execution: str) 
 
 
 def precision_warning(device: torch.device, precision: str) -> str | None:
-    """What a GPU older than the precision makes of it; None where it has units for it."""
+    """A warning for a GPU that lacks units for the precision; None where it has them."""
     if device.type != "cuda" or precision == "fp32":
         return None
     capability = torch.cuda.get_device_capability(device)
@@ -104,7 +104,7 @@ def precision_warning(device: torch.device, precision: str) -> str | None:
     )
     return (
         f"warning: precision={precision}: {torch.cuda.get_device_name(device)} has compute capability "
-        f"{capability[0]}.{capability[1]}, below 8.0: {effect}; precision=fp32 says what it is"
+        f"{capability[0]}.{capability[1]}, below 8.0: {effect}; precision=fp32 states that"
     )
 
 

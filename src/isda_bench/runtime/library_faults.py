@@ -30,7 +30,7 @@ Module = TypeVar("Module", bound=nn.Module)
 
 
 class LibraryFault(NamedTuple):
-    """What is wrong in which versions of torch, and who reported it."""
+    """A fault of torch: its symptom, its versions, and its report."""
 
     what: str
     report: str

@@ -2,7 +2,7 @@
 directory.
 
 A checksum shows damage and careless edits. It is no signature: whoever writes a file can compute it, so that
-a right checksum says nothing of where the content comes from. What is read is data, to be checked like any
+a right checksum does not prove the content's origin. The content is data, to be checked like any
 input. Files of before there was a checksum, which have no key of it, are read as they are.
 """
 

@@ -1,4 +1,4 @@
-"""The run directories below a folder: what is there, how large it is, and how to make room."""
+"""Lists the run directories below a folder with their states and sizes, and prunes them."""
 
 import os
 import shutil
@@ -40,7 +40,7 @@ class RunSummary(NamedTuple):
     epochs: int | None
     """Of the whole run."""
     error: float | None
-    """In percent, as `leading_error`; None while there is none, and for a generator."""
+    """In percent, as `leading_error`; None for an unfinished run and for a generator."""
     size: int
     """In bytes."""
     changed: float
@@ -71,7 +71,7 @@ def remove_checkpoints(run: RunSummary) -> None:
 
 
 def remove_run(run: RunSummary) -> None:
-    """Removes the directory; of symbolic links in it the links, never what they lead to.
+    """Removes the directory; of symbolic links in it the links, never their targets.
 
     Raises:
         RunLocked: a process holds its lock.
@@ -144,10 +144,10 @@ def _summary(path: Path) -> RunSummary:
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any] | None, type[RunConfig]]:
-    """What run.json says, or the record where that is all there is; the record; the kind of the run.
+    """The content of run.json, or of the record where run.json is missing; the record; the kind of the run.
 
     Raises:
-        UserError: a file is damaged, or there is none.
+        UserError: a file is damaged, or there is neither.
     """
     first = path / (RUN if os.path.lexists(path / RUN) else RECORD)
     run = read_run(first)
@@ -171,14 +171,14 @@ def _is_ours(path: Path) -> bool:
 
 def _refuse_link(path: Path) -> None:
     if path.is_symlink():
-        raise UserError(f"{path}: is a symbolic link: neither it nor what it leads to is removed")
+        raise UserError(f"{path}: is a symbolic link: neither it nor its target is removed")
 
 
 def _size_and_change(path: Path) -> tuple[int, float]:
     total, changed = 0, 0.0
     for folder, _, files in os.walk(path):  # links to folders are not followed
         for name in files:
-            with suppress(OSError):  # a run at work removes its old checkpoints
+            with suppress(OSError):  # a running process removes its old checkpoints
                 state = Path(folder, name).lstat()
                 total += state.st_size if stat.S_ISREG(state.st_mode) else 0
                 changed = max(changed, state.st_mtime)

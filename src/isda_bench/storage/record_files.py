@@ -29,7 +29,7 @@ def read_record(path: Path, kind: type[RunConfig] = RunConfig) -> dict[str, Any]
         kind: of the run.
 
     Raises:
-        UserError: it cannot be read, is damaged, or is not what a record of such a run is.
+        UserError: it cannot be read, is damaged, or is not the record of such a run.
     """
     record = read_checksummed(path)
     _refuse(path, record_problems(record, kind))
@@ -37,10 +37,10 @@ def read_record(path: Path, kind: type[RunConfig] = RunConfig) -> dict[str, Any]
 
 
 def read_run(path: Path) -> dict[str, Any]:
-    """The content of `path`, the run.json of a run that has begun (or its record), checked as records are.
+    """The content of `path`, the run.json of a started run (or its record), checked as records are.
 
     Raises:
-        UserError: it cannot be read, is damaged, or is not what the run.json of such a run is.
+        UserError: it cannot be read, is damaged, or is not the run.json of such a run.
     """
     run = read_checksummed(path)
     _refuse(path, run_problems(run, kind_of(run)))
@@ -57,7 +57,7 @@ def read_finished(directory: Path) -> dict[str, Any]:
     """The record of a finished run's directory.
 
     Raises:
-        UserError: there is none.
+        UserError: the run is not finished, or the folder is not a run's directory.
     """
     path = directory / RECORD
     if not path.exists():
@@ -70,7 +70,7 @@ def record_file(path: str) -> Path:
     """The record.json that a user means: the file itself, or that of a run's directory.
 
     Raises:
-        UserError: there is none.
+        UserError: there is no such file.
     """
     given = expand_home(path)
     file = given / RECORD if given.is_dir() else given
@@ -80,7 +80,7 @@ def record_file(path: str) -> Path:
 
 
 def record_files(root: Path) -> list[Path]:
-    """<root>/<run id>/record.json of every finished run, sorted; what `rerun=true` has set aside is none."""
+    """<root>/<run id>/record.json of every finished run, sorted; not of those that `rerun=true` set aside."""
     return sorted(path for path in root.glob(f"*/{RECORD}") if not is_set_aside(path.parent))
 
 
@@ -103,7 +103,7 @@ def metrics_content(directory: Path) -> bytes:
     """The lines of the finished run's metrics.jsonl, as written.
 
     Raises:
-        UserError: they cannot be read, or are not those whose checksum the record has.
+        UserError: they cannot be read, or do not have the checksum in the record.
     """
     return read_beside(directory / RECORD, METRICS)
 

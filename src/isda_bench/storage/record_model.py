@@ -1,6 +1,6 @@
-"""What a record has to be: types, ranges, and ids that follow from the configuration in it.
+"""The model of a record: types, ranges, and ids that follow from its configuration.
 
-A record comes from anywhere. What is checked here can be relied on by everything that reads records; keys
+A record comes from anywhere. Every reader of records can rely on these checks; keys
 that only newer records have may lack.
 """
 
@@ -78,7 +78,7 @@ class _Quality(_Stored):
 
 
 class RunIdentity(_Stored):
-    """What run.json and record.json have in common."""
+    """The common keys of run.json and record.json."""
 
     run_id: Name
     cell: Name
@@ -148,18 +148,18 @@ SECTIONS: dict[str, type[_Stored]] = {
 
 
 def record_problems(record: dict[str, Any], kind: type[RunConfig]) -> list[str]:
-    """What is wrong with a record of a run of this kind; each line begins with a key."""
+    """Problems of a record of a run of this kind; each line begins with a key."""
     model = RunRecord if kind is RunConfig else GeneratorRecord
     return _types(record, model) or config_problems(record, kind)
 
 
 def run_problems(run: dict[str, Any], kind: type[RunConfig]) -> list[str]:
-    """What is wrong with the content of a run.json."""
+    """Problems of the content of a run.json."""
     return _types(run, RunIdentity) or config_problems(run, kind)
 
 
 def config_problems(content: dict[str, Any], kind: type[RunConfig]) -> list[str]:
-    """What is wrong with configuration and names, and which ids do not follow from them."""
+    """Problems of configuration and names, and ids that do not follow from them."""
     config, names = content.get("config"), content.get("names")
     if not isinstance(config, dict) or not isinstance(names, dict):
         return ["config, names: should be sections"]

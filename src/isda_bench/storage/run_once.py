@@ -27,7 +27,7 @@ def run_once(
     A finished run is reported, after its data are compared with the present ones, if those can be read.
 
     Args:
-        config: what is run.
+        config: of the run.
         component_problems: settings -> the problems of its components.
         train: makes the record.
         format_summary: record -> its line on the terminal.

@@ -61,7 +61,7 @@ def run(config: RunConfig, position: GridPosition | None = None) -> dict[str, An
     """Trains what `config` describes, or resumes it; a finished run is only reported.
 
     Args:
-        config: what is trained.
+        config: of the run.
         position: its place in a grid, for the display.
 
     Returns:

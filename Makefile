@@ -40,7 +40,7 @@ bench: $(VENV)/ready ## measure: results/benchmarks/<device>.json and .md
 comparisons: $(VENV)/ready ## measure beside other code: results/benchmarks/<device>_comparisons.json and .md
 	@$(BIN)/python benchmarks/run.py $(ARGS)
 
-gpu-check: $(VENV)/ready ## ten minutes that tell whether this GPU does it right: results/benchmarks/gpu_check_<device>.json
+gpu-check: $(VENV)/ready ## check this GPU in ten minutes: results/benchmarks/gpu_check_<device>.json
 	@$(BIN)/python scripts/gpu_check.py $(ARGS)
 
 models: $(VENV)/ready ## the table of networks: results/models.md

@@ -41,7 +41,7 @@ def command_line_problems(
     Args:
         overrides: `key=value` arguments as typed.
         component_problems: settings of a run -> problems of its components.
-        multirun: whether they describe a grid; an experiment can say so too.
+        multirun: whether they describe a grid; an experiment can set that, too.
         check_values: whether the values are checked, and not only the keys.
         kind: of the configured runs.
     """

@@ -217,7 +217,7 @@ def _indented(text: str) -> str:
 
 
 def print_help(command: str, arguments: list[str]) -> None:
-    """Prints the page; exits with 2 where a choice that was asked for does not exist."""
+    """Prints the page; exits with 2 where a requested choice does not exist."""
     try:
         print(help_page(command, arguments))
     except NoSuchChoice as error:

@@ -64,7 +64,7 @@ def key_suggestion(key: str, keys: set[str], composed: DictConfig) -> str:
 
 
 def _called(name: str, keys: list[str]) -> list[str]:
-    """The keys whose last part is `name`, or is called so by others."""
+    """The keys whose last part is `name`, or has this other name."""
     names = [name, *(ours for ours, others in OTHER_NAMES.items() if name in others.split())]
     return [key for name in names for key in keys if key.rpartition(".")[2] == name]
 

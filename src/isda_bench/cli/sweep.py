@@ -64,7 +64,7 @@ def sweep(overrides: list[str], train: list[str]) -> dict[str, Any]:
 
 
 def _single_grid(overrides: list[str]) -> list[str]:
-    """The command line of the grid that is asked for, of a table one part.
+    """The command line of the requested grid, of a table one part.
 
     Raises:
         ConfigError: it is several grids: a table has parts, and none is named.

@@ -1,4 +1,4 @@
-"""The optimizer that a configuration names: any class of torch.optim, of timm.optim or of a user's module."""
+"""The optimizer of a configuration: any class of torch.optim, of timm.optim or of a user's module."""
 
 import isda_bench.runtime.torchvision_import  # noqa: F401  # isort: skip  # timm.optim imports torchvision
 
@@ -112,8 +112,8 @@ def optimizer_problems(
     Args:
         section: of the configuration.
         recipe: the schedule.
-        model: as it is built, on any device; None where something is wrong with it.
-        loss: likewise.
+        model: the built network, on any device; None where it has problems.
+        loss: the built loss; None where it has problems.
     """
     found: list[OptimizerChoice] = []
     problems = problems_of(lambda: found.append(OptimizerChoice.of(section)), "optimizer.")

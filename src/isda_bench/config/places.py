@@ -1,4 +1,4 @@
-"""Where the configuration lies: in the repository of an editable install, or in an installed package."""
+"""The folder of the configuration: in the repository of an editable install, or in an installed package."""
 
 from pathlib import Path
 

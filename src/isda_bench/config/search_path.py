@@ -1,4 +1,4 @@
-"""Where Hydra finds the YAML files: conf/, groups that generators share with classifiers, a user's folder.
+"""Hydra's search path: conf/, groups that generators share with classifiers, a user's folder.
 
 Hydra parses a file anew for each configuration that it composes, in pure Python. Here each is parsed once.
 """
@@ -114,7 +114,7 @@ class OwnFolders(SearchPathPlugin):
     """Has Hydra read our folders through `YamlFiles`, and adds those that belong to them."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-        """Called by Hydra for each search path that it makes; leaves those of others alone."""
+        """Called by Hydra for each search path that it makes; changes only our own."""
         for element in search_path.get_path():
             path = str(element.path).removeprefix("file://")
             if element.provider == "main" and path in (str(CONF), str(GENERATOR_CONF)):

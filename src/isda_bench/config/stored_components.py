@@ -1,4 +1,4 @@
-"""Builds the data set, the network and the loss of a stored configuration: data from anywhere."""
+"""Builds the data set, the network and the loss of a stored configuration, which can come from anywhere."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

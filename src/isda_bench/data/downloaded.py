@@ -42,7 +42,7 @@ class DownloadedDataSet(DataSet):
 
     A subclass writes `published_files` and `read_published`; this class holds a lock, so that two processes
     do not download at once, keeps the arrays in <root>/<class name>.safetensors, makes them again where they
-    are damaged, and says where it looked and what to do where the data cannot be had.
+    are damaged, and reports places and remedies where the data are missing.
 
     Args:
         root: folder with the published files, or to download them to; relative to the working directory.
@@ -68,7 +68,7 @@ class DownloadedDataSet(DataSet):
         self.download = download
 
     def published_files(self) -> PublishedFiles:
-        """Which files are looked for, for the error where they are not usable."""
+        """The expected files, for the error message."""
         raise NotImplementedError
 
     def read_published(self) -> tuple[ImageSet, ImageSet]:
@@ -99,7 +99,7 @@ class DownloadedDataSet(DataSet):
         return sets
 
     def fingerprint(self) -> DataFingerprint | None:
-        """Which data `load` would give; None where they are not there. Nothing is downloaded for it.
+        """The fingerprint of the data that `load` would give; None without data. Downloads nothing.
 
         Of the kept arrays the checksum beside them and the labels are read, not the images. Where only the
         published files are there, the arrays are made from them.

@@ -1,4 +1,4 @@
-"""Image files that a user gives to a trained network."""
+"""A user's image files for a trained network."""
 
 import os
 from pathlib import Path
@@ -11,7 +11,7 @@ from isda_bench.errors import UserError
 
 
 def image_files(path: Path) -> list[Path]:
-    """The image files that `path` is or holds, sub-folders included, sorted; hidden ones are left out.
+    """The image files that `path` is or holds, sub-folders included, sorted; hidden ones are skipped.
 
     Raises:
         UserError: there is no image.

@@ -85,7 +85,7 @@ class Crop(NamedTuple):
 
 @contextmanager
 def _seeded(seed: int) -> Iterator[None]:
-    """Seeds the CPU's default generator, and puts it back; `torch.manual_seed` takes far longer."""
+    """Seeds the CPU's default generator, and restores it; `torch.manual_seed` takes far longer."""
     state = torch.get_rng_state()
     torch.default_generator.manual_seed(seed)
     try:
@@ -108,7 +108,7 @@ class ReadImages(ImageSet):
 class ImageFiles:
     """Images in the files of a folder, and their classes.
 
-    An image that cannot be read is left out of its batch and reported, until there are too many of them. If
+    An image that cannot be read is skipped in its batch and reported, until there are too many of them. If
     that leaves one image, the batch holds it twice: BatchNorm cannot be trained on a single one.
 
     Args:
@@ -288,5 +288,5 @@ def _as_it_is(batch: Batch) -> Batch:
 
 
 def _quieten(worker: int) -> None:
-    """Photographs with odd metadata are read all the same."""
+    """Silences warnings about odd metadata of photographs."""
     warnings.filterwarnings("ignore", module="PIL")

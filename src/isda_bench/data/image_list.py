@@ -1,4 +1,4 @@
-"""Which images a folder holds, one sub-folder a class."""
+"""Lists the images of a folder, one sub-folder a class."""
 
 import hashlib
 import os

@@ -21,7 +21,7 @@ class SVHN(DownloadedDataSet):
             working directory. The arrays are kept beside them and read from then on.
         download: whether to download missing files.
         train_size, val_size, split_seed, padding, flip, imbalance, resample: as in `DataSet`. Images
-            are not flipped unless asked for: few digits are digits in a mirror.
+            are not flipped by default: few digits are digits in a mirror.
     """
 
     num_classes = 10

@@ -1,4 +1,4 @@
-"""Finds the trained generator that a classifier's run asks for, and refuses one that does not fit."""
+"""Finds the trained generator of a classifier's run, and refuses one that does not fit."""
 
 import sys
 from pathlib import Path
@@ -73,7 +73,7 @@ def find_generator(config: RunConfig, dataset: DataSet, directory: RunDirectory)
     if used is not None:
         found, why = _used_before(folder, used, share), "the run started with it"
     elif share.run is not None:
-        found, why = _requested(folder, share.run), "as asked for"
+        found, why = _requested(folder, share.run), "as requested"
         problems = _misfits(found, config, dataset, share.kind)
         if problems:
             raise ConfigError([f"generator.run={share.run}: {problem}" for problem in problems])

@@ -40,19 +40,19 @@ class GeneratorMetadata(NamedTuple):
 
     @property
     def names(self) -> dict[str, str]:
-        """Chosen name of each group; empty where the file does not say."""
+        """Chosen name of each group; empty where the file lacks them."""
         names: dict[str, str] = self.run.get("names", {})
         return names
 
     @property
     def config(self) -> dict[str, Any]:
-        """The configuration of its training; empty where the file does not say."""
+        """The configuration of its training; empty where the file lacks them."""
         config: dict[str, Any] = self.run.get("config", {})
         return config
 
 
 class _Arguments(BaseModel):
-    """Of `Generator`, as far as a run asks for them; the constructor checks the others."""
+    """Arguments of `Generator` that a run checks; the constructor checks the others."""
 
     model_config = ConfigDict(strict=True)
 
@@ -190,7 +190,7 @@ def _problems(metadata: dict[str, Any]) -> list[str]:
 
 
 def _digest(metadata: dict[str, str], weights: dict[str, Tensor]) -> str:
-    """SHA-256 of all that is in a file."""
+    """SHA-256 of a file's metadata and weights."""
     digest = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
     for name, tensor in sorted(weights.items()):
         digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())

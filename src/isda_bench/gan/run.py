@@ -42,7 +42,7 @@ def run(config: RunConfig, position: GridPosition | None = None) -> dict[str, An
 
     Raises:
         ConfigError: listing all that is wrong with the configuration; nothing is written then.
-        UserError: the data cannot be had, something cannot be written, a loss is not finite, ...
+        UserError: the data are missing, a file cannot be written, a loss is not finite, ...
     """
     return run_once(config, component_problems, partial(_train, position=position), summary)
 

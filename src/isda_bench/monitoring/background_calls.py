@@ -1,4 +1,4 @@
-"""Calls that the training does not wait for, made in a thread of their own."""
+"""Calls made in a thread, without a wait of the training."""
 
 import os
 import sys
@@ -30,7 +30,7 @@ class BackgroundCalls:
         return not self.failed
 
     def add(self, call: Callable[[], Any]) -> None:
-        """Makes it when those before it are done."""
+        """Makes the call after the earlier ones."""
         if self.thread is None:
             self.thread = Thread(target=self._work, daemon=True)
             _starting.add(self)
@@ -69,7 +69,7 @@ class BackgroundCalls:
 
 
 class NoCalls(BackgroundCalls):
-    """Makes none."""
+    """Makes no call."""
 
     wanted = False
 
@@ -81,7 +81,7 @@ _starting: WeakSet[BackgroundCalls] = WeakSet()
 
 
 def _wait_for_starts() -> None:
-    """A process forked while wandb is imported and started would have its locks, and nobody to open them."""
+    """A process forked during the import or start of wandb would inherit locks that no thread releases."""
     for calls in list(_starting):
         if calls.thread is not current_thread():
             calls.started.wait(SECONDS_TO_START)

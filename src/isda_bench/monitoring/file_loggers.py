@@ -24,12 +24,12 @@ class CsvLogger(Logger):
         self.path = Path()
 
     def open(self, config: RunConfig) -> Self:
-        """Begins with the run's directory, which exists by then."""
+        """Opens the file in the run's directory, which exists by then."""
         self.path = config.directory / "metrics.csv"
         return self
 
     def resume(self, rows: Sequence[dict[str, Any]]) -> None:
-        """Begins with the earlier epochs."""
+        """Writes the earlier epochs."""
         self.rows = list(rows)
 
     def log(self, row: dict[str, Any]) -> None:

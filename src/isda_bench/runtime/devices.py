@@ -13,7 +13,7 @@ _STATUS = Path("/proc/self/status")
 
 
 def choose_device(name: str) -> torch.device:
-    """`auto` is the GPU where there is one, `spread` the GPU that is this process's by turns.
+    """`auto` is the GPU where there is one, `spread` gives the processes the GPUs in turn.
 
     Of several processes that train one network together each takes its own.
 

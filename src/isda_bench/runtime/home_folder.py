@@ -1,4 +1,4 @@
-"""Paths that a user gives."""
+"""The home folder in a user's paths."""
 
 from pathlib import Path
 

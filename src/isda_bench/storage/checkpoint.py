@@ -21,7 +21,7 @@ KEPT = 2
 
 
 class NonFiniteState(UserError):
-    """What should be kept has become NaN or infinite."""
+    """A value of the state has become NaN or infinite."""
 
 
 def save(directory: Path, epoch: int, state: dict[str, Any], step: int | None = None) -> Path:
@@ -105,7 +105,7 @@ def checkpoints(directory: Path) -> list[Path]:
 
 
 def _on_cpu(node: Any) -> Any:
-    """`node` in plain lists and dicts, its tensors on the CPU, where looking at them costs no waiting."""
+    """`node` in plain lists and dicts, its tensors on the CPU, where reading needs no synchronisation."""
     if isinstance(node, dict):
         return {key: _on_cpu(value) for key, value in node.items()}
     if isinstance(node, list | tuple):

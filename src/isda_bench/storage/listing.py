@@ -28,7 +28,7 @@ BEGINNING = b'{\n  "format": 2'  # of our files
 
 
 class RunSummary(NamedTuple):
-    """A run directory at a glance."""
+    """The summary of a run directory."""
 
     path: Path
     state: State
@@ -89,7 +89,7 @@ def remove_run(run: RunSummary) -> None:
 
 
 def checkpoint_bytes(run: RunSummary) -> int:
-    """What `remove_checkpoints` would give back."""
+    """Bytes that `remove_checkpoints` would free."""
     return sum(_size_of(path) for path in checkpoints(run.path))
 
 
@@ -113,7 +113,7 @@ def listing(runs: list[RunSummary]) -> str:
 
 
 def size(count: float) -> str:
-    """A number of bytes for people: '3.4 MB'."""
+    """A number of bytes in a readable unit: '3.4 MB'."""
     for unit in ("B", "kB", "MB"):
         if count < 1000:
             return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
@@ -157,7 +157,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any] | None, type[RunCo
 
 
 def _is_ours(path: Path) -> bool:
-    """Whether a run that cannot be read was one of ours: our keys are in a file, or our claims lie there."""
+    """Whether an unreadable directory is of a run of ours: it has our keys in a file, or our claims."""
     if any((path / "claims").glob("[0-9]*.json")) or checkpoints(path):
         return True
     for name in (RUN, RECORD):

@@ -1,4 +1,4 @@
-"""Where a number comes from: code, versions, machine."""
+"""The provenance of a number: code, versions, machine."""
 
 import os
 import platform
@@ -13,7 +13,7 @@ import torch
 from isda_bench.config.places import PACKAGE, checkout
 
 CODE = ("src", "conf", "conf_generator", "train.py")
-"""What of the repository decides a run's result."""
+"""Parts of the repository that decide a run's result."""
 
 _OF_A_REPOSITORY = r"GIT_(?!CONFIG)"
 """Variables that point git at a repository; GIT_CONFIG... stay: a container may name its safe.directory."""
@@ -79,7 +79,7 @@ def _commit(root: Path, package: Path) -> str | None:
 
 
 def _git(root: Path, *arguments: str) -> str | None:
-    """What git prints in `root`, whatever $GIT_DIR says, without a lock on its index; None where it fails."""
+    """The output of git in `root`, ignoring $GIT_DIR, without a lock on its index; None where it fails."""
     environment = {key: value for key, value in os.environ.items() if not re.match(_OF_A_REPOSITORY, key)}
     command = ["git", "--no-optional-locks", *arguments]
     try:

@@ -67,7 +67,7 @@ def read_finished(directory: Path) -> dict[str, Any]:
 
 
 def record_file(path: str) -> Path:
-    """The record.json that a user means: the file itself, or that of a run's directory.
+    """The record.json at a user's path: the file itself, or that of a run's directory.
 
     Raises:
         UserError: there is no such file.

@@ -29,7 +29,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 def _is_name(value: str) -> str:
-    """Refuses what could lead out of a folder, or is not printable."""
+    """Refuses names that lead out of a folder, or are not printable."""
     if not re.fullmatch(r"\w[^/\\]*", value) or len(value) > LONGEST or not value.isprintable():
         raise ValueError("should be a plain name, without / or control characters")
     return value
@@ -184,7 +184,7 @@ def config_problems(content: dict[str, Any], kind: type[RunConfig]) -> list[str]
 
 
 def is_set_aside(directory: Path) -> bool:
-    """Whether `rerun=true` has set this directory aside: readers pass it over."""
+    """Whether `rerun=true` has set this directory aside: readers skip it."""
     return re.search(r"\.old-\d+$", directory.name) is not None
 
 

@@ -153,7 +153,7 @@ def collect_records(runs_dir: Path, out: Path) -> list[Path]:
 
 
 def is_debug(record: dict[str, Any]) -> bool:
-    """Whether it is of a run with `debug=true`, which belongs in no table, wherever it lies."""
+    """Whether it is of a run with `debug=true`, which belongs in no table."""
     return bool(record["config"].get("debug"))
 
 

@@ -195,7 +195,7 @@ class RunDirectory:
             raise UserError(f"{path}: cannot be written: {error.strerror or error}") from error
 
     def rewrite(self, metrics: list[Metrics]) -> None:
-        """Makes the file of metrics hold these epochs and no other."""
+        """Replaces the file of metrics by these epochs."""
         write_atomically(self.path / METRICS, _lines(metrics))
 
     def save(self, state: dict[str, Any], epoch: int, step: int | None = None) -> None:
@@ -213,7 +213,7 @@ class RunDirectory:
         return checkpoint.load_newest(self.path)
 
     def finish(self, record: dict[str, Any], metrics: list[Metrics]) -> None:
-        """Writes the record, with the checksum of the metrics: from here on the run is finished.
+        """Writes the record, with the checksum of the metrics: the run is finished from then on.
 
         Raises:
             RunLocked: another process has taken the run over.

@@ -33,11 +33,11 @@ def evaluate(
     """Metrics of the plain logits; draws no random number.
 
     Args:
-        model: the network; it stays in the mode in which it is.
+        model: the network; its mode is restored.
         batches: the images to evaluate on.
         bf16: whether the network runs under bfloat16 autocast.
         metrics: name -> metric.
-        watch: gives the batches on, and shows how far the evaluation is.
+        watch: passes the batches through and shows the progress.
 
     Returns:
         Name -> value: of `METRICS` the mean cross-entropy, the errors and ECE in percent, and the accuracy of
@@ -59,7 +59,7 @@ def evaluate(
     loss = measured["loss"]
     if not isinstance(loss, float) or not math.isfinite(loss):
         raise NonFiniteLoss(
-            f"the loss of the evaluation is {loss}: stopped there; the checkpoints of before are kept"
+            f"the loss of the evaluation is {loss}: stopped there; the earlier checkpoints are kept"
         )
     return measured
 
@@ -100,7 +100,7 @@ def evaluate_run(
         allow: as in `load_run`.
 
     Raises:
-        UserError: as `load_run`, the data set cannot be had, or it is not the one of the run.
+        UserError: as `load_run`; the data set is missing, or is not that of the run.
     """
     config, model, record = load_run(path, allow, root)
     directory = Path(path).expanduser()

@@ -69,7 +69,7 @@ def run(config: RunConfig, position: GridPosition | None = None) -> dict[str, An
 
     Raises:
         ConfigError: listing all that is wrong with the configuration; nothing is written then.
-        UserError: the data cannot be had, something cannot be written, the loss is not finite, ...
+        UserError: the data are missing, a file cannot be written, the loss is not finite, ...
     """
     if not config.setting_problems() and config.settings.debug:
         discard_debug_run(config)

@@ -203,7 +203,7 @@ def completed(config: dict[str, Any], later: dict[str, Any]) -> dict[str, Any]:
 
 
 def identity(config: dict[str, Any]) -> dict[str, Any]:
-    """The configuration that decides a run's result: without `NOT_IN_IDENTITY` and later keys at their default.
+    """The configuration that decides a result: without `NOT_IN_IDENTITY` and later keys at their default.
 
     Whole floats become integers, so that 1 and 1.0 are one value.
     """

@@ -13,7 +13,7 @@ from isda_bench.benchmarks.report import Measurement, measure
 from isda_bench.config.options import Options, main
 from isda_bench.config.problems import did_you_mean
 from isda_bench.errors import ConfigError
-from isda_bench.runtime.devices import choose_device
+from isda_bench.runtime.devices import requested_device
 from networks import network_rows
 from plain_loop import plain_loop_rows
 from start_up import start_up_rows
@@ -46,7 +46,7 @@ def compare(options: ComparisonOptions) -> None:
         names = [options.only]
     chosen = {name: MEASUREMENTS[name] for name in names}
     suffix = f"_{options.only or 'comparisons'}"
-    page = measure(chosen, choose_device(options.device), Path(options.out), suffix)
+    page = measure(chosen, requested_device(options.device), Path(options.out), suffix)
     print(page.read_text())
     print("written:", page, page.with_suffix(".json"))
 

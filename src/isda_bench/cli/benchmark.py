@@ -24,7 +24,7 @@ from isda_bench.benchmarks.training_step import data_rows, step_rows
 from isda_bench.config.options import Options, main
 from isda_bench.config.problems import did_you_mean
 from isda_bench.errors import ConfigError
-from isda_bench.runtime.devices import choose_device
+from isda_bench.runtime.devices import requested_device
 
 MEASUREMENTS: dict[str, Measurement] = {
     "isda": ("ISDA beside its naive tensor form: statistics, forward and backward", isda_rows),
@@ -60,7 +60,7 @@ def measurements(device: torch.device) -> dict[str, Measurement]:
 
 def benchmark(options: BenchmarkOptions) -> None:
     """Takes the measurements and prints the page."""
-    device = choose_device(options.device)
+    device = requested_device(options.device)
     chosen = measurements(device)
     if options.only is not None:
         if options.only not in chosen:

@@ -19,11 +19,9 @@ from isda_bench.cli.component_docs import (
     definition,
     first_sentence,
 )
-from isda_bench.config.places import configuration
+from isda_bench.config.places import SHARED_GROUPS, configuration
 
 WIDTH = 100
-SHARED_GROUPS = ("dataset", "logger")
-"""Groups of conf/ that the configuration of a generator's training has too."""
 SECTIONS = {"schedule": "isda_bench.config.settings.TrainingRecipe"}
 """Group without a component -> the class that has its keys."""
 HIDDEN = ("hydra", "tuned")

@@ -18,14 +18,12 @@ from typing import Annotated
 from pydantic import Field, PositiveInt
 
 from isda_bench.config.options import Options, main
-from isda_bench.config.problems import problems_of
 from isda_bench.config.run_config import settings_of
 from isda_bench.data.given_images import image_files
-from isda_bench.errors import ConfigError
 from isda_bench.loading import Prediction, class_names, load_run, predict, stored_dataset
 from isda_bench.reporting.escape import csv_cell
 from isda_bench.runtime.atomic_files import write_atomically
-from isda_bench.runtime.devices import choose_device, set_precision
+from isda_bench.runtime.devices import requested_device, set_precision
 from isda_bench.runtime.home_folder import expand_home
 from isda_bench.runtime.library_faults import on_device
 from isda_bench.runtime.terminal import printable
@@ -45,10 +43,7 @@ class PredictOptions(Options):
 
 def predict_images(options: PredictOptions) -> None:
     """Writes the file; exits with 1 if an image could not be read."""
-    problems = problems_of(lambda: choose_device(options.device), "")
-    if problems:
-        raise ConfigError(problems)
-    device = choose_device(options.device)
+    device = requested_device(options.device)
     files = image_files(expand_home(options.images))
     run = load_run(options.run, options.allow, options.root)
     dataset = stored_dataset(expand_home(options.run) / RECORD, run.config, options.root, options.allow)

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+SHARED_GROUPS = ("dataset", "logger", "hydra")
+"""Groups of conf/ that the configuration of a generator's training has too."""
 PACKAGE = Path(__file__).resolve().parents[1]
 
 

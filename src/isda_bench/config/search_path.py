@@ -17,10 +17,8 @@ from hydra.plugins.config_source import ConfigLoadError, ConfigResult, ConfigSou
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import Container, DictConfig, OmegaConf
 
+from isda_bench.config.places import SHARED_GROUPS
 from isda_bench.config.run_config import CONF, GENERATOR_CONF
-
-SHARED_GROUPS = ("dataset", "logger", "hydra")
-"""Groups of conf/ that the configuration of a generator's training has too."""
 
 EMPTY = "_empty_"
 """A hidden choice of each of our groups, without content: its section has only the other files' keys."""

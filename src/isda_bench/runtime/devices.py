@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 
+from isda_bench.errors import ConfigError
 from isda_bench.runtime.ranks import local_processes, local_rank, processes
 
 TENSOR_CORES = (8, 0)
@@ -45,6 +46,18 @@ def choose_device(name: str) -> torch.device:
             f"there are: auto, spread, {', '.join(available)}"
         )
     return torch.device(wanted)
+
+
+def requested_device(name: str) -> torch.device:
+    """`choose_device` of a command's option.
+
+    Raises:
+        ConfigError: there is no such device.
+    """
+    try:
+        return choose_device(name)
+    except ValueError as error:
+        raise ConfigError([str(error)]) from error
 
 
 def cuda_problem() -> str | None:

@@ -10,10 +10,10 @@ import torch
 from isda_bench.config.run_config import settings_of
 from isda_bench.data.base import Split
 from isda_bench.data.loader import Loader, evaluation_loader
-from isda_bench.errors import ConfigError, NonFiniteLoss
+from isda_bench.errors import NonFiniteLoss
 from isda_bench.loading import load_run, stored_dataset
 from isda_bench.models.base import Classifier
-from isda_bench.runtime.devices import choose_device, set_precision
+from isda_bench.runtime.devices import requested_device, set_precision
 from isda_bench.runtime.distributed import broadcast_tensors_
 from isda_bench.runtime.library_faults import on_device
 from isda_bench.storage.data_check import check_data
@@ -106,16 +106,9 @@ def evaluate_run(
     directory = Path(path).expanduser()
     dataset = stored_dataset(directory / RECORD, config, root, allow)
     settings = settings_of(config)
-    where = _device(device)
+    where = requested_device(device)
     data = dataset.load()
     check_data(directory, record.get(DATA), data.checksum, "root=... says where the data of the run are")
     batches = evaluation_loader(data.evaluation, dataset, where)
     set_precision(settings.precision)
     return evaluate(on_device(model, where), batches, bf16=settings.precision == "bf16")
-
-
-def _device(name: str) -> torch.device:
-    try:
-        return choose_device(name)
-    except ValueError as error:
-        raise ConfigError([str(error)]) from error

@@ -65,7 +65,7 @@ def draw_curves(axis: Axes, panel: Panel, styles: dict[str, MethodStyle], interv
     epoch_axis(axis, max(panel.last_epoch, 1), intervals=intervals)
     axis.set_ylabel(f"{panel.at.split} error, %")
     if not shown:
-        message(axis, "no runs yet")
+        message(axis, "no epoch that all runs evaluated" if panel.curves else "no runs yet")
 
 
 def draw_curve(axis: Axes, curve: Curve, style: MethodStyle, place: int = 0) -> None:

@@ -32,6 +32,7 @@ from isda_bench.reporting.figures.panels import Panel, labels_of
 PLACES = (("cifar10", "resnet110"), ("cifar100", "resnet110"))
 """Data set and network of the paper's two panels."""
 HEIGHT = 2.5  # inches of a row
+ROOM = 1.25  # inches of the text below the final errors
 NARROW = 4  # intervals between ticks of a narrow panel, at most
 LAST = 10  # epochs of the final error
 
@@ -56,7 +57,7 @@ def figure_3(drawn: Sequence[Panel], protocol: str = "last_10", known: Iterable[
     styles = method_styles(methods, known)
     has_runs = any(row.curves for row in rows)
     figure = page(PAGE, HEIGHT * len(rows))
-    ratios = (1, 1, 1.1) if has_runs else (1, 0.75)
+    ratios = (0.85, 1.2, 1) if has_runs else (1, 0.75)
     grid = figure.subplots(len(rows), len(ratios), width_ratios=ratios)
     for (*whole, zoom, finals), panel, paper in zip(grid, rows, papers, strict=True):
         (whole or [zoom])[0].set_title(wrapped(panel.title, PAGE - 0.6))
@@ -64,7 +65,7 @@ def figure_3(drawn: Sequence[Panel], protocol: str = "last_10", known: Iterable[
             draw_curves(axis, panel, styles, NARROW)
             draw_paper(axis, paper, styles)
         _draw_zoom(zoom, panel, paper, styles)
-        draw_final_errors(finals, panel, styles, protocol, _last_errors(paper))
+        draw_final_errors(finals, panel, styles, protocol, _last_errors(paper), ROOM)
     legend_below(figure, _reading(rows))
     return figure
 

@@ -1,5 +1,6 @@
 """Final errors as a dot plot: a row a method, the mean over seeds and its interval."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -15,24 +16,30 @@ from isda_bench.storage.records import PROTOCOLS
 
 NAME = 1.6  # inches of a method's name
 NAME_LINES = 3
-ROOM = 1.2  # inches: the width of the narrowest axis
+ROOM = 1.9  # inches of the text below an axis
 SAMPLE = 0.3  # inches: the line and marker of a method, between its name and its errors
 AROUND = 0.85  # inches of a panel above and below its rows
 
 
-def row_name(label: str) -> str:
-    """A method's name in lines that fit the room beside its row; the longest are cut."""
-    return wrapped(label, NAME, NAME_LINES)
+def row_names(labels: Sequence[str]) -> dict[str, str]:
+    """The methods' names in lines that fit the room beside their rows; the longest are cut.
+
+    Names that would be equal then are not cut.
+    """
+    names = {label: wrapped(label, NAME, NAME_LINES) for label in labels}
+    counts = Counter(names.values())
+    return {label: name if counts[name] == 1 else wrapped(label, NAME) for label, name in names.items()}
 
 
 def height_of_rows(curves: Sequence[Curve]) -> float:
     """Inches that a panel needs so that the names of its rows do not touch."""
-    return AROUND + LINE * sum(lines_of(curve.label) for curve in curves)
+    names = row_names([curve.label for curve in curves])
+    return AROUND + LINE * sum(_lines(name) for name in names.values())
 
 
-def lines_of(label: str) -> float:
-    """The height of a method's row, in lines of text."""
-    return 1.1 + row_name(label).count("\n")
+def _lines(name: str) -> float:
+    """The height of a row, in lines of text."""
+    return 1.1 + name.count("\n")
 
 
 def draw_final_errors(
@@ -41,6 +48,7 @@ def draw_final_errors(
     styles: Mapping[str, MethodStyle],
     protocol: str = "last_10",
     published: Mapping[str, float] | None = None,
+    room: float = ROOM,
 ) -> None:
     """The mean of each method's final errors; a bar is the 95% t interval over seeds, a single run is hollow.
 
@@ -50,12 +58,13 @@ def draw_final_errors(
         styles: label -> style.
         protocol: of the errors.
         published: label -> the paper's number, a stroke; also of methods without runs.
+        room: inches of the text below the axis.
     """
     finals = {curve.label: curve.finals for curve in panel.curves}
-    rows = in_order([*finals, *(published or {})])
+    rows = row_names(in_order([*finals, *(published or {})]))
     places, place = [], 0.0
-    for label in rows:  # rows with more lines of text take more room
-        lines = lines_of(label)
+    for name in rows.values():  # rows with more lines of text take more room
+        lines = _lines(name)
         places.append(place + lines / 2)
         place += lines
     for label, y in zip(rows, places, strict=True):
@@ -67,11 +76,11 @@ def draw_final_errors(
                 label=f"{label} (published)",
             )  # fmt: skip
     axis.set_ylim(max(place, 1), 0)
-    axis.set_yticks(places, [row_name(label) for label in rows])
+    axis.set_yticks(places, list(rows.values()))
     axis.tick_params(axis="y", length=0, pad=72 * (SAMPLE + 0.1))
     axis.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
     axis.grid(visible=True, axis="x")
-    axis.set_xlabel(f"{panel.at.split} error, %\n{wrapped(PROTOCOLS[protocol], ROOM)}")
+    axis.set_xlabel(f"{panel.at.split} error, %\n{wrapped(PROTOCOLS[protocol], room)}")
 
 
 def _draw_row(axis: Axes, y: float, errors: Sequence[float], style: MethodStyle) -> None:

@@ -10,22 +10,19 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-Dashes = tuple[float, tuple[float, ...]]
-"""An offset and the lengths of strokes and gaps, in line widths; no lengths: a solid line."""
-SOLID: Dashes = (0, ())
-DASHED: Dashes = (0, (4, 1.5))
-DOTTED: Dashes = (0, (1, 1.2))
-DASH_DOT: Dashes = (0, (5, 1.5, 1, 1.5))
-LONG_DASHED: Dashes = (0, (9, 2.5))
-DASH_DOT_DOT: Dashes = (0, (5, 1.2, 1, 1.2, 1, 1.2))
-KINDS_OF_LINE = (SOLID, DASHED, DOTTED, DASH_DOT, LONG_DASHED, DASH_DOT_DOT)
+Line = str | tuple[float, tuple[float, ...]]
+"""A kind of line as matplotlib names it, or an offset and the lengths of strokes and gaps in line widths."""
+SOLID, DASHED, DOTTED, DASH_DOT = "-", "--", ":", "-."
+LONG_DASHED: Line = (0, (9, 2.5))
+DASH_DOT_DOT: Line = (0, (5, 1.2, 1, 1.2, 1, 1.2))
+KINDS_OF_LINE: tuple[Line, ...] = (SOLID, DASHED, DOTTED, DASH_DOT, LONG_DASHED, DASH_DOT_DOT)
 
 
 class MethodStyle(NamedTuple):
     """A colour, a kind of line, and matplotlib's name of a marker that can be hollow."""
 
     colour: str
-    line: Dashes
+    line: Line
     marker: str
 
 
@@ -96,7 +93,12 @@ def _candidates(name: str) -> Sequence[MethodStyle]:
 
 
 def _first_free(name: str, candidates: Sequence[MethodStyle], taken: set[MethodStyle]) -> MethodStyle:
-    """The candidate at the place of the name's hash, or the next free one."""
+    """The candidate at the place of the name's hash, or the next whose colour and marker nobody has.
+
+    Where all are taken, the next whose line makes it another one.
+    """
     start = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) % len(candidates)
     ordered = [*candidates[start:], *candidates[:start]]
-    return next((style for style in ordered if style not in taken), ordered[0])
+    looks = {(style.colour, style.marker) for style in taken}
+    new = [style for style in ordered if (style.colour, style.marker) not in looks]
+    return next((style for style in [*new, *ordered] if style not in taken), ordered[0])

@@ -8,7 +8,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, FormatStrFormatter, MultipleLocator, NullLocator
+from matplotlib.ticker import FixedLocator, FormatStrFormatter, NullLocator
 
 INK = "#404040"  # of text and axes; a page replaces it by its own colour
 COLUMN, PAGE = 3.25, 6.75  # inches: a column of a paper, and both with the gap between them
@@ -66,7 +66,7 @@ def epoch_axis(axis: Axes, last: int, first: int = 0, intervals: int = INTERVALS
     steps = (factor * 10**power for power in range(7) for factor in (1, 2, 5))
     step = next(step for step in steps if (last - first) / step <= intervals)
     axis.set_xlim(first, last + 0.02 * (last - first))
-    axis.xaxis.set_major_locator(MultipleLocator(step))
+    axis.xaxis.set_major_locator(FixedLocator(list(range(-(-first // step) * step, last + 1, step))))
     axis.set_xlabel("epoch")
 
 
@@ -97,7 +97,7 @@ def error_ticks(low: float, high: float) -> list[float]:
     if low < 5 and high > 8 * low:
         powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
         ticks = [factor * 10.0**power for power in powers for factor in (1, 2, 5)]
-        return [tick for tick in ticks if low <= tick <= high]
+        return _apart([tick for tick in ticks if low <= tick <= high], math.log(high / low))
     steps = (factor * 10.0**power for power in range(1, -9, -1) for factor in (1, 0.5, 0.2))
     for step in steps:
         multiples = range(math.ceil(low / step), math.floor(high / step) + 1)

@@ -4,15 +4,28 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import NullLocator
 
 from isda_bench.experiments.selection import HyperparameterSelection
 from isda_bench.reporting.build_tables import Group
 from isda_bench.reporting.figures.method_styles import MethodStyle, method_styles
-from isda_bench.reporting.figures.page import COLUMN, INK, PAGE, STYLE, page, wrapped
+from isda_bench.reporting.figures.page import (
+    COLUMN,
+    INK,
+    PAGE,
+    STYLE,
+    legend_below,
+    legend_line,
+    page,
+    wrapped,
+)
 from isda_bench.reporting.inference import interval
 
 HEIGHT = 2.3  # inches of a row
 COLUMNS = 2  # panels in a row
+WIDE = 20  # times the smallest value
+APART = 0.12  # of the values' range: names of ticks that are nearer would touch
 
 
 @mpl.rc_context(STYLE)
@@ -37,7 +50,25 @@ def tried_settings(selections: list[HyperparameterSelection], groups: dict[str, 
         axis.set_visible(False)
     for axis, selection in zip(axes, tried, strict=False):
         _draw(axis, selection, groups)
+    legend_below(figure, _reading(tried, groups))
     return figure
+
+
+def _reading(tried: list[HyperparameterSelection], groups: dict[str, Group]) -> dict[str, Line2D]:
+    counts = {
+        len(groups[cell.config.cell].errors)
+        for each in tried
+        for cell in each.cells
+        if cell.config.cell in groups
+    }
+    handles = {}
+    if max(counts) > 1:
+        handles["mean over seeds, 95% t interval"] = legend_line(marker="o")
+    if min(counts) == 1:
+        handles["hollow: a single run"] = legend_line(marker="o", line="none", markerfacecolor="none")
+    if any(each.winner is not None for each in tried):
+        handles["ring: chosen"] = legend_line(marker="o", line="none", markersize=10, markerfacecolor="none")
+    return handles
 
 
 def _draw(axis: Axes, selection: HyperparameterSelection, groups: dict[str, Group]) -> None:
@@ -54,7 +85,7 @@ def _draw(axis: Axes, selection: HyperparameterSelection, groups: dict[str, Grou
         if selection.winner is not None and selection.winner.config.cell == cell.config.cell:
             axis.plot(
                 values[last], np.mean(errors), "o", markersize=10, markerfacecolor="none", color=INK,
-                linestyle="none", label="chosen",
+                linestyle="none", gid="chosen",
             )  # fmt: skip
     component = selection.component[1]
     names = {label: f"{component} ({label})" if label else component for label in lines}
@@ -65,6 +96,7 @@ def _draw(axis: Axes, selection: HyperparameterSelection, groups: dict[str, Grou
     title = f"{component}, {at.model} on {at.dataset}"
     axis.set(xlabel=_name(last), ylabel=f"{at.split} error, %")
     axis.set_title(wrapped(title, COLUMN - 0.7))
+    _value_axis(axis, sorted({float(value) for points in lines.values() for value in points}))
     axis.grid(visible=True)
     if axis.get_legend_handles_labels()[1]:
         axis.legend()
@@ -80,6 +112,19 @@ def _draw_line(axis: Axes, points: dict[float, tuple[float, ...]], label: str, s
         axis.plot(value, mean, style.marker, color=style.colour, markerfacecolor=face)
         if np.isfinite(low):
             axis.vlines(value, low, high, color=style.colour)
+
+
+def _value_axis(axis: Axes, values: list[float]) -> None:
+    """Ticks at the values that were tried, on a logarithmic axis where they span more than `WIDE`."""
+    logarithmic = values[0] > 0 and values[-1] > WIDE * values[0]
+    places = np.log(values) if logarithmic else np.array(values)
+    length = max(places[-1] - places[0], 1e-9)
+    named = [0]
+    named += [i for i in range(1, len(values)) if (places[i] - places[i - 1]) >= APART * length]
+    if logarithmic:
+        axis.set_xscale("log")
+    axis.xaxis.set_minor_locator(NullLocator())
+    axis.set_xticks(values, [f"{value:g}" if i in named else "" for i, value in enumerate(values)])
 
 
 def _name(key: str) -> str:

@@ -28,12 +28,13 @@ class LargeMargin(Loss):
         lambda = max(lambda_min, lambda_0 (1 + decay t/T)^-power).
 
     The formula is that of the authors' code, which counts iterations: its CIFAR-10 example (with crop and
-    flip, margin 2) has decay 1e-5 an iteration over 30,000 of them, 0.3 in all, with lambda_0 1000 and power 45.
-    That example divides its learning rate by 10 after 27% and 40% of the training, where lambda is 31 and 6:
-    the margin grows while the steps are small. Table 1's schedules drop later: with drops after 58% and 83%
-    a decay of 0.3 has lambda 0.7 and 0.04 there, and the training error rises. Our default of 0.1 has 79 and
-    27 there and 14 at the end; it was chosen on held-out images (conf/experiment/evidence_large_margin.yaml).
-    The authors advise a lambda_min of 0 for CIFAR-10, and 5 or 10 where the training does not converge.
+    flip, margin 2) has decay 1e-5 an iteration over 30,000 of them, 0.3 in all, with lambda_0 1000 and power
+    45. That example divides its learning rate by 10 after 27% and 40% of the training, where lambda is 31 and
+    6: the margin grows while the steps are small. Table 1's schedules drop later: with drops after 58% and
+    83% a decay of 0.3 has lambda 0.7 and 0.04 there, and the training error rises. Our default of 0.1 has 78
+    and 27 there and 14 at the end; it was chosen on held-out images
+    (conf/experiment/evidence_large_margin.yaml). The authors advise a lambda_min of 0 for CIFAR-10, and 5 or
+    10 where the training does not converge.
 
     Args:
         num_classes: C.

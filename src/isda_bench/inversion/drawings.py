@@ -57,7 +57,10 @@ def gallery(images: Tensor, columns: Sequence[Columns], classes: Sequence[str], 
     tile = min(WIDEST, (PAGE - beside) / n)
     width = max(n * tile + beside, PAGE / 2)
     text = wrapped(caption, width - 0.2)
-    figure = page(width, m * tile + HEADS + (LINE * (1.5 + text.count("\n")) if caption else 0))
+    narrow = any(CHARACTER * len(each.head) > each.columns * tile for each in columns)
+    upright = [each for each in columns if narrow and each.columns == 1]
+    heads = HEADS + CHARACTER * max((len(each.head) for each in upright), default=0)
+    figure = page(width, m * tile + heads + (LINE * (1.5 + text.count("\n")) if caption else 0))
     axis = figure.subplots()
     axis.imshow(picture_of(images), interpolation="nearest")
     height, across = (ZOOM * (side + GAP) for side in images.shape[-2:])
@@ -69,6 +72,8 @@ def gallery(images: Tensor, columns: Sequence[Columns], classes: Sequence[str], 
         [height * (rows[0] + rows[-1] + 1) / 2 for rows in groups], [classes[r[0]] for r in groups]
     )
     axis.tick_params(length=0, top=False, labeltop=True, bottom=False, labelbottom=False)
+    for each, label in zip(columns, axis.get_xticklabels(), strict=True):
+        label.set_rotation(90 if each in upright else 0)
     axis.spines[:].set_visible(False)
     if caption:
         figure.supxlabel(text, fontsize=STYLE["font.size"])

@@ -19,6 +19,7 @@ from isda_bench.reporting.figures.error_curves import draw_curve, draw_curves, r
 from isda_bench.reporting.figures.final_errors import draw_final_errors
 from isda_bench.reporting.figures.method_styles import MethodStyle, family, in_order, method_styles
 from isda_bench.reporting.figures.page import (
+    INTERVALS,
     PAGE,
     STYLE,
     epoch_axis,
@@ -64,7 +65,7 @@ def figure_3(drawn: Sequence[Panel], protocol: str = "last_10", known: Iterable[
         for axis in whole:
             draw_curves(axis, panel, styles, NARROW)
             draw_paper(axis, paper, styles)
-        _draw_zoom(zoom, panel, paper, styles)
+        _draw_zoom(zoom, panel, paper, styles, NARROW if has_runs else INTERVALS)
         draw_final_errors(finals, panel, styles, protocol, _last_errors(paper), ROOM)
     legend_below(figure, _reading(rows))
     return figure
@@ -80,7 +81,9 @@ def draw_paper(axis: Axes, paper: PaperCurves, styles: Mapping[str, MethodStyle]
         )  # fmt: skip
 
 
-def _draw_zoom(axis: Axes, panel: Panel, paper: PaperCurves, styles: Mapping[str, MethodStyle]) -> None:
+def _draw_zoom(
+    axis: Axes, panel: Panel, paper: PaperCurves, styles: Mapping[str, MethodStyle], intervals: int
+) -> None:
     """The paper's window of epochs and errors, on a linear axis, widened to where our curves end."""
     draw_paper(axis, paper, styles)
     points = np.array([point for curve in paper.values() for point in curve])
@@ -92,7 +95,7 @@ def _draw_zoom(axis: Axes, panel: Panel, paper: PaperCurves, styles: Mapping[str
     low, high = min([points[:, 1].min(), *ends]), max([points[:, 1].max(), *ends])
     margin = 0.05 * (high - low)
     axis.set_ylim(low - margin, high + margin)
-    epoch_axis(axis, last, first - first % 10, NARROW)
+    epoch_axis(axis, last, first - first % 10, intervals)
     axis.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
     axis.set_ylabel(f"{panel.at.split} error, %")
     axis.grid(visible=True)

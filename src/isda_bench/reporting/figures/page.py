@@ -53,7 +53,7 @@ def wrapped(text: str, inches: float, lines: int | None = None) -> str:
     width = max(8, int(inches / CHARACTER))
     if lines is not None and len(wrap(text, width)) > lines:
         return fill(text, width, max_lines=lines, placeholder="\N{HORIZONTAL ELLIPSIS}")
-    return fill(text, width)
+    return fill(text, width, break_on_hyphens=False)
 
 
 def message(axis: Axes, text: str) -> None:

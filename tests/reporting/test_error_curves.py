@@ -165,6 +165,18 @@ def test_odd_runs_are_drawn(finished, errors, tmp_path):
     assert [path.stat().st_size > 1000 for path in write(figure, tmp_path / "odd")] == [True] * 3
 
 
+def test_nothing_and_what_is_not_finite_are_drawn(finished):
+    (axis,) = error_curves([]).axes
+    assert [text.get_text() for text in axis.texts] == ["no finished runs"]
+    (panel,) = panels(finished({1: 9.0, 2: 8.0}))
+    (curve,) = panel.curves
+    broken = curve._replace(label="broken", errors=curve.errors * np.nan, finals=())
+    for curves in ((broken,), (curve, broken)):
+        figure = error_curves([panel._replace(curves=curves)])
+        assert [text.get_text() for text in figure.axes[1].get_yticklabels()][-1] == "broken"
+        assert not unreadable(figure)
+
+
 def test_seeds_without_common_epochs_have_no_curve(finished):
     finished({1: 9.0})
     records = finished({2: 8.0}, "seed=1")

@@ -229,8 +229,9 @@ def test_figure_3_has_the_papers_zoom_with_its_curves_behind_ours(tmp_path):
 
 
 def test_figure_3_without_runs_shows_the_paper_alone():
-    empty = read_records([])
-    (picture,) = gallery({"figure_3": experiment_table("figure_3", empty)}, empty)
+    at = Coordinates("cifar10", "resnet110", "standard", None, "isda", "test")
+    table = Table("figure_3", "Curves", "last_10", "", (TableRow("", at, True),))
+    (picture,) = gallery({"figure_3": table}, read_records([]))
     titles = [axis.get_title(loc="left") for axis in picture.figure.axes[::2]]
     assert titles == ["resnet110 on cifar10 (no runs yet)", "resnet110 on cifar100 (no runs yet)"]
     assert len(picture.figure.axes) == 4 and not unreadable(picture.figure)
@@ -255,20 +256,24 @@ def test_runs_that_deviate_from_an_experiment_are_not_drawn(tmp_path):
 
 
 def test_a_panel_is_drawn_once(tmp_path):
-    for method in ("basic", "isda"):
+    for method in ("basic", "isda", "focal"):
         write_resnet110(tmp_path, method, "cifar10", 7.0)
     records = read_records([tmp_path])
-    names = ("comparison", "figure_3", "journal_table_2")
-    tables = {name: experiment_table(name, records) for name in names}
-    found = [picture.name for picture in gallery(tables, records)]
-    assert found == ["comparison_curves", "figure_3_curves"], "journal_table_2 has the same two cells"
-    write_resnet110(tmp_path, "focal", "cifar10", 7.0)
-    records = read_records([tmp_path])
-    tables = {name: experiment_table(name, records) for name in reversed(names)}
-    found = [picture.name for picture in gallery(tables, records)]
-    assert found == ["figure_3_curves", "comparison_curves"], "the panel with most cells"
-    (alone,) = gallery({"journal_table_2": tables["journal_table_2"]}, records)
-    assert alone.name == "journal_table_2_curves"
+    cells = dict(zip(records["loss"], records["cell"], strict=True))
+
+    def drawn(**tables):
+        at = Coordinates("cifar10", "resnet110", "standard", None, "", "test")
+        rows = {name: [TableRow(cells[loss], at, True) for loss in losses] for name, losses in tables.items()}
+        pictures = gallery(
+            {name: Table(name, "", "last_10", "", tuple(r)) for name, r in rows.items()}, records
+        )
+        return [picture.name for picture in pictures]
+
+    two, three = ("cross_entropy", "isda"), ("cross_entropy", "isda", "focal")
+    assert drawn(a=two, b=two) == ["a_curves"], "both have the same cells"
+    assert drawn(a=two, b=three) == ["b_curves"], "the panel with most cells"
+    assert drawn(a=("isda", "focal"), b=two) == ["a_curves", "b_curves"]
+    assert drawn(figure_3=two, b=two) == ["figure_3_curves", "b_curves"], "one has the paper's curves"
 
 
 def test_the_readmes_picture_prefers_new_subsets_for_each_seed():

@@ -56,6 +56,8 @@ def test_further_methods_have_styles_of_their_own():
     styles = method_styles([*own, *variants, *METHOD_STYLES])
     assert len(set(styles.values())) == len(styles) == 60 + 21 + 13
     assert styles | METHOD_STYLES == styles
+    further = {style[1:] for name, style in styles.items() if name not in METHOD_STYLES}
+    assert not further & {style[1:] for style in METHOD_STYLES.values()}, "alike in grey"
     assert {styles[name].colour for name in variants[:-1]} == {METHOD_STYLES["isda"].colour}
     assert styles[variants[-1]].colour == METHOD_STYLES["isda + dropout"].colour
     assert not {styles[name].colour for name in own} & {style.colour for style in METHOD_STYLES.values()}

@@ -40,10 +40,14 @@ def error_curves(drawn: Sequence[Panel], protocol: str = "last_10", known: Itera
     Epochs that were evaluated alone are markers with a bar for the range. A single run has hollow markers.
 
     Args:
-        drawn: at least one panel.
+        drawn: the panels; where there are none, the figure says so.
         protocol: of the final errors.
         known: methods of other figures that belong to this one (see `method_styles`).
     """
+    if not drawn:
+        figure = page(PAGE, SHORTEST)
+        message(figure.subplots(), "no finished runs")
+        return figure
     styles = method_styles(labels_of(drawn), known)
     heights = [max(SHORTEST, height_of_rows(panel.curves)) for panel in drawn]
     figure = page(PAGE, sum(heights))
@@ -61,7 +65,8 @@ def draw_curves(axis: Axes, panel: Panel, styles: dict[str, MethodStyle], interv
     shown = [curve for curve in panel.curves if len(curve.errors)]
     for place, curve in enumerate(shown):
         draw_curve(axis, curve, styles[curve.label], place)
-    error_axis(axis, [float(value) for curve in shown for value in curve.errors.to_numpy().flat])
+    values = [float(value) for curve in shown for value in curve.errors.to_numpy().flat]
+    error_axis(axis, [value for value in values if np.isfinite(value)])
     epoch_axis(axis, max(panel.last_epoch, 1), intervals=intervals)
     axis.set_ylabel(f"{panel.at.split} error, %")
     if not shown:

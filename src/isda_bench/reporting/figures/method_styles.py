@@ -83,13 +83,18 @@ def family(name: str) -> str:
 
 
 def _candidates(name: str) -> Sequence[MethodStyle]:
-    """The styles that a name may take; neighbours differ in everything that they can differ in."""
+    """The styles that a name may take; neighbours differ in everything that they can differ in.
+
+    None has both the line and the marker of one of the paper's methods: in grey they would be alike.
+    """
     own = METHOD_STYLES.get(family(name))
     colours = FURTHER_COLOURS if own is None else (own.colour,)
     lines = KINDS_OF_LINE[4:] if own is None else KINDS_OF_LINE
     looks = [(colour, line) for line in lines for colour in colours]
     count = len(looks) * len(MARKERS)  # the two have no common factor: every pair comes once
-    return [MethodStyle(*looks[i % len(looks)], MARKERS[i % len(MARKERS)]) for i in range(count)]
+    styles = [MethodStyle(*looks[i % len(looks)], MARKERS[i % len(MARKERS)]) for i in range(count)]
+    fixed = {(style.line, style.marker) for style in METHOD_STYLES.values()}
+    return [style for style in styles if (style.line, style.marker) not in fixed]
 
 
 def _first_free(name: str, candidates: Sequence[MethodStyle], taken: set[MethodStyle]) -> MethodStyle:

@@ -159,10 +159,8 @@ def test_ticks_are_at_tens():
     [{1: 9.0}, {1: 0.0, 2: 0.0}, {1: 5.0, 2: 5.0}, {3: 100.0, 400: 1e-4}],
     ids=["one epoch", "no errors", "constant", "wide"],
 )
-def test_odd_runs_are_drawn(finished, errors, tmp_path):
-    figure = error_curves(panels(finished(errors)))
-    assert not unreadable(figure)
-    assert [path.stat().st_size > 1000 for path in write(figure, tmp_path / "odd")] == [True] * 3
+def test_odd_runs_are_drawn(finished, errors):
+    assert not unreadable(error_curves(panels(finished(errors))))
 
 
 def test_nothing_and_what_is_not_finite_are_drawn(finished):

@@ -92,7 +92,7 @@ def test_epochs_evaluated_alone_are_markers_without_a_line(finished):
     assert line.get_xdata().tolist() == list(range(71, 81)) and line.get_linestyle() == "-"
     assert marks.get_xdata().tolist() == [20, 40, 60] and marks.get_linestyle() == "None"
     assert marks.get_marker() == line.get_marker() == METHOD_STYLES["cross_entropy"].marker
-    assert len(line.get_markevery()) >= 1, "a line that can be told from others"
+    assert len(line.get_markevery()) >= 1, "a line that differs from others"
     segments = [segment.tolist() for bars in curves.collections[1:] for segment in bars.get_segments()]
     assert segments == [[[e, 100 / e], [e, 100 / e + 1]] for e in (20, 40, 60)]
     assert curves.get_xticks().tolist() == list(range(0, 90, 10))

@@ -13,7 +13,7 @@ from isda_bench.reporting.figures.page import COLUMN, INK, STYLE, legend_below, 
 HEIGHT = 2.5  # inches
 MOST = 0.9
 """Of a class's variance: the figure says how many eigenvalues make it up."""
-FLOOR = 1e-6  # of a class's variance: what lies below is left of zeros by statistics in float32
+FLOOR = 1e-6  # of a class's variance; smaller shares are rounding of statistics in float32
 
 
 @mpl.rc_context(STYLE)

@@ -81,7 +81,7 @@ def _label(row: TableRow) -> str:
 
 
 def _draw(axis: Axes, series: Gains, style: MethodStyle, span: float, shift: float) -> None:
-    """Dots at the means, joined by a pale line; bars and the seeds' dots beside them."""
+    """Dots at the means with a pale line through them; bars and the seeds' dots beside them."""
     sizes, means = [], []
     for size, gains in series.by_size.items():
         x, mean = size * np.exp(span * shift), float(np.mean(gains))

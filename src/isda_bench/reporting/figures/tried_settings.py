@@ -103,7 +103,7 @@ def _draw(axis: Axes, selection: HyperparameterSelection, groups: dict[str, Grou
 
 
 def _draw_line(axis: Axes, points: dict[float, tuple[float, ...]], label: str, style: MethodStyle) -> None:
-    """Value -> errors of the seeds: dots at the means, joined by a line, with their intervals."""
+    """Value -> errors of the seeds: dots at the means with a line through them, and their intervals."""
     means = [float(np.mean(errors)) for errors in points.values()]
     axis.plot(list(points), means, color=style.colour, linestyle=style.line, label=label)
     for (value, errors), mean in zip(points.items(), means, strict=True):

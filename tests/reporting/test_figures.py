@@ -40,7 +40,7 @@ def labels(axis):
 
 
 def row(train_size, gains, method="isda", **more):
-    at = Coordinates("cifar10", "resnet8", "standard", train_size, method, "test", True)
+    at = Coordinates("cifar10", "resnet8", "standard", train_size, method, "test", resample=True)
     paired = Paired({seed: -gain for seed, gain in enumerate(gains)}, "cross_entropy")
     return TableRow("", at, True, paired=paired, **more)
 
@@ -287,4 +287,10 @@ def test_the_readmes_picture_prefers_new_subsets_for_each_seed():
     (picture,) = gain_picture(tables | {"evidence_sizes": new})
     assert picture.name == "gain_over_training_size"
     assert any("new subset each seed" in name for name in labels(picture.figure.axes[0]))
+    begun = sizes_table(row(500, [4.0]))
+    further = Table("small_data", "", "last_10", "", (row(1000, [1.0]), row(5000, [1.0])))
+    (picture,) = gain_picture({"evidence_sizes": begun, "small_data": further})
+    assert len(picture.figure.axes[0].get_xticks()) == 2, (
+        "an experiment with one size says nothing of the size"
+    )
     assert list(gain_picture({"small_data": sizes_table()})) == []

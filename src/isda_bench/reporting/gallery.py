@@ -12,7 +12,7 @@ from isda_bench.reporting.build_tables import grouped
 from isda_bench.reporting.figures.class_spectrum import class_spectrum
 from isda_bench.reporting.figures.error_curves import error_curves
 from isda_bench.reporting.figures.figure_3 import figure_3
-from isda_bench.reporting.figures.gain import gain
+from isda_bench.reporting.figures.gain import gain, sizes_of
 from isda_bench.reporting.figures.panels import Panel, methods_of, panels
 from isda_bench.reporting.figures.tried_settings import tried_settings
 from isda_bench.reporting.table import Table
@@ -53,17 +53,19 @@ def gallery(tables: dict[str, Table], records: pd.DataFrame, deviations: bool = 
 
 
 def gain_picture(tables: dict[str, Table]) -> Iterator[Picture]:
-    """The README's picture: the gain in the first experiment about training sizes that has runs.
+    """The README's picture: the gain in the first experiment about training sizes that has two sizes.
 
-    Runs that deviate from an experiment are shown where none of its own have finished; the legend then says
-    in what they deviate.
+    Runs that deviate from an experiment are shown where its own have not come so far; the legend then says in
+    what they deviate.
     """
     known = [tables[name] for name in TRAINING_SIZES if name in tables]
-    for table in [*(table.without_deviations for table in known), *known]:
-        drawn = gain(table)
-        if drawn is not None:
-            yield Picture("gain_over_training_size", _about_gain(table), drawn)
-            return
+    candidates = [*(table.without_deviations for table in known), *known]
+    for least in (2, 1):
+        for table in candidates:
+            drawn = gain(table) if sizes_of(table) >= least else None
+            if drawn is not None:
+                yield Picture("gain_over_training_size", _about_gain(table), drawn)
+                return
 
 
 def spectra(runs: list[Path], allow: tuple[str, ...] = ()) -> Iterator[Picture]:

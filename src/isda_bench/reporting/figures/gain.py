@@ -51,6 +51,11 @@ def gains_of(table: Table) -> list[Gains]:
     ]
 
 
+def sizes_of(table: Table) -> int:
+    """The number of training sizes at which a series of the table knows a gain."""
+    return max((len(series.by_size) for series in gains_of(table)), default=0)
+
+
 @mpl.rc_context(STYLE)
 def gain(table: Table) -> Figure | None:
     """The mean gain with its 95% t interval, and each seed as a small dot; None where no row has a pair."""

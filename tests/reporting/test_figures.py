@@ -8,6 +8,7 @@ import pytest
 from matplotlib.figure import Figure
 from scipy import stats
 
+from helpers.commands import call
 from helpers.drawn import sizes, unreadable
 from helpers.made_runs import changed, write_run, write_runs
 from helpers.tiny import TINY
@@ -253,6 +254,17 @@ def test_runs_that_deviate_from_an_experiment_are_not_drawn(tmp_path):
     assert picture.figure.axes[0].get_title(loc="left").endswith("(n = 1)")
     (picture,) = gallery(tables, records, deviations=True)
     assert len([name for name in cells_of(picture) if name.startswith("isda")]) == 2
+
+
+def test_the_command_leaves_deviating_runs_out_unless_asked(tmp_path):
+    write_run(tmp_path / "runs", compose_run(["experiment=demo", "loss=isda", "schedule.epochs=7"]), 6.0)
+    words = ["experiment=demo", f"runs_dir={tmp_path / 'runs'}", f"out={tmp_path / 'out'}"]
+    with pytest.raises(UserError, match="experiment=demo: nothing to draw; deviations=true"):
+        call("figures", *words)
+    assert not (tmp_path / "out").exists()
+    call("figures", *words, "deviations=true")
+    names = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert names == [f"demo_curves.{kind}" for kind in ("pdf", "png", "svg")]
 
 
 def test_a_panel_is_drawn_once(tmp_path):

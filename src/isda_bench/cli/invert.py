@@ -7,8 +7,8 @@ isda-bench invert run=runs/<run id> generator=runs/generators/<run id>
     [out=<directory>] [root=data] [device=auto] [compile=false]
 
 Step I finds the generator's input for real images, Step II restores their augmented features. Writes figure
-and curves (.svg, .png, .pdf) and inversion.json into out, else into inversions/<run id>-<hash> beside the run. The
-same command resumes a stopped inversion; with another nearest= it only draws again.
+and curves (.svg, .png, .pdf) and inversion.json into out, else into inversions/<run id>-<hash> beside the run.
+The same command resumes a stopped inversion; with another nearest= it only draws again.
 """
 
 from isda_bench.config.options import main

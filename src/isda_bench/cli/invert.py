@@ -7,7 +7,7 @@ isda-bench invert run=runs/<run id> generator=runs/generators/<run id>
     [out=<directory>] [root=data] [device=auto] [compile=false]
 
 Step I finds the generator's input for real images, Step II restores their augmented features. Writes figure
-and curves (.svg, .png, .pdf) and inversion.json into out, else into inversions/<run id>-<hash> beside the run.
+and curves (.svg, .png, .pdf) and inversion.json into out, else below inversions/ beside the run.
 The same command resumes a stopped inversion; with another nearest= it only draws again.
 """
 

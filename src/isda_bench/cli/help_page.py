@@ -127,7 +127,12 @@ def _lines(choices: dict[str, Path]) -> str:
 
 
 def _description(path: Path, content: dict[str, Any], shared: bool) -> str:
-    """What a choice is: the first sentence of its class's docstring; its file's comment for one of many."""
+    """What a choice is: the first sentence of its class's docstring; its file's comment for one of many.
+
+    An experiment's is the title of its table.
+    """
+    if "title" in (content.get("table") or {}):
+        return str(content["table"]["title"])
     found = _component(content)
     comment = _comment(path)
     if found is None or (shared and comment):

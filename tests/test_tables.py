@@ -210,7 +210,7 @@ def test_only_common_seeds_are_compared(tmp_path):
     write_runs(tmp_path, cell("ablation", "cifar10", "cross_entropy"), [4.0, 3.8])
     write_runs(tmp_path, cell("ablation", "cifar10", "isda"), [3.6, 3.5, 1.0])
     page = markdown(table_of_runs("ablation", tmp_path))
-    assert "| difference to cross_entropy |" in page and "| -0.35 +- 0.07 (2) " in page
+    assert "| difference to cross_entropy |" in page and "| -0.35 ± 0.07 (2) " in page
     assert "with n = 2 and a standard deviation of the differences of 0.07." in page
 
 
@@ -274,7 +274,7 @@ def test_loss_and_calibration_over_the_last_ten_epochs(tmp_path):
     assert line.measures["loss"] == pytest.approx({0: 7.5, 1: 7.6})  # of epochs 3 to 12
     header, row = (text_rows(table)[i] for i in (0, 1 + table.lines.index(line)))
     found = dict(zip(header, row, strict=True))
-    assert (found["test loss"], found["ECE in %"]) == ("7.550 +- 0.071", "2.00 +- 0.00")
+    assert (found["test loss"], found["ECE in %"]) == ("7.550 ± 0.071", "2.00 ± 0.00")
     assert "top-5 error in %" not in header  # nothing about it is published
     final = experiment_table("ablation", read_records([tmp_path]), protocol="final")
     assert lines_of(final)["isda"].measures["loss"] == pytest.approx({0: 12.0, 1: 12.1})
@@ -310,7 +310,7 @@ def test_figure_3_stands_beside_the_comparison():
     assert not lines["cifar10", "center"].published.contradicted
     header, *rows = text_rows(experiment_table("figure_3", EMPTY))
     row = dict(zip(header, next(r for r in rows if r[0] == "cifar100" and "center" in r), strict=True))
-    assert (row["published"], row["also published"]) == ("28.64", "27.85 +- 0.10†‡")
+    assert (row["published"], row["also published"]) == ("28.64", "27.85 ± 0.10†‡")
     assert any("center on cifar100" in note for note in notes_of(experiment_table("figure_3", EMPTY)))
 
 

@@ -4,7 +4,8 @@ isda-bench tables                                  every experiment, the claims,
 isda-bench tables experiment=demo out=runs/demo    the table of one experiment
 isda-bench tables deviations=true                  with the runs that deviate from an experiment, below it
 isda-bench tables records=results/records          with the runs of another folder: the shipped ones
-isda-bench tables protocol=final                   another error: last_10 (the paper's), final, best
+isda-bench tables protocol=final                   another error: final, best; by default last_10, the paper's,
+                                                   and final where no run of a table has 20 epochs
 """
 
 from pathlib import Path
@@ -31,7 +32,7 @@ class TableOptions(Options):
     runs_dir: str = "runs"
     records: str | None = None
     deviations: bool = False
-    protocol: Literal["last_10", "final", "best"] = "last_10"
+    protocol: Literal["last_10", "final", "best"] | None = None
     out: Annotated[str, Field(min_length=1)] | None = None
 
 
@@ -59,7 +60,7 @@ def make_tables(options: TableOptions) -> None:
     print(f"The paper's claims\n\n{claims}")
     _write(out / "claims.md", claims)
     if not records.empty:
-        _write(out / "all.md", markdown_table(records, options.protocol))
+        _write(out / "all.md", markdown_table(records, options.protocol or "last_10"))
         _draw(records, out / "all")
 
 

@@ -24,7 +24,6 @@ _LATEX = {
     "<": "$<$",
     ">": "$>$",
     "|": "$|$",
-    " +- ": r" $\pm$ ",
     "±": r"$\pm$",
     "†": r"$^\dagger$",
     "‡": r"$^\ddagger$",
@@ -40,7 +39,7 @@ def html_text(text: str) -> str:
 
 
 def latex_text(text: str) -> str:
-    """For running text and table cells; ` +- ` becomes a plus-minus sign, the daggers footnote marks."""
+    """For running text and table cells."""
     return _LATEX_TOKEN.sub(lambda found: _LATEX[found[0]], printable(text))
 
 

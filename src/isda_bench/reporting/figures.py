@@ -22,9 +22,9 @@ from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullL
 from isda_bench.experiments.coordinates import coordinates
 from isda_bench.experiments.published import published_curves
 from isda_bench.experiments.selection import HyperparameterSelection
-from isda_bench.reporting.build_tables import Group
 from isda_bench.reporting.cells import with_variants
 from isda_bench.reporting.escape import figure_label
+from isda_bench.reporting.groups import Group
 from isda_bench.reporting.inline_svg import Drawing, inline_svg
 from isda_bench.reporting.table import Table, TableRow
 from isda_bench.runtime.atomic_files import write_atomically

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from isda_bench.experiments.selection import EXPERIMENTS, hyperparameter_selections
 from isda_bench.reporting import figures
-from isda_bench.reporting.build_tables import grouped
+from isda_bench.reporting.groups import grouped
 from isda_bench.reporting.table import Table
 
 PUBLISHED_CURVES = {"figure_3": (("cifar10", "resnet110"), ("cifar100", "resnet110"))}

@@ -17,9 +17,9 @@ from isda_bench.storage.records import PROTOCOLS
 
 
 def markdown_table(records: pd.DataFrame, protocol: str = "last_10") -> str:
-    """Errors of every cell, mean +- standard deviation over seeds, in Markdown, with the protocol named."""
+    """Errors of every cell, mean ± standard deviation over seeds, in Markdown, with the protocol named."""
     statistics = cell_statistics(records, protocol)
-    header = ["data set", "network", "loss", "epochs", "error on", "error in % (mean +- std)", "runs"]
+    header = ["data set", "network", "loss", "epochs", "error on", "error in % (mean ± std)", "runs"]
     rows = [
         [
             cell.dataset,

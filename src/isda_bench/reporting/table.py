@@ -83,6 +83,7 @@ class TableRow:
         paired: against the baseline; None for the baseline itself, or where no seed is common.
         measures: name ('loss', 'ece', 'top5_error') -> seed -> value, over the same epochs as the error.
         cautions: what a reader of the error has to know, in words; they stand in the line's footnote.
+        label: how the table prints the method; '' for its name.
         note: a word on the line ('chosen on validation'), or ''.
         runs: directories of the finished runs, by seed.
         generators: runs of the generators, where the line's runs used images of different ones.
@@ -101,10 +102,16 @@ class TableRow:
     paired: Paired | None = None
     measures: dict[str, dict[int, float]] = field(default_factory=dict)
     cautions: tuple[str, ...] = ()
+    label: str = ""
     note: str = ""
     runs: dict[int, Path] = field(default_factory=dict)
     generators: tuple[str, ...] = ()
     mixed: tuple[str, ...] = ()
+
+    @property
+    def method(self) -> str:
+        """The method, as the table prints it."""
+        return self.label or self.at.method
 
     @property
     def remark(self) -> str:
@@ -155,6 +162,7 @@ class Table:
         protocol: which error of a run is taken: 'last_10', 'final' or 'best' (storage.records.PROTOCOLS).
         source: where the published numbers are printed; '' where there are none.
         also_source: where the rows' `also_published` are printed.
+        labels: name of a network or data set -> how the table prints it.
         lines: the planned cells in the experiment's order, then the deviating ones.
         notes: sentences that belong under the table (which settings were fixed, which chosen on validation).
     """
@@ -166,6 +174,7 @@ class Table:
     lines: tuple[TableRow, ...]
     notes: tuple[str, ...] = ()
     also_source: str = ""
+    labels: dict[str, str] = field(default_factory=dict)
 
     @property
     def footnotes(self) -> dict[str, str]:
@@ -180,6 +189,10 @@ class Table:
     def _marks(self) -> dict[str, str]:
         texts = dict.fromkeys(line.footnote for line in self.lines if line.footnote)
         return {text: _mark(i) for i, text in enumerate(texts)}
+
+    def label(self, name: str) -> str:
+        """How the table prints a network or a data set."""
+        return self.labels.get(name, name)
 
     @property
     def split(self) -> str:

@@ -19,7 +19,7 @@ from isda_bench.storage.records import PROTOCOLS
 def notes_of(table: Table) -> list[str]:
     """What belongs under the table."""
     what = PROTOCOLS[table.protocol]
-    notes = [f"Error: {what}; mean +- standard deviation (n - 1) over the runs (their number)."]
+    notes = [f"Error: {what}; mean ± standard deviation (n - 1) over the runs (their number)."]
     notes += _measures(table) + _sources(table) + _comparisons(table)
     notes += table.notes
     return notes + [f"[{mark}] {text}." for mark, text in table.footnotes.items()]
@@ -62,7 +62,7 @@ def _comparisons(table: Table) -> list[str]:
     names = ", ".join([headers[0][0].upper() + headers[0][1:], *headers[1:]])
     notes = [
         f"{names}: error of the method less that of this baseline, over runs with the same seed that differ "
-        "in the method alone, mean +- standard deviation (their number)."
+        "in the method alone, mean ± standard deviation (their number)."
     ]
     if any(pair.p_value is not None for pair in pairs):
         notes.append(

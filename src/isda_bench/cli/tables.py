@@ -4,8 +4,7 @@ isda-bench tables                                  every experiment, the claims,
 isda-bench tables experiment=demo out=runs/demo    the table of one experiment
 isda-bench tables deviations=true                  with the runs that deviate from an experiment, below it
 isda-bench tables records=results/records          with the runs of another folder: the shipped ones
-isda-bench tables protocol=final                   another error: final, best; by default last_10, the paper's,
-                                                   and final where no run of a table has 20 epochs
+isda-bench tables protocol=final                   another error: final, best, or last_10, the paper's
 """
 
 from pathlib import Path
@@ -19,7 +18,8 @@ from isda_bench.config.options import Options, main
 from isda_bench.reporting.build_tables import experiment_table
 from isda_bench.reporting.claims import check_claims, markdown_claims
 from isda_bench.reporting.figures import error_curves
-from isda_bench.reporting.render_tables import csv_table, latex, markdown, markdown_table
+from isda_bench.reporting.latex_table import latex
+from isda_bench.reporting.render_tables import csv_table, markdown, markdown_table, wide_csv
 from isda_bench.reporting.table import Table
 from isda_bench.runtime.atomic_files import write_atomically
 from isda_bench.storage.records import read_records, unfinished_runs
@@ -37,7 +37,7 @@ class TableOptions(Options):
 
 
 def make_tables(options: TableOptions) -> None:
-    """Writes <out>/<experiment>.md, .tex and .csv; for all experiments claims.md and all.md too.
+    """Writes <out>/<experiment>.md, .tex, .csv and _wide.csv; for all experiments claims.md and all.md too.
 
     `out` is by default <runs_dir>/tables, and results/tables where `records` names another folder.
     """
@@ -80,6 +80,7 @@ def _write_table(table: Table, out: Path) -> None:
     _write(out / f"{table.name}.md", markdown(table))
     _write(out / f"{table.name}.tex", latex(table))
     _write(out / f"{table.name}.csv", csv_table(table))
+    _write(out / f"{table.name}_wide.csv", wide_csv(table))
 
 
 def _draw(records: pd.DataFrame, path: Path) -> None:

@@ -1,7 +1,7 @@
 """The experiments' files: which belong to one table, and what a table says of itself.
 
-An experiment with a section `table` is a table. Without one, `<table>_<part>.yaml` is a part of the table whose
-experiment is `<table>.yaml`: what is no rectangle lies beside it.
+An experiment with a section `table` is a table. Without one, `<table>_<part>.yaml` is a part of the table
+whose experiment is `<table>.yaml`: what is no rectangle lies beside it.
 """
 
 import re

@@ -36,21 +36,25 @@ class Methods:
         if problems := self._problems():
             raise ConfigError([f"experiment={experiment}: {problem}" for problem in problems])
 
-    def name(self, at: Coordinates) -> str:
-        """What tells a method from the others: with its augmentation where methods bring theirs."""
-        return f"{at.method}, {at.augment}" if self.bring_augmentations else at.method
+    def place(self, at: Coordinates) -> Coordinates:
+        """A cell's place in the table: where methods bring an augmentation, it is a part of their name."""
+        if not self.bring_augmentations or not at.augment:
+            return at
+        return at._replace(method=f"{at.method}, {at.augment}", augment="")
 
     def label(self, at: Coordinates) -> str:
         """How the table prints a method."""
-        return self._labels.get(self.name(at), self.name(at))
+        name = self.place(at).method
+        return self._labels.get(name, name)
 
     def rank(self, at: Coordinates) -> int:
         """The method's place in the section; those that it does not name come last."""
-        return [*self._labels, self.name(at)].index(self.name(at))
+        name = self.place(at).method
+        return [*self._labels, name].index(name)
 
     def is_baseline(self, at: Coordinates) -> bool:
         """Whether it is the baseline that the section names."""
-        return self.name(at) in self.baselines
+        return self.place(at).method in self.baselines
 
     @cached_property
     def settings(self) -> tuple[str, ...]:
@@ -77,7 +81,7 @@ class Methods:
     def _named(self, name: str) -> list[str]:
         """The methods of this name."""
         cells = self._chosen_as(name) or [cell for cell in self.plan if cell.at.method == name]
-        return list(dict.fromkeys(self.name(cell.at) for cell in cells))
+        return list(dict.fromkeys(self.place(cell.at).method for cell in cells))
 
     def _problems(self) -> list[str]:
         section, places = self.section, [cell.at for cell in self.plan]

@@ -1,4 +1,4 @@
-"""Published values of a table: the paper's, or those of `<experiment>.published.yaml` beside the experiment."""
+"""Published values of a table: the paper's, or a user's own in `<experiment>.published.yaml`."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path

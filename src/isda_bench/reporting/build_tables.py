@@ -171,17 +171,19 @@ class _Builder:
         self, line: TableRow, group: Group, schedule: dict[str, Any], comparable: bool = True
     ) -> TableRow:
         """The line with the results of its runs, and the published values where they can be compared."""
+        at = line.at
         return replace(
             line,
+            at=self.methods.place(at),
             errors=dict(sorted(group.errors.items())),
             runs=group.runs,
-            measures=measures(group.runs, line.at.split, self.protocol),
+            measures=measures(group.runs, at.split, self.protocol),
             cautions=cautions(group.records, schedule, self.protocol),
-            published=self.published.of(line.at) if comparable else None,
-            also_published=also_published(self.table, line.at) if comparable else None,
+            published=self.published.of(at) if comparable else None,
+            also_published=also_published(self.table, at) if comparable else None,
             generators=group.mixed,
             mixed=mixed_conditions(group.records),
-            label=self.methods.label(line.at),
+            label=self.methods.label(at),
         )
 
     def _in_reading_order(self, entries: list[Entry]) -> list[Entry]:
@@ -193,7 +195,7 @@ class _Builder:
         keys = []
         for entry in entries:
             at = entry.line.at
-            place = (at.model, at.dataset, "" if self.methods.bring_augmentations else at.augment)
+            place = (at.model, at.dataset, at.augment)
             ranks = [first.setdefault(name, len(first)) for first, name in zip(firsts, place, strict=True)]
             size = math.inf if at.train_size is None else at.train_size
             order = (self.methods.rank(at), RANKS.get(entry.names["loss"], 1))

@@ -62,6 +62,12 @@ def published_text(value: Published | None) -> str:
     return text + UNCHECKED * (not value.checked) + CONTRADICTED * value.contradicted
 
 
+def top5_text(line: TableRow) -> str:
+    """'6.8', the published top-5 error, or nothing."""
+    value = line.published
+    return f"{value.top5_error:.{value.decimals}f}" if value and value.top5_error is not None else ""
+
+
 def difference_text(line: TableRow) -> str:
     """'+0.12': ours less the published one."""
     return "" if math.isnan(line.difference) else f"{line.difference:+.2f}"
@@ -93,7 +99,7 @@ def images_text(size: int | None) -> str:
 
 def _places(table: Table) -> list[Column]:
     sized = any(line.at.train_size for line in table.lines)
-    augmented = any(line.at.augment != "standard" for line in table.lines)
+    augmented = any(line.at.augment not in ("standard", "") for line in table.lines)
     resampled = any(line.at.resample for line in table.lines)
     drawn = {True: "new for each seed", False: "one for all seeds"}
     return [
@@ -120,14 +126,10 @@ def _results(table: Table) -> list[Column]:
 
 
 def _published(table: Table) -> list[Column]:
-    def top5(line: TableRow) -> str:
-        value = line.published
-        return f"{value.top5_error:.{value.decimals}f}" if value and value.top5_error is not None else ""
-
     return [
         ("published", lambda line: published_text(line.published)),
         ("ours - published", difference_text),
-        ("published top-5", top5),
+        ("published top-5", top5_text),
         ("also published", lambda line: published_text(line.also_published)),
     ]
 

@@ -10,6 +10,7 @@ table is not about networks). Renderers (render_tables.py, a report) need nothin
 
 import math
 import statistics
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -187,8 +188,7 @@ class Table:
 
     @cached_property
     def _marks(self) -> dict[str, str]:
-        texts = dict.fromkeys(line.footnote for line in self.lines if line.footnote)
-        return {text: _mark(i) for i, text in enumerate(texts)}
+        return marks_of(line.footnote for line in self.lines)
 
     def label(self, name: str) -> str:
         """How the table prints a network or a data set."""
@@ -211,6 +211,11 @@ class Table:
     def has_runs(self) -> bool:
         """Whether anything of it has finished."""
         return any(line.errors for line in self.lines)
+
+
+def marks_of(texts: Iterable[str]) -> dict[str, str]:
+    """Footnote -> its mark ('a', 'b', ...), in their order; '' has none."""
+    return {text: _mark(i) for i, text in enumerate(dict.fromkeys(filter(None, texts)))}
 
 
 def _mark(index: int) -> str:

@@ -46,10 +46,10 @@ def records(tmp_path):
 def test_table_to_the_character(records):
     assert markdown_table(records) == (
         "| data set | network | loss          | epochs | error on | error in % (mean ± std) | runs |\n"
-        "|----------|---------|---------------|--------|----------|--------------------------|------|\n"
+        "|----------|---------|---------------|--------|----------|-------------------------|------|\n"
         "| digits   | resnet8 | cross_entropy | 4      | test     | 4.00 ± 1.00             | 3    |\n"
-        "| digits   | resnet8 | isda          | 4      | test     | 2.50                     | 1    |\n"
-        "| digits   | resnet8 | isda          | 2      | test     | 7.12                     | 1    |\n"
+        "| digits   | resnet8 | isda          | 4      | test     | 2.50                    | 1    |\n"
+        "| digits   | resnet8 | isda          | 2      | test     | 7.12                    | 1    |\n"
         "\n"
         "Error: mean of the last 10 epochs; standard deviation over seeds (n - 1).\n"
     )

@@ -1,7 +1,10 @@
 """Experiments' tables from synthetic records, to the character."""
 
+import csv
+import io
 import json
 import math
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -12,10 +15,11 @@ from helpers.tiny import REPOSITORY
 from isda_bench.config.compose import compose_run
 from isda_bench.config.experiment_files import parts
 from isda_bench.experiments.planned import planned
-from isda_bench.reporting.build_tables import experiment_table
-from isda_bench.reporting.cautions import schedule_caution
+from isda_bench.reporting.build_tables import experiment_table, usual_protocol
+from isda_bench.reporting.cautions import schedule_caution, unreadable_caution
 from isda_bench.reporting.columns import text_rows
-from isda_bench.reporting.render_tables import csv_table, latex, markdown
+from isda_bench.reporting.latex_table import latex
+from isda_bench.reporting.render_tables import csv_table, markdown, wide_csv
 from isda_bench.reporting.table_notes import notes_of
 from isda_bench.storage.records import read_records, unfinished_runs
 
@@ -57,10 +61,12 @@ def ablation(tmp_path_factory):
     return table_of_runs("ablation", root)
 
 
-@pytest.mark.parametrize(("ending", "render"), [("md", markdown), ("tex", latex), ("csv", csv_table)])
+@pytest.mark.parametrize(
+    ("ending", "render"), [(".md", markdown), (".tex", latex), (".csv", csv_table), ("_wide.csv", wide_csv)]
+)
 def test_table_to_the_character(ablation, ending, render):
     """tests/golden/ablation.*: the fixture's numbers, checked by hand."""
-    assert render(ablation) == (GOLDEN / f"ablation.{ending}").read_text()
+    assert render(ablation) == (GOLDEN / f"ablation{ending}").read_text()
 
 
 def test_selection_validation_and_other_crops_do_not_belong(ablation):
@@ -252,6 +258,44 @@ def test_when_a_schedule_needs_a_caution(epochs, milestones, words):
     found = schedule_caution(schedule, "last_10")
     assert found.endswith(words) if words else found == ""
     assert schedule_caution(schedule, "final") == ""
+
+
+def test_images_that_could_not_be_read_are_a_footnote(tmp_path):
+    config = cell("journal_table_2", "cifar10", "isda", "resnet32")
+    for seed, count in enumerate((0, 3, 1)):
+        path = write_run(tmp_path, changed(config, seed=seed), 7.0) / "record.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"unreadable_images": count}))
+    table = table_of_runs("journal_table_2", tmp_path)
+    (line,) = lines_of(table).values()
+    words = "training images that could not be read were left out: 3 with seed 1, 1 with seed 2"
+    assert line.cautions == (words,) and not line.deviations and line.difference
+    assert f"[a] {words}." in notes_of(table) and f"a: {words}." in latex(table)
+    assert unreadable_caution([{"config": {"seed": 0}, "unreadable_images": 1}]) == (
+        "1 training image could not be read and was left out"
+    )
+
+
+@pytest.mark.parametrize(("name", "assumed"), [("journal_table_4", True), ("conference_table_2", False)])
+def test_randaugments_scale_is_said_to_be_assumed_wherever_its_results_stand(name, assumed):
+    table = experiment_table(name, EMPTY)
+    for text in (markdown(table), latex(table)):
+        assert ("it ends at 30, an assumption" in text) == assumed
+
+
+@pytest.mark.parametrize(("epochs", "protocol"), [(19, "final"), (20, "last_10")])
+def test_the_final_error_leads_below_20_epochs(epochs, protocol):
+    short = replace_epochs(planned("demo"), epochs)
+    assert usual_protocol(short) == protocol
+
+
+def replace_epochs(cells, epochs):
+    return [replace(cell, config=changed(cell.config, schedule__epochs=epochs)) for cell in cells]
+
+
+def test_wide_csv_has_data_sets_across(ablation):
+    first, *_ = csv.DictReader(io.StringIO(wide_csv(ablation)))
+    assert (first["cifar10 mean"], first["cifar10 std"], first["cifar10 n"]) == ("3.9000", "0.1000", "3")
+    assert (first["cifar100 mean"], first["cifar100 published mean"]) == ("", "18.5800")
 
 
 def test_loss_and_calibration_over_the_last_ten_epochs(tmp_path):

@@ -4,6 +4,7 @@ isda-bench tables                                  every experiment, the claims,
 isda-bench tables experiment=demo out=runs/demo    the table of one experiment
 isda-bench tables deviations=true                  with the runs that deviate from an experiment, below it
 isda-bench tables records=results/records          with the runs of another folder: the shipped ones
+isda-bench tables --config-dir ./conf experiment=mine   an experiment of your own folder
 isda-bench tables protocol=final                   another error: final, best, or last_10, the paper's
 """
 

@@ -25,8 +25,8 @@ NAMES = {
     "randaugment": "RandAugment",
     "mixup": "mixup",
     "cutmix": "CutMix",
-    "standard": "standard augmentation",
-    "none": "no augmentation",
+    "standard": "Standard augmentation",
+    "none": "No augmentation",
 }
 NETWORKS = (
     (r"resnet(\d+)", r"ResNet-\1"),

@@ -38,13 +38,15 @@ _LATEX |= {  # what pdflatex does not know by itself
     "–": "--",
     "—": "---",
     "…": "...",
+    **{digit: f"$_{i}$" for i, digit in enumerate("₀₁₂₃₄₅₆₇₈₉")},
+    **{digit: f"$^{i}$" for i, digit in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")},
 }
 _GREEK = {"lamda": "lambda", "final sigma": "varsigma", "omicron": "mathrm{o}"}
 """Unicode's names of small letters where LaTeX's differ."""
 _CAPITALS = ("Gamma", "Delta", "Theta", "Lambda", "Xi", "Pi", "Sigma", "Upsilon", "Phi", "Psi", "Omega")
 _ACCENTS = "\u0300\u0301\u0302\u0303\u0308"
 """Grave, acute, circumflex, tilde, diaeresis: pdflatex sets letters of one of these in every font."""
-_LONG = 16
+_LONG = 24
 """Letters of a word that a line of notes can do without breaking."""
 _FORMULA = re.compile(r"\s*[=+\-@\t\r]")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(nan|inf)")

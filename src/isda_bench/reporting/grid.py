@@ -9,7 +9,7 @@ from isda_bench.reporting.table import Table, TableRow
 
 Texts = tuple[str, ...]
 Parts = dict[str, Callable[[TableRow], str]]
-USUAL = ("all images", "standard augmentation", "the same images for all seeds", "")
+USUAL = ("all images", "Standard augmentation", "the same images for all seeds", "")
 """What a caption need not say."""
 
 
@@ -88,7 +88,7 @@ def _parts(table: Table) -> Parts:
     return {
         "data set": lambda line: printed(line.at.dataset),
         "network": lambda line: printed(line.at.model),
-        "augmentation": lambda line: printed(line.at.augment),
+        "augmentation": lambda line: printed(line.at.augment.removeprefix("standard + ")),
         "size": lambda line: f"{images_text(line.at.train_size)} images",
         "drawn": lambda line: drawn[line.at.resample],
         "method": lambda line: display_name(line.at.method) if line.method == line.at.method else line.method,

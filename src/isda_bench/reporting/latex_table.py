@@ -197,8 +197,8 @@ class _Page:
         baselines = dict.fromkeys(line.paired.baseline for line in lines if line.paired and _differs(line))
         if baselines:
             notes.append(
-                f"* differs from {' or '.join(map(display_name, baselines))}: paired t-test over common seeds, two-sided, "
-                f"p < {LEVEL} by Holm's method."
+                f"* differs from {' or '.join(map(display_name, baselines))}: paired t-test over common "
+                f"seeds, two-sided, p < {LEVEL} by Holm's method."
             )
         notes += source_notes(self.table) + assumption_notes(self.table)
         notes += self.table.notes

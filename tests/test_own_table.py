@@ -16,6 +16,7 @@ from isda_bench.errors import ConfigError
 from isda_bench.experiments.methods import Methods
 from isda_bench.experiments.planned import planned
 from isda_bench.experiments.published_values import PublishedValues
+from isda_bench.experiments.table_problems import table_problems
 from isda_bench.reporting.build_tables import experiment_table
 from isda_bench.reporting.columns import text_rows
 from isda_bench.reporting.latex_table import latex
@@ -139,6 +140,14 @@ def test_a_mistake_in_the_section_is_one_clear_error(conf, plans, right, wrong, 
         Methods("methods", plans["methods"])
     for message in messages:
         assert f"experiment=methods: {message}" in str(error.value)
+
+
+def test_a_mistake_in_the_table_is_reported_before_anything_is_trained(conf):
+    assert table_problems(["experiment=methods", "seed=0"]) == table_problems(["experiment=demo"]) == []
+    path = conf / "experiment" / "methods.yaml"
+    path.write_text(METHODS.replace("baseline: isda", "baseline: idsa"))
+    (problem,) = table_problems(["experiment=methods", "seed=0"])
+    assert problem.startswith("experiment=methods: table.baseline: idsa is none")
 
 
 PUBLISHED = [

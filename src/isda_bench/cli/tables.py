@@ -20,6 +20,7 @@ from isda_bench.reporting.build_tables import experiment_table
 from isda_bench.reporting.claims import check_claims, markdown_claims
 from isda_bench.reporting.figures import error_curves
 from isda_bench.reporting.latex_table import latex
+from isda_bench.reporting.questions import answers, markdown_answers
 from isda_bench.reporting.render_tables import csv_table, markdown, markdown_table, wide_csv
 from isda_bench.reporting.table import Table
 from isda_bench.runtime.atomic_files import write_atomically
@@ -38,7 +39,7 @@ class TableOptions(Options):
 
 
 def make_tables(options: TableOptions) -> None:
-    """Writes <out>/<experiment>.md, .tex, .csv and _wide.csv; for all experiments claims.md and all.md too.
+    """Writes <out>/<experiment>.md, .tex, .csv and _wide.csv; for all claims.md, evidence.md and all.md too.
 
     `out` is by default <runs_dir>/tables, and results/tables where `records` names another folder.
     """
@@ -60,6 +61,9 @@ def make_tables(options: TableOptions) -> None:
     claims = markdown_claims(check_claims(tables, records))
     print(f"The paper's claims\n\n{claims}")
     _write(out / "claims.md", claims)
+    evidence = markdown_answers(answers(tables))
+    print(f"The evidence's questions\n\n{evidence}")
+    _write(out / "evidence.md", evidence)
     if not records.empty:
         _write(out / "all.md", markdown_table(records, options.protocol or "last_10"))
         _draw(records, out / "all")

@@ -43,9 +43,8 @@ class Methods:
         return at._replace(method=f"{at.method}, {at.augment}", augment="")
 
     def label(self, at: Coordinates) -> str:
-        """How the table prints a method."""
-        name = self.place(at).method
-        return self._labels.get(name, name)
+        """How the table prints a method; '' where the section does not say."""
+        return self._labels.get(self.place(at).method, "")
 
     def rank(self, at: Coordinates) -> int:
         """The method's place in the section; those that it does not name come last."""

@@ -124,4 +124,4 @@ def _cells(content: PublishedFile) -> Iterator[tuple[set[str], Published]]:
 def _words(at: Coordinates, methods: Methods) -> set[str]:
     size = "all" if at.train_size is None else str(at.train_size)
     label = methods.label(at)
-    return {at.dataset, at.model, at.augment, size, at.method, label}
+    return {at.dataset, at.model, at.augment, size, at.method, label or at.method}

@@ -91,7 +91,7 @@ def _parts(table: Table) -> Parts:
         "augmentation": lambda line: printed(line.at.augment.removeprefix("standard + ")),
         "size": lambda line: f"{images_text(line.at.train_size)} images",
         "drawn": lambda line: drawn[line.at.resample],
-        "method": lambda line: display_name(line.at.method) if line.method == line.at.method else line.method,
+        "method": lambda line: line.label or display_name(line.at.method),
     }
 
 

@@ -13,8 +13,11 @@ from isda_bench.reporting.table import Table, TableRow, marks_of
 from isda_bench.reporting.table_notes import assumption_notes, source_notes
 from isda_bench.storage.records import PROTOCOLS
 
-MOST_ROWS = 26
-"""Of a float: with its notes it is no taller than a page, also in two columns."""
+PAGE = 44
+"""Rows of a float without notes: it is no taller than a page, also in two columns."""
+NOTE_LETTERS, NOTE_HEIGHT = 62, 0.85
+"""Letters of a line of notes in a narrow column, and its height in rows."""
+FEWEST_ROWS = 12
 ROOM, ROOM_WITH_PUBLISHED = 4, 2
 """Columns across; runs that deviate have data sets alone there."""
 DASH = "--"
@@ -37,9 +40,9 @@ def _floats(table: Table, lines: list[TableRow], title: str, suffix: str) -> lis
     part = replace(table, lines=tuple(lines))
     room = ROOM_WITH_PUBLISHED if any(line.published for line in lines) else ROOM
     layout = grid(part, lines, 0 if suffix else room)
-    pages = list(_pages(layout.groups))
     styles = {cell: style for group in layout.groups for cell, style in _styles(group.rows).items()}
     found = []
+    pages = _pages(layout.groups, _room(_Page(part, layout, styles).notes()))
     for number, groups in enumerate(pages):
         shown = [line for group in groups for row in group.rows for line in row.cells.values()]
         page = _Page(replace(part, lines=tuple(shown)), replace(layout, groups=groups), styles)
@@ -49,17 +52,23 @@ def _floats(table: Table, lines: list[TableRow], title: str, suffix: str) -> lis
     return found
 
 
-def _pages(groups: list[GridGroup]) -> list[list[GridGroup]]:
-    """The groups of each float; one that is longer than a page is cut."""
+def _room(notes: list[str]) -> int:
+    """Rows for which there is room on a page above these notes."""
+    lines = sum(1 + len(note) // NOTE_LETTERS for note in notes)
+    return max(FEWEST_ROWS, int(PAGE - NOTE_HEIGHT * lines))
+
+
+def _pages(groups: list[GridGroup], most: int) -> list[list[GridGroup]]:
+    """The groups of each float, of at most so many rows; one that is longer is cut."""
     pages: list[list[GridGroup]] = [[]]
-    room = MOST_ROWS
+    room = most
     for group in groups:
         rows = group.rows
         while rows:
-            if room < min(len(rows), MOST_ROWS) + 1 and room < MOST_ROWS:
+            if room < min(len(rows), most) + 1 and room < most:
                 pages.append([])
-                room = MOST_ROWS
-            fitting, rows = rows[:MOST_ROWS], rows[MOST_ROWS:]
+                room = most
+            fitting, rows = rows[:most], rows[most:]
             pages[-1].append(replace(group, rows=fitting))
             room -= len(fitting) + 1
     return pages
@@ -85,7 +94,7 @@ class _Page:
     def text(self, title: str, label: str) -> str:
         """The float."""
         columns = len(self.layout.columns) * len(self.subcolumns)
-        notes = [rf"{latex_breakable(note)}\par" for note in self._notes()]
+        notes = [rf"{latex_breakable(note)}\par" for note in self.notes()]
         box = [r"\par\smallskip", r"\parbox{\linewidth}{\scriptsize\raggedright", *notes, "}"]
         return "\n".join(
             [
@@ -188,7 +197,8 @@ class _Page:
         (n,) = self.counts
         return f", n = {n} runs, mean ± standard deviation" if n > 1 else ", n = 1 run"
 
-    def _notes(self) -> list[str]:
+    def notes(self) -> list[str]:
+        """What stands below it."""
         lines = self.table.lines
         cells = len(self.layout.columns) * sum(len(group.rows) for group in self.layout.groups)
         notes = (

@@ -126,7 +126,7 @@ def test_notes_marks_and_published_values_stand_below():
 def test_a_group_that_two_floats_share_has_one_best():
     rows = [row(f"method {i}", 50.0 - i, seeds=(0,)) for i in range(60)]
     text = latex(table(*rows))
-    assert text.count(r"\begin{table}") == 3 and text.count(r"\textbf") == 1
+    assert text.count(r"\begin{table}") == 2 and text.count(r"\textbf") == 1
     assert [line for line in text.splitlines() if "textbf" in line] == [r"method 59 & \textbf{-9.00} \\"]
     assert text.count(r"\label{tab:mine") == len(set(re.findall(r"\\label\{.*?\}", text)))
 

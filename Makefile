@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types tests stress docs bench gpu-check models tables figures report runs clean
+.PHONY: help demo test lint types tests stress docs bench gpu-check models tables figures pictures report runs clean
 .DELETE_ON_ERROR:
 
 help: ## list all targets
@@ -46,8 +46,11 @@ models: $(VENV)/ready ## the table of networks: results/models.md
 tables: $(VENV)/ready ## tables and curves of all finished runs (ARGS="experiment=demo out=runs/demo")
 	@$(BIN)/isda-bench tables $(ARGS)
 
-figures: $(VENV)/ready ## the paper's figures from finished runs: results/figures (ARGS="experiment=comparison")
+figures: $(VENV)/ready ## the paper's figures from finished runs: runs/figures (ARGS="experiment=comparison")
 	@$(BIN)/isda-bench figures $(ARGS)
+
+pictures: $(VENV)/ready ## the committed figures, the README's too, from the committed records: results/figures
+	@$(BIN)/isda-bench figures records=results/records runs_dir=build/none out=results/figures
 
 report: $(VENV)/ready ## one page with tables, figures, claims and every run: results/report.html
 	@$(BIN)/isda-bench report $(ARGS)

@@ -70,7 +70,7 @@ def options(runs, tmp_path):
 def test_a_whole_inversion(options, runs):
     directory = invert(options(nearest=2))
     assert {path.name for path in directory.glob("*.*")} >= {
-        "figure.png", "figure.svg", "curves.png", "curves.svg", "inversion.json",
+        "figure.png", "figure.svg", "figure.pdf", "curves.png", "curves.svg", "curves.pdf", "inversion.json",
     }  # fmt: skip
     record = read_checksummed(directory / "inversion.json")
     assert record["identity"]["strength"] == 0.5 and record["identity"]["seed"] == 0

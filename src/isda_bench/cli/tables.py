@@ -18,7 +18,9 @@ from isda_bench.config.experiment_files import table_names, table_of
 from isda_bench.config.options import Options, main
 from isda_bench.reporting.build_tables import experiment_table
 from isda_bench.reporting.claims import check_claims, markdown_claims
-from isda_bench.reporting.figures import error_curves
+from isda_bench.reporting.figures.error_curves import error_curves
+from isda_bench.reporting.figures.files import write
+from isda_bench.reporting.figures.panels import panels
 from isda_bench.reporting.latex_table import latex
 from isda_bench.reporting.questions import answers, markdown_answers
 from isda_bench.reporting.render_tables import csv_table, markdown, markdown_table, wide_csv
@@ -56,7 +58,7 @@ def make_tables(options: TableOptions) -> None:
         _write_table(shown, out)
     if options.experiment:
         cells = [line.cell for line in shown.lines]
-        _draw(records[records["cell"].isin(cells)], out / options.experiment)
+        _draw(records[records["cell"].isin(cells)], out / options.experiment, shown.protocol)
         return
     claims = markdown_claims(check_claims(tables, records))
     print(f"The paper's claims\n\n{claims}")
@@ -65,8 +67,9 @@ def make_tables(options: TableOptions) -> None:
     print(f"The evidence's questions\n\n{evidence}")
     _write(out / "evidence.md", evidence)
     if not records.empty:
-        _write(out / "all.md", markdown_table(records, options.protocol or "last_10"))
-        _draw(records, out / "all")
+        protocol = options.protocol or "last_10"
+        _write(out / "all.md", markdown_table(records, protocol))
+        _draw(records, out / "all", protocol)
 
 
 def _usual_place(options: TableOptions) -> str:
@@ -88,9 +91,10 @@ def _write_table(table: Table, out: Path) -> None:
     _write(out / f"{table.name}_wide.csv", wide_csv(table))
 
 
-def _draw(records: pd.DataFrame, path: Path) -> None:
+def _draw(records: pd.DataFrame, path: Path, protocol: str) -> None:
     if not records.empty:
-        print("written:", *error_curves(records, path.with_name(f"{path.name}_curves.svg")))
+        figure = error_curves(panels(records, protocol), protocol)
+        print("written:", *write(figure, path.with_name(f"{path.name}_curves")))
 
 
 def _write(path: Path, text: str) -> None:

@@ -35,7 +35,7 @@ class InversionOptions(Options):
         generator: directory of the generator's run.
         iterations: of each step; the learning rate falls after each quarter of them.
         images: in the batch, as many of one class as of another where that can be.
-        augmentations: of each image.
+        augmentations: of each image; seven as in the paper's Figure 2.
         strength: lambda; null: the run's, 0.5 for one without ISDA.
         eta: weight of the pixels in Step I.
         seed: of the choice of images, the first z and the augmentations.
@@ -50,7 +50,7 @@ class InversionOptions(Options):
     generator: str
     iterations: Annotated[int, Field(gt=0, lt=10**6)] = 10_000
     images: PositiveInt = 10
-    augmentations: PositiveInt = 3
+    augmentations: PositiveInt = 7
     strength: NonNegativeFloat | None = None
     eta: NonNegativeFloat = 1.0
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0

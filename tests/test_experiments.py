@@ -34,6 +34,7 @@ TABLES = [
     "imagenet_journal",
     "journal_table_2",
     "journal_table_4",
+    "mixing",
     "small_data",
     "strength_selection",
 ]
@@ -68,6 +69,7 @@ SIZES = {
     "imagenet_journal": (14, 1),
     "journal_table_2": (36, 5),
     "journal_table_4": (36, 5),
+    "mixing": (16, 3),
     "small_data": (12, 3),
     "strength_selection": (20, 3),
 }

@@ -10,10 +10,11 @@ from hydra import compose, initialize_config_dir
 from isda_bench.cli.command_line_check import command_line_problems
 from isda_bench.config.components import component_problems
 from isda_bench.config.compose import compose_run, hydra_context
+from isda_bench.config.folders import users_folder
 from isda_bench.config.generator_config import GeneratorConfig
 from isda_bench.config.grids import grid_runs
 from isda_bench.config.run_config import CONF
-from isda_bench.config.search_path import choices, is_group, users_folder
+from isda_bench.config.search_path import choices, is_group
 from isda_bench.errors import ConfigError
 
 MODEL = """

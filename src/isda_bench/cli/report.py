@@ -29,7 +29,7 @@ class ReportOptions(Options):
     runs_dir: str = "runs"
     records: str | None = None
     deviations: bool = False
-    protocol: Literal["last_10", "final", "best"] = "last_10"
+    protocol: Literal["last_10", "final", "best"] | None = None
     out: Annotated[str, Field(min_length=1)] | None = None
 
 

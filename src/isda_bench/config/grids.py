@@ -22,9 +22,10 @@ from isda_bench.config.compose import (
     without_hydra,
 )
 from isda_bench.config.composition_cache import remembered
+from isda_bench.config.folders import config_folders
 from isda_bench.config.override_text import lines_of, parse
 from isda_bench.config.run_config import RunConfig
-from isda_bench.config.search_path import EMPTY, config_folders, is_group, parsed
+from isda_bench.config.search_path import EMPTY, is_group, parsed
 from isda_bench.errors import ConfigError
 
 HYDRAS_OWN = ("help", "hydra_help", "output", "env", "launcher", "job_logging", "hydra_logging")

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 from omegaconf import OmegaConf
 
-from isda_bench.config.run_config import CONF, NOT_IN_IDENTITY, PATHS_TO_RUNS, older_functions
+from isda_bench.config.folders import choice_file
+from isda_bench.config.run_config import NOT_IN_IDENTITY, PATHS_TO_RUNS, older_functions
 
 NO_VARIANT = (
     *("_target_", "defaults", "train_size", "val_size", "split_seed", "resample", "dropout"),
@@ -100,11 +101,15 @@ def _label(group: str, name: str, node: dict[str, Any]) -> str:
     return f"{name} ({settings_text})"
 
 
-@cache
 def _settings(group: str, name: str) -> dict[str, Any]:
     """What the component's file sets; empty where there is no such file any more."""
-    path = CONF / group / f"{name}.yaml"
-    content = OmegaConf.to_container(OmegaConf.load(path)) if path.exists() else {}
+    path = choice_file(group, name)
+    return {} if path is None else _content(path)
+
+
+@cache
+def _content(path: Path) -> dict[str, Any]:
+    content = OmegaConf.to_container(OmegaConf.load(path))
     return {str(key): value for key, value in content.items()} if isinstance(content, dict) else {}
 
 

@@ -78,8 +78,8 @@ def _table(table: Table) -> dict[str, Any]:
         "name": table.name,
         "title": table.title,
         "header": header,
-        "rows": [([_signs(text) for text in row], absent) for row, absent in zip(rows, missing, strict=True)],
-        "notes": [_signs(note) for note in notes_of(table)],
+        "rows": [(list(map(_with_dash, row)), absent) for row, absent in zip(rows, missing, strict=True)],
+        "notes": notes_of(table),
         "finished": sum(line.n for line in table.lines if line.planned),
         "wanted": sum(len(line.seeds) for line in table.lines),
     }
@@ -95,10 +95,8 @@ def _picture(picture: Picture, name: str) -> dict[str, Any]:
     }
 
 
-def _signs(text: str) -> str:
-    return (
-        text.replace("+-", "±").replace(MISSING, "–") if text.startswith(MISSING) else text.replace("+-", "±")
-    )
+def _with_dash(text: str) -> str:
+    return text.replace(MISSING, "–") if text.startswith(MISSING) else text
 
 
 def _cells(records: pd.DataFrame) -> list[dict[str, Any]]:
@@ -113,7 +111,7 @@ def _cell(runs: pd.DataFrame) -> dict[str, Any]:
     return {
         "id": first["cell"],
         "split": first["split"],
-        "error": mean_and_std(error.mean(), error.std()).replace("+-", "±"),
+        "error": mean_and_std(error.mean(), error.std()),
         "config": OmegaConf.to_yaml(OmegaConf.create(config)),
         "generated": any(record.get("generator") for record in runs["record"]),
         "runs": [_run(record) for record in sorted(runs["record"], key=lambda r: r["config"]["seed"])],

@@ -227,8 +227,5 @@ def _is_choice(override: Override) -> bool:
 def _changes(override: Override) -> bool:
     """Whether it adds or deletes something, or puts it elsewhere."""
     return (
-        override.is_add()
-        or override.is_force_add()
-        or override.is_delete()
-        or override.package is not None
+        override.is_add() or override.is_force_add() or override.is_delete() or override.package is not None
     )

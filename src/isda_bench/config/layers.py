@@ -1,7 +1,7 @@
 """Files of conf/ that are a layer of their own: they can be laid below or above what Hydra composes.
 
-A file without a defaults list is the lowest layer of its section. An experiment is the highest layer of all; a
-method comes next. Many configurations share what lies between, so Hydra composes that once. A file whose
+A file without a defaults list is the lowest layer of its section. An experiment is the highest layer of all;
+a method comes next. Many configurations share what lies between, so Hydra composes that once. A file whose
 place is not certain is no such layer: Hydra composes it with the rest.
 """
 

@@ -199,7 +199,7 @@ for number, arguments in enumerate(json.loads(sys.argv[1])):
 
 
 def calls(project, *commands):
-    """How `python <command>` ends in the project for each: forks of one process that has imported its code."""
+    """How each `python <command>` ends in the project: forks of one process that has imported its code."""
     code = run_python(
         "-c", FORKS, json.dumps(commands), cwd=project, env={"PYTHONPATH": str(project / "src")}
     )

@@ -53,7 +53,10 @@ def make_report(options: ReportOptions) -> None:
             f"ISDA: {options.experiment or 'results'}",
             shown.values(),
             [] if options.experiment else check_claims(tables, records),
-            [*gallery(shown, records), *spectra(runs_with_statistics(records), options.allow)],
+            [
+                *gallery(shown, records, options.deviations),
+                *spectra(runs_with_statistics(records), options.allow),
+            ],
             records,
         ),
     )

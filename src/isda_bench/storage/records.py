@@ -68,7 +68,7 @@ def read_records(roots: Iterable[Path]) -> pd.DataFrame:
 
 
 class UnfinishedRun(NamedTuple):
-    """A run that has begun: its id, cell and seed, and the epochs behind it."""
+    """An unfinished run: its id, cell and seed, and its finished epochs."""
 
     run_id: str
     cell: str
@@ -154,7 +154,7 @@ def collect_records(runs_dir: Path, out: Path) -> list[Path]:
 
 
 def is_debug(record: dict[str, Any]) -> bool:
-    """Whether it is of a run with `debug=true`, which belongs in no table, wherever it lies."""
+    """Whether it is of a run with `debug=true`, which belongs in no table."""
     return bool(record["config"].get("debug"))
 
 

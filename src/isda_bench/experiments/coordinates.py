@@ -54,6 +54,11 @@ def coordinates(names: dict[str, str], config: dict[str, Any]) -> Coordinates:
     )
 
 
+def images_text(size: int | None) -> str:
+    """'1,000' or 'all' training images."""
+    return "all" if size is None else f"{size:,}"
+
+
 def _method(names: dict[str, str], config: dict[str, Any]) -> str:
     parts = [_label("loss", names["loss"], config["loss"])]
     generator = names.get("generator", "none")

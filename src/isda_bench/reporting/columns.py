@@ -4,6 +4,7 @@ import math
 import statistics
 from collections.abc import Callable
 
+from isda_bench.experiments.coordinates import images_text
 from isda_bench.experiments.published import Published
 from isda_bench.reporting.table import Table, TableRow, std_of
 
@@ -90,11 +91,6 @@ def interval_text(line: TableRow) -> str:
 def p_text(p: float | None) -> str:
     """'0.031', '< 0.001' or nothing."""
     return "" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
-
-
-def images_text(size: int | None) -> str:
-    """'1,000' or 'all' training images."""
-    return "all" if size is None else f"{size:,}"
 
 
 def _places(table: Table) -> list[Column]:

@@ -125,3 +125,14 @@ def csv_cell(value: object) -> str:
     """For a cell that csv.writer quotes: text that a spreadsheet would take for a formula begins with '."""
     text = printable(str(value))
     return f"'{text}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text
+
+
+def markdown_rows(rows: list[list[str]]) -> str:
+    """A header and rows of plain text as a Markdown table."""
+    rows = [[markdown_text(cell) for cell in row] for row in rows]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = [
+        "| " + " | ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) + " |" for row in rows
+    ]
+    lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
+    return "\n".join(lines)

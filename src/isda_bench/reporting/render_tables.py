@@ -9,7 +9,7 @@ import pandas as pd
 
 from isda_bench.reporting.cells import cell_statistics
 from isda_bench.reporting.columns import mean_and_std, text_rows
-from isda_bench.reporting.escape import csv_cell, markdown_text
+from isda_bench.reporting.escape import csv_cell, markdown_rows, markdown_text
 from isda_bench.reporting.inference import LEVEL, detectable
 from isda_bench.reporting.table import Paired, Table, TableRow, std_of
 from isda_bench.reporting.table_notes import notes_of
@@ -154,14 +154,3 @@ def _csv_comparison(paired: Paired | None) -> dict[str, object]:
 
 def _number(value: float | None) -> str:
     return "" if value is None or math.isnan(value) else f"{value:.4f}"
-
-
-def markdown_rows(rows: list[list[str]]) -> str:
-    """A header and rows of plain text as a Markdown table."""
-    rows = [[markdown_text(cell) for cell in row] for row in rows]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = [
-        "| " + " | ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) + " |" for row in rows
-    ]
-    lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
-    return "\n".join(lines)

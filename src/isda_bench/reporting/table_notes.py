@@ -4,13 +4,13 @@ import math
 from collections import defaultdict
 
 from isda_bench.data.assumptions import SCALE_ASSUMPTION
+from isda_bench.experiments.coordinates import images_text
 from isda_bench.experiments.published import contradictions
 from isda_bench.reporting.columns import (
     CONTRADICTED,
     UNCHECKED,
     baselines,
     difference_header,
-    images_text,
 )
 from isda_bench.reporting.inference import LEVEL, POWER, detectable
 from isda_bench.reporting.table import Paired, Table, TableRow

@@ -30,7 +30,12 @@ def write_run(root, errors, *overrides):
     directory.mkdir()
     rows = [{"epoch": e, "test_error": error} for e, error in errors.items()]
     (directory / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    record = config.as_dict() | {"split": "test", "epochs": 4, "seconds": 1.0, "ended": ""}
+    record = config.as_dict() | {
+        "split": "test",
+        "epochs": config.config["schedule"]["epochs"],
+        "seconds": 1.0,
+    }
+    record["ended"] = ""
     record["error"] = {"last_10": 1.0, "final": 1.0, "best": 1.0}
     (directory / "record.json").write_text(json.dumps(record))
 

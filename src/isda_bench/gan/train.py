@@ -18,6 +18,7 @@ from isda_bench.gan.samples import Samples
 from isda_bench.monitoring.loggers import Logger
 from isda_bench.monitoring.progress import Display
 from isda_bench.storage import checkpoint
+from isda_bench.storage.checkpoint_content import check_optimizer, check_same_tensors, one_error
 from isda_bench.storage.run_directory import Metrics, RunDirectory
 
 COLLAPSED = 0.05
@@ -202,14 +203,25 @@ def _resume(
     if state is None:
         directory.rewrite([])
         return []
+    with one_error(directory.path):
+        _restore(gan, mean, optimizers, state)
+    metrics: list[Metrics] = state["metrics"]
+    directory.rewrite(metrics)
+    return metrics
+
+
+def _restore(
+    gan: Gan, mean: ExponentialMovingAverage, optimizers: tuple[Optimizer, Optimizer], state: dict[str, Any]
+) -> None:
+    """Raises an error of any class where the content is wrong."""
+    check_same_tensors(gan.state_dict(), state["gan"], "gan")
     gan.load_state_dict(state["gan"])
     if "mean" in state:
+        check_same_tensors(mean.state_dict(), state["mean"], "mean")
         mean.load_state_dict(state["mean"])
     else:  # of an older version, which kept the newest weights
         mean.generator.load_state_dict(gan.generator.state_dict())
     for optimizer, kept in zip(optimizers, state["optimizers"], strict=True):
+        check_optimizer(optimizer, kept)
         optimizer.load_state_dict(kept)
     checkpoint.restore_random_states(checkpoint.rng_states(state)[0])
-    metrics: list[Metrics] = state["metrics"]
-    directory.rewrite(metrics)
-    return metrics

@@ -21,7 +21,7 @@ from isda_bench.config.options import Options, main
 from isda_bench.errors import UserError
 from isda_bench.reporting.build_tables import experiment_table
 from isda_bench.reporting.figures import write
-from isda_bench.reporting.gallery import Picture, gallery, runs_with_statistics, spectra
+from isda_bench.reporting.gallery import Picture, gallery, spectra, spectra_of_records
 from isda_bench.storage.records import read_records
 
 
@@ -57,7 +57,7 @@ def _of_tables(options: FigureOptions) -> Iterator[Picture]:
     names = [options.experiment] if options.experiment else table_names()
     yield from gallery({name: experiment_table(name, records) for name in names}, records)
     if options.experiment is None:
-        yield from spectra(runs_with_statistics(records), options.allow)
+        yield from spectra_of_records(records, options.allow)
 
 
 def command() -> None:

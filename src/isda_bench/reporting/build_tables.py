@@ -29,7 +29,11 @@ from isda_bench.experiments.selection import (
 )
 from isda_bench.reporting.cautions import schedule_caution
 from isda_bench.reporting.measures import measures
-from isda_bench.reporting.mixing import mixed_conditions, refuse_other_data
+from isda_bench.reporting.mixing import (
+    has_generator_of_other_data,
+    mixed_conditions,
+    refuse_other_data,
+)
 from isda_bench.reporting.pairing import BASELINE, Entry, with_baselines
 from isda_bench.reporting.table import Table, TableRow
 from isda_bench.storage.records import UnfinishedRun
@@ -48,6 +52,7 @@ class Group:
         runs: seed -> directory.
         generators: SHA-256 -> run of those whose images the runs used.
         records: of all of them.
+        of_other_data: number of runs whose generator was trained on other data than the run.
     """
 
     record: dict[str, Any]
@@ -55,6 +60,15 @@ class Group:
     records: list[dict[str, Any]] = field(default_factory=list)
     runs: dict[int, Path] = field(default_factory=dict)
     generators: dict[str, str] = field(default_factory=dict)
+    of_other_data: int = 0
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """What a footnote says of the runs: in which conditions they differ, and generators of other data."""
+        if not self.of_other_data:
+            return mixed_conditions(self.records)
+        count = f"{self.of_other_data} of {len(self.records)} runs"
+        return (*mixed_conditions(self.records), f"{count} used generators that were trained on other data")
 
     @property
     def mixed(self) -> tuple[str, ...]:
@@ -113,6 +127,7 @@ def grouped(records: pd.DataFrame, protocol: str) -> dict[str, Group]:
         generator = record.get("generator")
         if generator:
             group.generators[generator["sha256"]] = generator["run"]
+            group.of_other_data += has_generator_of_other_data(record, path)
     for cell, group in groups.items():
         refuse_other_data(f"cell {cell}", group.records)
     return groups
@@ -161,7 +176,7 @@ def _planned_entry(
         also_published=also_published(table, cell.at),
         note=cell.note,
         generators=group.mixed,
-        mixed=mixed_conditions(group.records),
+        mixed=group.conditions,
     )
     line = _with_results(line, group, cell.config.config["schedule"], protocol)
     return Entry(line, cell.config.names, identity(cell.config.config))
@@ -190,7 +205,7 @@ def _deviating_entries(
             published=published(table, at) if comparable else None,
             also_published=also_published(table, at) if comparable else None,
             generators=group.mixed,
-            mixed=mixed_conditions(group.records),
+            mixed=group.conditions,
         )
         line = _with_results(line, group, group.record["config"]["schedule"], protocol)
         entry = Entry(line, group.record["names"], group.record["identity"])

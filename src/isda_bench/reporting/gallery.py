@@ -1,5 +1,6 @@
 """Every figure that the runs give."""
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -7,6 +8,7 @@ from typing import NamedTuple
 import pandas as pd
 from matplotlib.figure import Figure
 
+from isda_bench.errors import UserError
 from isda_bench.experiments.selection import EXPERIMENTS, hyperparameter_selections
 from isda_bench.reporting import figures
 from isda_bench.reporting.build_tables import grouped
@@ -79,6 +81,15 @@ def spectra(runs: list[Path], allow: tuple[str, ...] = ()) -> Iterator[Picture]:
         yield Picture(
             f"spectrum_{run.name}", caption, figures.spectrum(covariance_spectrum(run, allow), run.name)
         )
+
+
+def spectra_of_records(records: pd.DataFrame, allow: tuple[str, ...] = ()) -> Iterator[Picture]:
+    """`spectra` of `runs_with_statistics`; a run that cannot be loaded is skipped with a line on stderr."""
+    for run in runs_with_statistics(records):
+        try:
+            yield from spectra([run], allow)
+        except UserError as error:
+            print(f"skipped: {error}", file=sys.stderr)
 
 
 def runs_with_statistics(records: pd.DataFrame) -> list[Path]:

@@ -80,6 +80,7 @@ ADDED_LATER: dict[str, Any] = {
     "schedule.floor": 0.0,
     "schedule.per_step": False,
     "mix": {},
+    "model.image_size": None,
 }
 """Dotted key -> default of every key (a whole section, if that is new) that the configuration did not have at
 first: append only.

@@ -24,6 +24,7 @@ TABLES = [
     "conference_table_2",
     "demo",
     "evidence_classes",
+    "evidence_large_margin",
     "evidence_methods",
     "evidence_selection",
     "evidence_sizes",
@@ -51,12 +52,13 @@ def test_parts_belong_to_their_table():
 
 SIZES = {
     "ablation": (12, 3),
-    "baseline_selection": (60, 1),
+    "baseline_selection": (60 + 36, 1),
     "comparison": (36 + 4 + 4 + 2, 3),
     "conference_table_1": (32, 3),
     "conference_table_2": (16 + 4 + 2, 3),
     "demo": (2, 3),
     "evidence_classes": (2, 10),
+    "evidence_large_margin": (2, 3),
     "evidence_methods": (9, 5),
     "evidence_selection": (40, 3),
     "evidence_sizes": (8, 12),
@@ -102,7 +104,7 @@ def test_every_distinct_part_builds():
 
 
 @pytest.mark.parametrize("name", ["demo", "ablation", "small_data", "strength_selection"])
-def test_a_grid_is_what_its_jobs_compose_to(name):
+def test_a_grid_has_the_configurations_of_its_jobs(name):
     """Jobs share compositions; data set, loss and values are exchanged as Hydra would."""
     jobs = grid([f"experiment={name}"])
     for job, config in (jobs[0], jobs[len(jobs) // 2]):
@@ -120,7 +122,7 @@ def test_a_grid_is_what_its_jobs_compose_to(name):
         ["seed=${schedule.epochs}", "model=resnet32,densenet_bc_100_12", "evaluate={every: 2}"],
     ],
 )
-def test_every_job_of_a_grid_is_what_hydra_composes(overrides):
+def test_every_job_of_a_grid_equals_hydras_composition(overrides):
     jobs = grid(overrides)
     assert len(jobs) > 1
     for job, config in jobs:

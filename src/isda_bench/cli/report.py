@@ -53,7 +53,7 @@ def make_report(options: ReportOptions) -> None:
             f"ISDA: {options.experiment or 'results'}",
             shown.values(),
             [] if options.experiment else check_claims(tables, records),
-            [*gallery(shown, records), *spectra_of_records(records, options.allow)],
+            [*gallery(shown, records, options.deviations), *spectra_of_records(records, options.allow)],
             records,
         ),
     )

@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 
 from isda_bench.reporting.claims import Claim, chance_text
 from isda_bench.reporting.columns import MISSING, mean_and_std, text_rows
-from isda_bench.reporting.figures import drawing
+from isda_bench.reporting.figures.files import drawing
 from isda_bench.reporting.gallery import Picture
 from isda_bench.reporting.table import Table
 from isda_bench.reporting.table_notes import notes_of

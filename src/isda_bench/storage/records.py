@@ -70,7 +70,7 @@ def read_records(roots: Iterable[Path]) -> pd.DataFrame:
 
 
 class UnfinishedRun(NamedTuple):
-    """A run that has begun: its id, cell and seed, and the epochs behind it."""
+    """An unfinished run: its id, cell and seed, and its finished epochs."""
 
     run_id: str
     cell: str
@@ -157,7 +157,7 @@ def collect_records(runs_dir: Path, out: Path) -> list[Path]:
 
 
 def is_debug(record: dict[str, Any]) -> bool:
-    """Whether it is of a run with `debug=true`, which belongs in no table, wherever it lies."""
+    """Whether it is of a run with `debug=true`, which belongs in no table."""
     return bool(record["config"].get("debug"))
 
 
@@ -229,7 +229,7 @@ def _unfinished(path: Path) -> UnfinishedRun:
 
 
 def epochs_done(directory: Path) -> int:
-    """Lines of the run's metrics.jsonl, which is not checked; 0 where there is none that can be read."""
+    """Lines of the run's metrics.jsonl, which is not checked; 0 where it cannot be read."""
     try:
         return read_file(directory / METRICS).count(b"\n")
     except OSError:

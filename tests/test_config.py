@@ -1,6 +1,7 @@
 """A run's identity, and the reports of wrong settings."""
 
 import copy
+import json
 import re
 
 import pytest
@@ -11,6 +12,8 @@ from isda_bench.config.compose import compose_run
 from isda_bench.config.problems import did_you_mean
 from isda_bench.config.run_config import RunConfig, identity
 from isda_bench.errors import ConfigError
+from isda_bench.storage.checksummed_json import parse_json
+from isda_bench.storage.record_model import config_problems
 
 
 @pytest.fixture(scope="module")
@@ -201,6 +204,20 @@ def test_the_check_draws_no_random_number(composed):
     before = torch.get_rng_state()
     composed.check(component_problems)
     assert torch.equal(before, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("value", [1e308, 5, "often", [True], {"a": 1}, None])
+def test_what_is_neither_auto_nor_true_nor_false_is_one_problem(change, value):
+    (problem,) = change(capture=value).setting_problems()
+    assert problem.startswith("capture=") and problem.endswith(": should be auto, true or false")
+
+
+def test_a_large_number_can_be_stored_and_read(change):
+    """As an integer of more than 64 bits it could be written, and no more read."""
+    config = change(loss={"_target_": "isda_bench.losses.isda.ISDA", "strength": 1e21})
+    stored = json.dumps(config.as_dict())
+    assert config_problems(parse_json(stored), RunConfig) == []
+    assert change(seed=2**62).run_id != change(seed=2**62 + 1).run_id
 
 
 def test_values_are_reported_as_they_are_typed(change):

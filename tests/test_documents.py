@@ -12,6 +12,8 @@ import torch
 from PIL import Image
 from torch import nn
 
+from helpers.commands import call as call_command
+from helpers.forked import run_forked
 from helpers.processes import Done, run_python
 from helpers.tiny import REPOSITORY
 from isda_bench.cli.main import COMMANDS
@@ -246,3 +248,28 @@ def test_the_site_is_built_without_a_warning(tmp_path):
     for page in pages:
         loaded = re.findall(r'(?:src|<link[^>]* href)="(https?:[^"]*)"', page)
         assert loaded == [], "a page needs the network"
+
+
+@pytest.mark.parametrize("page", ["mixing", "metrics", "predict", "reproduce"])
+def test_the_commands_of_a_page_run(page, tmp_path, monkeypatch, capsys):
+    """HASH stands for the end of the run's id; trainings are processes, other commands calls."""
+    monkeypatch.chdir(tmp_path)
+    for block in code_blocks(f"docs/{page}.md", "python"):
+        name = re.match(r"# (\w+\.py)\n", block)[1]
+        Path(name).write_text(block)
+    Path("photos").mkdir()
+    Image.new("L", (8, 8)).save("photos/a.png")
+    for _, _, *arguments in commands(f"docs/{page}.md", "python train.py"):
+        run_forked(arguments, tmp_path).check()
+    for _, name, *arguments in commands(f"docs/{page}.md", "isda-bench"):
+        (run,) = Path("runs").glob("digits-*")
+        words = [re.sub(r"runs/\S*HASH", str(run), word) for word in arguments]
+        call_command(name, *(word if "=" in word else f"run={word}" for word in words))
+    said = capsys.readouterr().out
+    if page == "metrics":
+        (metrics,) = Path("runs").glob("*/metrics.jsonl")
+        assert 0 < json.loads(metrics.read_text())["test_brier"] < 2
+    if page == "predict":
+        assert len(Path("predictions.csv").read_text().splitlines()) == 2
+    if page == "reproduce":
+        assert "identical to the bit" in said

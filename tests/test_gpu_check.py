@@ -6,7 +6,15 @@ from functools import partial
 import pytest
 import torch
 
-from isda_bench.benchmarks.gpu_check import captures, checks, parts, processes, step_trials
+from isda_bench.benchmarks.gpu_check import (
+    captures,
+    checks,
+    parts,
+    processes,
+    step_trials,
+    two_processes,
+    whole_runs,
+)
 from isda_bench.benchmarks.gpu_check.checks import Check, all_checks
 from isda_bench.benchmarks.gpu_check.outcome import CheckFailed, CheckSkipped
 from isda_bench.benchmarks.gpu_check.page import check_device, count
@@ -14,7 +22,7 @@ from isda_bench.benchmarks.gpu_check.processes import make_check, outcome_of
 from isda_bench.cli import gpu_check
 from isda_bench.cli.gpu_check import GpuCheckOptions
 from isda_bench.errors import ConfigError
-from isda_bench.training import capture, cuda_graphs
+from isda_bench.training import capture, cuda_graphs, step
 
 CPU = torch.device("cpu")
 SMALL = ["model=resnet8", "model.dropout=0.1", "loss=isda"]
@@ -95,6 +103,49 @@ def test_updates_after_nan_fail(monkeypatch):
     monkeypatch.setattr(torch, "maximum", lambda a, b, out: out)
     with pytest.raises(CheckFailed, match=r"eager steps update .* after a loss that is not finite"):
         captures.no_update_after_nan(CPU, ("eager",))
+
+
+def test_updates_after_nan_in_compiled_steps_fail(monkeypatch):
+    monkeypatch.setattr(step, "BACKEND", "eager")
+    assert "compiled steps make no update" in captures.no_update_after_nan(CPU, ("compiled",))
+    monkeypatch.setattr(torch, "maximum", lambda a, b, out: out)
+    with pytest.raises(CheckFailed, match=r"compiled steps update .* after a loss that is not finite"):
+        captures.no_update_after_nan(CPU, ("compiled",))
+
+
+def test_momenta_that_move_after_nan_fail(monkeypatch):
+    """Parameters alone would not show it: the next good batch would."""
+    call = step.Step.__call__
+
+    def moves_momenta(self, images, *rest):
+        results = call(self, images, *rest)
+        if images.isnan().any():
+            next(iter(self.optimizer.state.values()))["momentum_buffer"].add_(1)
+        return results
+
+    monkeypatch.setattr(step.Step, "__call__", moves_momenta)
+    with pytest.raises(CheckFailed, match="eager steps update momentum_buffer of"):
+        captures.no_update_after_nan(CPU, ("eager",))
+
+
+@pytest.mark.parametrize("fault", [0.0, 1e-6])
+def test_two_processes_are_compared_with_one(monkeypatch, fault):
+    def run_alone(arguments):
+        state = two_processes.trained(CPU)
+        state["model.head.weight"][0, 0] += fault
+        torch.save(state, arguments[-1])
+
+    monkeypatch.setattr(whole_runs, "torchrun", run_alone)
+    if fault:
+        with pytest.raises(CheckFailed, match=r"two processes: model\.head\.weight differs"):
+            whole_runs.two_processes_agree(CPU)
+    else:
+        assert "those of one process" in whole_runs.two_processes_agree(CPU)
+
+
+@pytest.mark.slow
+def test_two_processes_on_a_cpu_agree_with_one():
+    assert "those of one process" in whole_runs.two_processes_agree(CPU)
 
 
 def test_the_other_parts_pass_on_a_cpu():

@@ -10,12 +10,13 @@ import pytest
 from PIL import Image
 
 from helpers.commands import call
-from helpers.made_runs import write_run
+from helpers.made_runs import changed, write_run
 from helpers.planted import rewrite, rewrite_generator, write_generator
 from helpers.tiny import TINY
 from isda_bench.config.compose import compose_run
 from isda_bench.config.generator_config import GeneratorConfig
 from isda_bench.errors import UserError
+from isda_bench.experiments.planned import planned
 from isda_bench.gan.quality import find_classifier
 from isda_bench.reporting.build_tables import experiment_table
 from isda_bench.storage.checksummed_json import read_checksummed
@@ -213,6 +214,25 @@ def test_a_table_is_of_one_data_set(tmp_path):
         rewrite(directory / "record.json", lambda record, d=data: record | {"data_sha256": d})
     with pytest.raises(UserError, match="experiment=demo, digits"):
         experiment_table("demo", read_records([tmp_path]))
+
+
+def _is_wgan(at):
+    return (at.method, at.dataset, at.model) == ("wgan", "cifar10", "resnet110")
+
+
+@pytest.mark.parametrize("data", ["a" * 64, "b" * 64])
+def test_a_generator_of_other_data_has_a_footnote(tmp_path, data):
+    kept = write_generator(tmp_path, compose_run(["dataset=digits", "generator=cgan"], GeneratorConfig), data)
+    checksum = json.loads((kept / "record.json").read_text())["generator_sha256"]
+    (wgan,) = (cell.config for cell in planned("comparison_wgan") if _is_wgan(cell.at))
+    for seed, name in enumerate((kept.name, "gone")):
+        used = {"data_sha256": "a" * 64, "generator": {"run": name, "sha256": checksum}}
+        path = write_run(tmp_path, changed(wgan, seed=seed), 3.0) / "record.json"
+        rewrite(path, lambda record, u=used: record | u)
+    table = experiment_table("comparison", read_records([tmp_path]))
+    (line,) = [line for line in table.lines if line.errors]
+    told = "1 of 2 runs used generators that were trained on other data"
+    assert (told in line.remark) == (data != "a" * 64)
 
 
 def test_runs_under_mixed_conditions_have_a_footnote(tmp_path):

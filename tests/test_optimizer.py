@@ -5,6 +5,7 @@ import copy
 import pytest
 from torch.optim import SGD, AdamW
 
+from helpers.forked import run_forked
 from helpers.interruption import Killed, dying_after_batches
 from helpers.run_files import metrics_of, same_weights
 from helpers.tiny import TINY
@@ -125,6 +126,23 @@ def test_an_optimizer_that_does_not_fit_is_refused_in_one_sentence(section, over
         chosen(*overrides, **section).check(component_problems)
     (line,) = raised.value.problems
     assert line.startswith(problem)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problems"),
+    [
+        (["optimizer=adamw", "schedule.momentum=0.9"], 1),
+        (["-m", "optimizer=adamw,lion", "schedule.momentum=0.9"], 2),
+        (["optimizer=adamw", "schedule.momentum=0", "plan=true"], 0),
+        (["optimizer=sgd", "schedule.momentum=0.9", "plan=true"], 0),
+    ],
+)
+def test_a_momentum_that_the_optimizer_would_not_take_is_refused_if_the_user_sets_it(
+    tmp_path, arguments, problems
+):
+    done = run_forked([*TINY, *arguments, "logger=none"], tmp_path)
+    assert done.stderr.count("takes no momentum; leave it out or set it to 0") == problems, done.stderr
+    assert (done.returncode != 0) == bool(problems) and not list(tmp_path.glob("runs/*/record.json"))
 
 
 def test_center_gets_its_plain_descent_beside_sgd():

@@ -21,11 +21,14 @@ LOSSES = sorted(path.stem for path in CONF.glob("loss/*.yaml"))
 COVARIANCES = ["diagonal", "shared", "identity"]
 FAMILIES = ["resnet", "se_resnet", "wide_resnet", "densenet", "resnext", "shake_shake", "pyramidnet"]
 CHECKPOINTED = "densenet with checkpointing"
+MIXED = [("isda", "fp32"), ("isda", "bf16"), ("cross_entropy", "fp32"), ("label_smoothing", "fp32")]
 FAST = [
     *(f"loss {loss} {precision}" for loss in LOSSES for precision in ("fp32", "bf16")),
     *(f"covariance {covariance} fp32" for covariance in COVARIANCES),
     *(f"network {family} bf16" for family in [*FAMILIES, CHECKPOINTED, "resnet50"]),
     *(f"augment {name}" for name in ("none", "standard", "cutout", "autoaugment", "randaugment")),
+    *(f"mixed batches, {loss} {p}" for loss, p in MIXED),
+    *("mix mixup", "mix cutmix"),
     *("loading", "evaluation fp32", "evaluation bf16", "inversion", "inversion per class"),
     *(f"generator {name}" for name in ("wgan", "cgan", "acgan", "infogan")),
     *("optimizer sgd", "optimizer adamw", "optimizer timm lion", "resume", "resume adamw"),
@@ -41,6 +44,7 @@ FAULTS = {
     "RMSprop, which reads its rate": "_local_scalar_dense",
 }
 SLOW = [
+    *(f"mixed batches, {loss} bf16" for loss in LOSSES if loss not in ("center", "disturb_label", "isda")),
     *(f"loss {loss} tf32" for loss in LOSSES),
     *(f"covariance {covariance} {precision}" for covariance in COVARIANCES for precision in ("tf32", "bf16")),
     *(f"network {family} {p}" for family in [*FAMILIES, CHECKPOINTED] for p in ("fp32", "tf32")),

@@ -87,7 +87,11 @@ def records(tmp_path):
         directory = tmp_path / config.run_id
         directory.mkdir()
         (directory / "metrics.jsonl").write_text('{"epoch": 1, "test_error": 9.0}\n')
-        record = config.as_dict() | {"split": "test", "epochs": 1, "seconds": 61.0}
+        record = config.as_dict() | {
+            "split": "test",
+            "epochs": config.config["schedule"]["epochs"],
+            "seconds": 61.0,
+        }
         record |= {
             "error": {"last_10": 9.25 + seed, "final": 9.0, "best": 8.0},
             "ended": "2026-01-02T03:04:05+00:00",

@@ -97,7 +97,8 @@ def test_generators_records_are_collected_too(tmp_path):
     config = changed(config, classifier=str(tmp_path / "runs" / "a classifier"))
     directory = tmp_path / "runs" / "generators" / config.run_id
     directory.mkdir(parents=True)
-    record = config.as_dict() | {"quality": None, "epochs": 1, "seconds": 1.0}
+    epochs = config.config["schedule"]["epochs"]
+    record = config.as_dict() | {"quality": None, "epochs": epochs, "seconds": 1.0}
     (directory / "record.json").write_text(json.dumps(record))
     (directory / "metrics.jsonl").write_text('{"epoch": 1}\n')
     (target,) = collect_records(tmp_path / "runs", tmp_path / "out")
@@ -147,6 +148,14 @@ def test_nothing_is_written_through_a_link(tmp_path, linked):
         ({"error": {"last_10": 101.0, "final": 1, "best": 1}}, r"error\.last_10=101\.0"),
         ({"error": {"last_10": "3", "final": 1, "best": 1}}, r"error\.last_10"),
         ({"epochs": 0}, "epochs=0"),
+        ({"epochs": 2}, r"epochs=2: does not follow from the configuration: should be 4"),
+        ({"split": "validation"}, "split=validation: does not follow"),
+        ({"train_images": 10**5}, "train_images=100000: does not follow"),
+        ({"train_images": 100}, "train_images=100: does not follow"),
+        ({"error": {"last_10": 3.0, "final": 3.0, "best": 4.0}}, r"error\.best=4\.0: is above"),
+        ({"top5_error": {"last_10": 3.5, "final": 1.0, "best": 1.0}}, r"top5_error\.last_10=3\.5: is above"),
+        ({"generator": {"run": "x", "sha256": "0"}}, r"generator\.run=x: the configuration has no generator"),
+        ({"execution": "eager, then compiled"}, "execution=eager, then compiled: the configuration has"),
         ({"epochs": True}, "epochs"),
         ({"seconds": -1.0}, "seconds"),
         ({"split": "train"}, "split"),

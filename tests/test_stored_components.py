@@ -11,6 +11,7 @@ from isda_bench.config.building import (
     ANY_MODULE,
     build,
     build_stored,
+    check_allowed,
     component_class,
     component_function,
     plain_problems,
@@ -156,6 +157,14 @@ def test_a_users_run_is_loaded_with_allow_alone(users_module, tmp_path):
         assert type(isda_bench.load_run(config.directory, allow=allow).model).__name__ == "Net"
     record = isda_bench.load_run(config.directory, allow=users_module).record
     assert evaluate_run(config.directory, allow=users_module)["error"] == record["error"]["final"]
+
+
+@pytest.mark.parametrize("target", [["os.system"], {"a": "b"}, 3, None, "", "os.system()"])
+def test_a_target_that_is_no_path_is_called_one(tmp_path, target):
+    with pytest.raises(
+        UserError, match=r"record\.json: loss\._target_=.{0,80}: should be the path of a class"
+    ):
+        check_allowed(tmp_path / "record.json", "loss", {"_target_": target})
 
 
 def test_every_script_takes_allow():

@@ -19,6 +19,7 @@ from isda_bench.models.base import Classifier
 from isda_bench.runtime.home_folder import expand_home
 from isda_bench.runtime.library_faults import on_device
 from isda_bench.storage import checkpoint
+from isda_bench.storage.checkpoint_content import check_same_tensors, one_error
 from isda_bench.storage.record_files import RECORD, read_finished
 
 CPU = torch.device("cpu")
@@ -200,10 +201,8 @@ def _restore(module: nn.Module, directory: Path, part: str, record: dict[str, An
     """
     state = checkpoint.load_newest(directory)
     epochs = record["epochs"]
-    try:
+    with one_error(directory, f"the {part} that the record describes"):
         if state is None or len(state["metrics"]) != epochs:
             raise UserError(f"{directory}: no whole checkpoint of the last epoch, {epochs}")
+        check_same_tensors(module.state_dict(), state[part], part)
         module.load_state_dict(state[part])
-    except (KeyError, TypeError, AttributeError, RuntimeError) as error:
-        line = str(error).partition("\n")[0]
-        raise UserError(f"{directory}: its checkpoint is of another {part}: {line}") from error

@@ -5,6 +5,9 @@ from importlib import import_module
 from isda_bench.config.options import parse
 
 COMMANDS = {
+    "card": ("CardOptions", "card"),
+    "predict": ("PredictOptions", "predict_images"),
+    "reproduce": ("ReproduceOptions", "reproduce"),
     "collect": ("CollectOptions", "collect"),
     "evaluate": ("EvaluateOptions", "evaluate"),
     "figures": ("FigureOptions", "make_figures"),

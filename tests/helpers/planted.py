@@ -61,8 +61,8 @@ def write_generator(folder: Path, config: GeneratorConfig, data_sha256: str) -> 
     run = {key: config.as_dict()[key] for key in ("run_id", "names", "config")}
     checksum = save_generator(directory, generator, data_sha256, run)
     (directory / "metrics.jsonl").write_text('{"epoch": 1, "spread": 1.0}\n')
-    more = {"quality": None, "epochs": 1, "seconds": 1.0, "generator_sha256": checksum}
-    more |= {"data_sha256": data_sha256, "ended": "2026-01-01T00:00:00+00:00"}
+    more = {"quality": None, "epochs": config.config["schedule"]["epochs"], "seconds": 1.0}
+    more |= {"generator_sha256": checksum, "data_sha256": data_sha256, "ended": "2026-01-01T00:00:00+00:00"}
     write_checksummed(directory / "run.json", config.as_dict())
     metrics = {"metrics.jsonl": (directory / "metrics.jsonl").read_bytes()}
     write_checksummed(directory / "record.json", config.as_dict() | more, metrics)

@@ -11,6 +11,7 @@ import timm
 import torch
 from hydra.utils import instantiate
 from safetensors.torch import save_file
+from timm.layers import resample_abs_pos_embed
 
 from helpers.image_folder import make_image_folder
 from helpers.run_files import metrics_of, same_weights
@@ -79,6 +80,27 @@ def test_every_family_keeps_the_contract(name):
     images = torch.randn(2, 3, 160, 160)
     assert model.features(images).shape == (2, model.feature_dim)
     assert model(images).shape == (2, 4)
+
+
+def checked(*lines):
+    compose_run(["dataset=cifar10", "model=timm", "logger=none", *lines]).check(component_problems)
+
+
+def test_a_vision_transformer_is_made_for_the_images_of_the_data_set(tmp_path):
+    """At its own size it is refused in a sentence with the way on; weights of another size are resampled."""
+    name = "vit_tiny_patch16_224"
+    told = r"images of 224x224 pixels alone, these have 32x32; model\.image_size=32"
+    with pytest.raises(ConfigError, match=told):
+        checked(f"model.name={name}")
+    checked(f"model.name={name}", "model.image_size=32")
+    with pytest.raises(ConfigError, match="image_size=32: test_resnet takes images of every size"):
+        checked("model.name=test_resnet", "model.image_size=32")
+    own = timm.create_model(name, num_classes=0)
+    save_file(own.state_dict(), tmp_path / "vit.safetensors")
+    small = TimmNetwork(3, name, weights=str(tmp_path / "vit.safetensors"), image_size=32).eval()
+    assert small(torch.randn(2, 3, 32, 32)).shape == (2, 3)
+    places = resample_abs_pos_embed(own.pos_embed, [2, 2], num_prefix_tokens=own.num_prefix_tokens)
+    torch.testing.assert_close(small.backbone.pos_embed, places)
 
 
 def test_name_and_checksum_count_in_the_id_and_the_folder_does_not(weights, tmp_path):

@@ -27,7 +27,8 @@ def finished(tmp_path):
         directory.mkdir(parents=True)
         rows = [{"epoch": e, f"{split}_error": error} for e, error in errors.items()]
         (directory / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-        record = config.as_dict() | {"split": split, "epochs": max(errors), "seconds": 1.0, "ended": ""}
+        epochs = config.config["schedule"]["epochs"]
+        record = config.as_dict() | {"split": split, "epochs": epochs, "seconds": 1.0, "ended": ""}
         record["error"] = {"last_10": final, "final": final + 1, "best": final}
         (directory / "record.json").write_text(json.dumps(record))
         return read_records([tmp_path / "runs"])

@@ -1,11 +1,14 @@
 """Stored files are data: nothing planted in one is executed, and wrong content ends in one message."""
 
 import json
+import os
 import pickle
+import re
 import shutil
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from helpers.commands import call
 from helpers.planted import (
@@ -24,9 +27,11 @@ from isda_bench.data.digits import Digits
 from isda_bench.errors import UserError
 from isda_bench.gan.generator_file import FILE, load_generator, read_metadata
 from isda_bench.gan.quality import find_classifier
+from isda_bench.inversion.run import invert
 from isda_bench.inversion.setup import InversionOptions, prepare
 from isda_bench.loading import load_loss, load_run
 from isda_bench.reporting.build_tables import experiment_table
+from isda_bench.reporting.cost import Rates, read_benchmarks
 from isda_bench.reporting.html_report import report
 from isda_bench.reporting.plan import plan
 from isda_bench.reporting.render_tables import markdown, markdown_table
@@ -70,6 +75,8 @@ class Project:
             "generator": lambda: load_generator(self.generator),
             "metadata": lambda: read_metadata(self.generator / FILE),
             "plan": lambda: plan([self.config]),
+            "card": lambda: call("card", f"run={self.run}", f"out={self.folder / 'out' / 'card.md'}"),
+            "predict": lambda: self._predict(),
         }
         demo = ["experiment=demo", "deviations=true", f"runs_dir={self.runs}"]
         if heavy:
@@ -82,6 +89,10 @@ class Project:
                 "tables": lambda: call("tables", *demo, f"out={self.folder / 'out'}"),
                 "report": lambda: call("report", *demo, f"out={self.folder / 'report.html'}"),
                 "figures": lambda: call("figures", f"run={self.run}", f"out={self.folder / 'out'}"),
+                "reproduce": lambda: self._reproduce(),
+                "collect command": lambda: call("collect", *demo[2:], f"out={self.folder / 'out'}"),
+                "runs command": lambda: call("runs", *demo[2:]),
+                "inversion": lambda: self._invert(),
             }
         return found
 
@@ -90,6 +101,22 @@ class Project:
         markdown(table)
         markdown_table(records)
         report("", [table], [], [], records)
+
+    def _predict(self) -> None:
+        images = self.folder / "images"
+        images.mkdir(exist_ok=True)
+        Image.new("L", (8, 8)).save(images / "a.png")
+        call("predict", f"run={self.run}", f"images={images}", f"out={self.folder / 'out' / 'p.csv'}")
+
+    def _reproduce(self) -> None:
+        try:
+            call("reproduce", f"run={self.run}", f"runs_dir={self.folder / 'again'}")
+        except SystemExit as ended:  # the two differ
+            assert ended.code == 1
+
+    def _invert(self) -> None:
+        few = {"iterations": 2, "images": 2, "augmentations": 1, "out": str(self.folder / "inversion")}
+        invert(InversionOptions(run=str(self.run), generator=str(self.generator), **few))
 
     def _with_generator(self):
         more = ["generator=cgan", "seed=7", f"runs_dir={self.runs}"]
@@ -253,3 +280,112 @@ def test_wrong_values_end_in_one_message(project, rng, tried, capsys):
 def test_every_wrong_value_ends_in_one_message(project, rng, tried, capsys):
     fuzz(project, files_of(project), rng, 100, tried, capsys, heavy=False)
     fuzz(project, files_of(project), rng, 10, tried, capsys, heavy=True)
+
+
+CONTENTS = {
+    "empty": b"",
+    "bytes": b"\x00\xff\x1b[2J",
+    "null": b"null",
+    "a list": b"[]",
+    "no finite number": b'{"a": 1e999}',
+    "NaN": b'{"a": NaN}',
+    "deep": b"[" * 100_000,
+    "a huge integer": b"9" * 6000,
+    "UTF-16": '{"a": 1}'.encode("utf-16"),
+    "a format of another kind": b'{"format": [2], "sha256": 3}',
+    "a pickle": pickle.dumps(Path("x")),
+}
+SHAPES = {
+    "a FIFO": lambda path: os.mkfifo(path),
+    "a directory": lambda path: path.mkdir(),
+    "a link to itself": lambda path: path.symlink_to(path),
+    "a link to nowhere": lambda path: path.symlink_to("/nowhere/at/all"),
+    "a device": lambda path: path.symlink_to("/dev/zero"),
+}
+
+
+def replace(path: Path, kind: str) -> None:
+    """Puts something else where the file was."""
+    path.unlink()
+    if kind in CONTENTS:
+        path.write_bytes(CONTENTS[kind])
+    else:
+        SHAPES[kind](path)
+
+
+def replaced_files(project) -> dict[str, Path]:
+    more = {"metrics": project.run / "metrics.jsonl", "checkpoint": next(project.run.glob("*.pt"))}
+    return files_of(project) | more | {"metrics of a generator": project.generator / "metrics.jsonl"}
+
+
+def attack_with_files(project, kinds, tried, capsys, heavy) -> None:
+    marker, outcomes = project.folder / "executed", []
+    keep = project.folder / "whole"
+    shutil.copytree(project.runs, keep)
+    for name in replaced_files(project):
+        for kind in kinds:
+            replace(replaced_files(project)[name], kind)
+            for reader, read in project.readers(heavy).items():
+                what = f"{kind} for {name}, {reader}"
+                try:
+                    outcomes.append(outcome(what, read, marker, capsys))
+                except OSError as error:  # which every command reports
+                    assert error.strerror, what
+                except Exception as error:
+                    raise AssertionError(f"{what}: {type(error).__name__}: {error}") from error
+            shutil.rmtree(project.runs)
+            shutil.copytree(keep, project.runs)
+    tried("something else where a stored file was", outcomes)
+    assert outcomes.count("one error") > 0
+
+
+def test_something_else_where_a_stored_file_was_is_one_error(project, rng, tried, capsys):
+    attack_with_files(project, rng.sample([*CONTENTS, *SHAPES], 2), tried, capsys, heavy=False)
+
+
+@pytest.mark.slow
+def test_whatever_lies_where_a_stored_file_was_is_one_error(project, rng, tried, capsys):
+    attack_with_files(project, [*CONTENTS, *SHAPES], tried, capsys, heavy=False)
+    shutil.rmtree(project.folder / "whole")
+    attack_with_files(project, rng.sample([*CONTENTS, *SHAPES], 3), tried, capsys, heavy=True)
+
+
+def test_a_run_with_a_key_that_its_data_set_lacks_is_reported_and_left_out(project, capsys):
+    """No id depends on dataset.root: the record is right in itself, and its network cannot be built."""
+    rewrite(project.run / "record.json", lambda held: held["config"]["dataset"].update(root="x"))
+    for name in ("report", "tables", "measure"):
+        readers = project.readers()
+        if name == "measure":
+            with pytest.raises(UserError, match="no classifier"):
+                readers[name]()
+        else:
+            readers[name]()
+        assert ("skipped:" in capsys.readouterr().err) == (name != "tables")
+
+
+@pytest.mark.parametrize("kind", [*CONTENTS, *SHAPES])
+def test_a_benchmark_file_that_is_none_is_one_error(tmp_path, kind):
+    path = tmp_path / "a.json"
+    path.write_text("{}")
+    replace(path, kind)
+    with pytest.raises((UserError, OSError), match=re.escape(str(path))):
+        read_benchmarks(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [],
+        {"step": {}},
+        {"step": [{"network": ["resnet32"], "images_per_second": 1.0}]},
+        {"step": [{"network": "resnet32", "images_per_second": -1.0}]},
+        {"steps": [{"network": "resnet32", "batch_size": 128, "step_ms": 0.0}]},
+        {"steps": [{"network": "resnet32", "batch_size": 10**30, "step_ms": 1.0}]},
+    ],
+    ids=str,
+)
+def test_wrong_rates_in_a_benchmark_file_are_one_error(tmp_path, rows):
+    content = {"device": {"type": "cuda", "name": "x"}, "rows": rows}
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    with pytest.raises(UserError, match=r"a\.json: damaged"):
+        Rates([], read_benchmarks(tmp_path))

@@ -5,6 +5,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -124,9 +125,9 @@ def _importing_from_here() -> Iterator[None]:
 def _check(arguments: Any, kind: type[RunConfig], program: str) -> None:
     """Raises ConfigError with all that is wrong with the command line."""
 
-    def component_problems(settings: Any) -> list[str]:
+    def component_problems(line: list[str], settings: Any) -> list[str]:
         problems: list[str] = import_module(program).component_problems(settings)
-        return problems
+        return list(dict.fromkeys(problems + _ignored_overrides(line, settings)))
 
     if arguments.cfg and arguments.multirun:
         raise ConfigError(["--cfg shows the configuration of one run: leave -m out"])
@@ -136,11 +137,22 @@ def _check(arguments: Any, kind: type[RunConfig], program: str) -> None:
     problems = [
         problem
         for line in _lines(arguments, kind)
-        for problem in command_line_problems(line, component_problems, arguments.multirun, check_values, kind)
+        for problem in command_line_problems(
+            line, partial(component_problems, line), arguments.multirun, check_values, kind
+        )
     ]
     problems = problems or table_problems(arguments.overrides)
     if problems:
         raise ConfigError(list(dict.fromkeys(problems)))
+
+
+def _ignored_overrides(line: list[str], settings: Any) -> list[str]:
+    """What the user has set and this run would not heed: a momentum, where the optimizer takes none."""
+    if not any(override.startswith("schedule.momentum=") for override in line):
+        return []
+    optimizers = import_module("isda_bench.config.optimizer_choice")  # imports torch
+    problems: list[str] = optimizers.momentum_problems(settings.optimizer, settings.schedule)
+    return problems
 
 
 def _plans(overrides: list[str]) -> bool:
@@ -161,10 +173,14 @@ def _job(composed: DictConfig, kind: type[RunConfig], program: str, grid: GridJo
     """One run. As part of a grid it raises and does not exit, so that the others run."""
     hydra_config = HydraConfig.get()
     choices: Any = OmegaConf.to_container(hydra_config.runtime.choices)
-    name = " ".join(hydra_config.overrides.task)
+    given = list(hydra_config.overrides.task)
+    name = " ".join(given)
     try:
         config = run_config(composed, choices, kind)
         name = config.run_id
+        ignored = [] if config.setting_problems() else _ignored_overrides(given, config.settings)
+        if ignored:
+            raise ConfigError(ignored)
         position = grid.position()
         import_module(program).run(config, *([position] if position else []))
     except UserError as error:

@@ -23,7 +23,7 @@ from isda_bench.config.options import Options, main
 from isda_bench.errors import UserError
 from isda_bench.reporting.build_tables import experiment_table
 from isda_bench.reporting.figures.files import write
-from isda_bench.reporting.gallery import Picture, gain_picture, gallery, runs_with_statistics, spectra
+from isda_bench.reporting.gallery import Picture, gain_picture, gallery, spectra, spectra_of_records
 from isda_bench.storage.records import read_records
 
 
@@ -68,7 +68,7 @@ def _of_tables(options: FigureOptions) -> Iterator[Picture]:
     yield from gallery(tables, records, options.deviations)
     if options.experiment is None:
         yield from gain_picture(tables)
-        yield from spectra(runs_with_statistics(records), options.allow)
+        yield from spectra_of_records(records, options.allow)
 
 
 def command() -> None:

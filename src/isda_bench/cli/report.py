@@ -16,7 +16,7 @@ from isda_bench.config.options import Options, main
 from isda_bench.errors import UserError
 from isda_bench.reporting.build_tables import experiment_table
 from isda_bench.reporting.claims import check_claims
-from isda_bench.reporting.gallery import gallery, runs_with_statistics, spectra
+from isda_bench.reporting.gallery import gallery, spectra_of_records
 from isda_bench.reporting.html_report import report
 from isda_bench.runtime.atomic_files import write_atomically
 from isda_bench.storage.records import read_records, unfinished_runs
@@ -53,10 +53,7 @@ def make_report(options: ReportOptions) -> None:
             f"ISDA: {options.experiment or 'results'}",
             shown.values(),
             [] if options.experiment else check_claims(tables, records),
-            [
-                *gallery(shown, records, options.deviations),
-                *spectra(runs_with_statistics(records), options.allow),
-            ],
+            [*gallery(shown, records, options.deviations), *spectra_of_records(records, options.allow)],
             records,
         ),
     )

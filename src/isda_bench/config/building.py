@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from types import FunctionType
-from typing import Any
+from typing import Any, TypeGuard
 
 from isda_bench.config.problems import problems_of
 from isda_bench.errors import UserError
@@ -25,6 +25,7 @@ TARGET = "_target_"
 RESERVED = (TARGET, "_partial_", "_args_", "_recursive_", "_convert_", "_mode_")
 """Keys with which Hydra would import or call something, or change the called function."""
 DEEPEST = 20  # levels of a configuration
+LONGEST_SHOWN = 80  # characters of a wrong value in a message
 LARGEST = 2**64  # of an integer
 
 
@@ -83,7 +84,9 @@ def check_allowed(source: Path, section: str, node: Any, allow: tuple[str, ...] 
         UserError: it does not; names file and key.
     """
     target = node.get(TARGET) if isinstance(node, dict) else None
-    if not isinstance(target, str) or not is_within(target.rpartition(".")[0], (OURS, *allow)):
+    if not _is_path(target):
+        raise UserError(f"{source}: {section}.{_no_path(target)}")
+    if not is_within(target.rpartition(".")[0], (OURS, *allow)):
         raise UserError(f"{source}: {section}.{_not_allowed(target)}")
 
 
@@ -98,8 +101,8 @@ def component_class(target: Any, contract: type, allow: tuple[str, ...] = ()) ->
     Raises:
         ValueError: there is no such class, or it is not allowed.
     """
-    if not isinstance(target, str) or not all(word.isidentifier() for word in target.split(".")):
-        raise ValueError(f"{TARGET}={target}: should be the path of a class")
+    if not _is_path(target):
+        raise ValueError(_no_path(target))
     module, _, name = target.rpartition(".")
     roots = _roots(contract, allow)
     if roots != ANY_MODULE and not is_within(module, roots):
@@ -138,8 +141,16 @@ def component_function(target: str, allow: tuple[str, ...] = ()) -> FunctionType
     return found
 
 
-def _not_allowed(target: Any) -> str:
-    top = str(target).partition(".")[0]
+def _is_path(target: Any) -> TypeGuard[str]:
+    return isinstance(target, str) and all(word.isidentifier() for word in target.split("."))
+
+
+def _no_path(target: Any) -> str:
+    return f"{TARGET}={str(target)[:LONGEST_SHOWN]}: should be the path of a class, <module>.<class>"
+
+
+def _not_allowed(target: str) -> str:
+    top = target.partition(".")[0]
     return f"{TARGET}={target}: refused: the module {top} is not allowed (allow={top} allows it)"
 
 
@@ -167,6 +178,8 @@ def plain_problems(node: Any, key: str = "", depth: int = 0) -> Iterator[str]:
     elif isinstance(node, list):
         for index, value in enumerate(node):
             yield from plain_problems(value, f"{key}.{index}" if key else str(index), depth + 1)
+    elif isinstance(node, int) and abs(node) >= LARGEST:
+        yield f"{key}: refused: an integer of more than 64 bits"
     elif not _is_plain(node):
         yield f"{key}: refused: {str(node)[:60]!r} is no plain value"
 
@@ -175,9 +188,7 @@ def _is_plain(value: Any) -> bool:
     if isinstance(value, str):
         return "${" not in value
     # Constructors refuse floats that are not finite, with the words of their own checks.
-    return (
-        value is None or isinstance(value, bool | float) or (isinstance(value, int) and abs(value) < LARGEST)
-    )
+    return value is None or isinstance(value, bool | int | float)
 
 
 def _roots(contract: type, allow: tuple[str, ...]) -> tuple[str, ...]:

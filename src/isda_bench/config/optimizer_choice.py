@@ -165,9 +165,27 @@ def _setting_problems(choice: OptimizerChoice) -> list[str]:
 
 def _recipe_problems(choice: OptimizerChoice, recipe: TrainingRecipe) -> list[str]:
     name = choice.kind.__name__
-    problems = []
-    if not choice.takes("momentum") and recipe.momentum not in (0, TABLE_1_MOMENTUM):
-        problems.append(f"schedule.momentum={recipe.momentum}: {name} takes no momentum; set it to 0")
+    problems = [] if recipe.momentum == TABLE_1_MOMENTUM else _unused_momentum(choice, recipe)
     if not choice.takes("weight_decay") and recipe.weight_decay:
         problems.append(f"schedule.weight_decay={recipe.weight_decay}: {name} takes none; set it to 0")
     return problems
+
+
+def momentum_problems(section: Component, recipe: TrainingRecipe) -> list[str]:
+    """What is wrong with a momentum that the user asks for: the optimizer may take none.
+
+    Args:
+        section: of the optimizer, in the configuration.
+        recipe: the schedule, with the momentum.
+    """
+    try:
+        return _unused_momentum(OptimizerChoice.of(section), recipe)
+    except ValueError:  # which `optimizer_problems` reports
+        return []
+
+
+def _unused_momentum(choice: OptimizerChoice, recipe: TrainingRecipe) -> list[str]:
+    if choice.takes("momentum") or not recipe.momentum:
+        return []
+    name = choice.kind.__name__
+    return [f"schedule.momentum={recipe.momentum}: {name} takes no momentum; leave it out or set it to 0"]

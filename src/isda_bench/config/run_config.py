@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
+from isda_bench.config.building import LARGEST
 from isda_bench.config.places import configuration
 from isda_bench.config.problems import problems_of
 from isda_bench.config.settings import COMPONENTS, Settings
@@ -79,6 +80,7 @@ ADDED_LATER: dict[str, Any] = {
     "schedule.floor": 0.0,
     "schedule.per_step": False,
     "mix": {},
+    "model.image_size": None,
 }
 """Dotted key -> default of every key (a whole section, if that is new) that the configuration did not have at
 first: append only.
@@ -238,7 +240,8 @@ def _identity(node: dict[str, Any], prefix: str) -> dict[str, Any]:
 def _canonical(value: Any) -> Any:
     if isinstance(value, list):
         return [_canonical(item) for item in value]
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+    whole = isinstance(value, float) and value.is_integer() and abs(value) < LARGEST
+    return int(value) if whole else value  # no file has an integer of more than 64 bits
 
 
 def _hash(parts: dict[str, Any]) -> str:

@@ -2,7 +2,17 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 Component = dict[str, Any]
 
@@ -112,13 +122,20 @@ class TableSection(Section):
     datasets: dict[str, str] = {}
 
 
+def _auto_or_bool(given: Any) -> Any:
+    """Refuses other values in one line, where a union would give a line for each of its types."""
+    if given == "auto" or isinstance(given, bool):
+        return given
+    raise PydanticCustomError("auto_or_bool", "should be auto, true or false")
+
+
 class Settings(Section):
     """The whole configuration, as conf/config.yaml describes it; components check themselves."""
 
     seed: Annotated[int, Field(ge=0, lt=2**63)]
     device: str
     compile: bool
-    capture: Literal["auto"] | bool
+    capture: Annotated[Literal["auto"] | bool, BeforeValidator(_auto_or_bool)]
     precision: Literal["fp32", "tf32", "bf16"]
     runs_dir: Annotated[str, Field(min_length=1)]
     debug: bool

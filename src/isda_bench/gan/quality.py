@@ -155,9 +155,14 @@ def find_classifier(
         and data_sha256 in (None, record.get(DATA, data_sha256))
         and _may_be_built(path, record, allow)
     ]
-    if not fitting:
-        raise UserError(f"no classifier trained on the data set, without generated images, in {runs_dir}")
-    return min(fitting)[1]
+    for _, path in sorted(fitting):
+        try:
+            load_run(path, allow)
+        except UserError as error:
+            print(f"skipped: {error}", file=sys.stderr)
+        else:
+            return path
+    raise UserError(f"no classifier trained on the data set, without generated images, in {runs_dir}")
 
 
 def _may_be_built(path: Path, record: dict[str, Any], allow: tuple[str, ...]) -> bool:

@@ -18,6 +18,7 @@ from isda_bench.gan.samples import Samples
 from isda_bench.monitoring.loggers import Logger
 from isda_bench.monitoring.progress import Display
 from isda_bench.storage import checkpoint
+from isda_bench.storage.checkpoint_content import check_optimizer, check_same_tensors, one_error
 from isda_bench.storage.run_directory import Metrics, RunDirectory
 
 COLLAPSED = 0.05
@@ -208,14 +209,28 @@ def _resume(
     if state is None:
         directory.rewrite([])
         return []
+    with one_error(directory.path):
+        _restore(gan, average, optimizers, state)
+    metrics: list[Metrics] = state["metrics"]
+    directory.rewrite(metrics)
+    return metrics
+
+
+def _restore(
+    gan: Gan,
+    average: ExponentialMovingAverage,
+    optimizers: tuple[Optimizer, Optimizer],
+    state: dict[str, Any],
+) -> None:
+    """Raises an error of any class where the content is wrong."""
+    check_same_tensors(gan.state_dict(), state["gan"], "gan")
     gan.load_state_dict(state["gan"])
     if "mean" in state:
+        check_same_tensors(average.state_dict(), state["mean"], "mean")
         average.load_state_dict(state["mean"])
     else:  # of an older version, which kept the newest weights
         average.generator.load_state_dict(gan.generator.state_dict())
     for optimizer, kept in zip(optimizers, state["optimizers"], strict=True):
+        check_optimizer(optimizer, kept)
         optimizer.load_state_dict(kept)
     checkpoint.restore_random_states(checkpoint.rng_states(state)[0])
-    metrics: list[Metrics] = state["metrics"]
-    directory.rewrite(metrics)
-    return metrics

@@ -10,9 +10,10 @@ from typing import Any
 from isda_bench.errors import UserError
 from isda_bench.inversion.descent import CHUNK, STEPS, Point, descend, iteration_of, start_at
 from isda_bench.inversion.setup import InversionOptions, Setup, prepare
-from isda_bench.inversion.state import State, begin, search_of
+from isda_bench.inversion.state import State, begin, check_state, search_of
 from isda_bench.monitoring.progress import Display
 from isda_bench.storage import checkpoint
+from isda_bench.storage.checkpoint_content import one_error
 from isda_bench.storage.run_lock import RunLock
 
 SECONDS_BETWEEN_SAVES = 30.0
@@ -139,11 +140,14 @@ def _kept(directory: Path, setup: Setup) -> State | None:
     kept = checkpoint.load_newest(directory)
     if kept is None:
         return None
-    before, now = kept.pop("identity"), setup.identity
-    changed = [
-        f"{key}: {before.get(key)} there, {now[key]} now" for key in now if before.get(key) != now[key]
-    ]
-    if changed:
-        raise UserError(f"{directory}: holds another inversion ({'; '.join(changed)}); give another out=")
-    points = [Point(z.to(setup.device), v.to(setup.device), trace) for z, v, trace in kept.pop("points")]
-    return State(**kept, points=points)
+    with one_error(directory, "an inversion"):
+        before, now = kept.pop("identity"), setup.identity
+        changed = [
+            f"{key}: {before.get(key)} there, {now[key]} now" for key in now if before.get(key) != now[key]
+        ]
+        if changed:
+            raise UserError(f"{directory}: holds another inversion ({'; '.join(changed)}); give another out=")
+        points = [Point(z.to(setup.device), v.to(setup.device), trace) for z, v, trace in kept.pop("points")]
+        state = State(**kept, points=points)
+        check_state(setup, state)
+    return state

@@ -9,7 +9,7 @@ from isda_bench.data.loader import Normalise
 from isda_bench.data.splits import stratified_order
 from isda_bench.gan.networks import NOISE
 from isda_bench.inversion.augmented_features import augmented, estimated
-from isda_bench.inversion.descent import FixedClasses, Point, Search, start_at
+from isda_bench.inversion.descent import TRACED, FixedClasses, Point, Search, start_at
 from isda_bench.inversion.fuse_batchnorm import fused
 from isda_bench.inversion.setup import Setup
 
@@ -66,3 +66,40 @@ def search_of(setup: Setup, state: State, step: int) -> Search:
     eta = 0.0 if step else setup.options.eta
     classifier = fused(setup.classifier, state.images.to(setup.device))
     return Search(classifier, generator, setup.dataset, wanted, images, eta).to(setup.device)
+
+
+def check_state(setup: Setup, state: State) -> None:
+    """Compares a stored progress with the shapes and types that `begin` makes.
+
+    Raises:
+        ValueError, TypeError, AttributeError: it is none of this inversion.
+    """
+    options, n = setup.options, setup.options.images
+    width, draws = setup.classifier.feature_dim, n * options.augmentations
+    whole, single = torch.int64, torch.float32
+    wanted: list[tuple[str, tuple[int, ...], torch.dtype]] = [
+        ("indices", (n,), whole),
+        ("labels", (n,), whole),
+        ("images", (n, *setup.generator.shape), single),
+        ("codes", (n, setup.generator.codes), single),
+        ("features", (n, width), single),
+        ("augmented", (draws, width), single),
+    ]
+    for name, shape, dtype in wanted:
+        _check_tensor(getattr(state, name), name, shape, dtype)
+    for name, end in (("indices", len(setup.data.train.targets)), ("labels", setup.dataset.num_classes)):
+        values = getattr(state, name)
+        if values.min() < 0 or values.max() >= end:
+            raise ValueError(f"{name} should lie in 0..{end - 1}")
+    if not len(state.points) == len(state.seconds) <= 2 or not all(s >= 0 for s in state.seconds):
+        raise ValueError("points and seconds should be those of one or two steps")
+    for point, count in zip(state.points, (n, draws), strict=False):
+        done = len(point.trace)
+        _check_tensor(point.z, "z", (count, NOISE), single)
+        _check_tensor(point.velocity, "velocity", (count, NOISE), single)
+        _check_tensor(point.trace, "trace", (min(done, options.iterations), len(TRACED), count), single)
+
+
+def _check_tensor(value: Tensor, name: str, shape: tuple[int, ...], dtype: torch.dtype) -> None:
+    if tuple(value.shape) != shape or value.dtype != dtype:
+        raise ValueError(f"{name} should be of shape {shape} and {dtype}")

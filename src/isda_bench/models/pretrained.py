@@ -2,11 +2,13 @@
 
 import isda_bench.runtime.torchvision_import  # noqa: F401  # isort: skip
 
+import math
 from pathlib import Path
 from typing import Any
 
 import timm
 from huggingface_hub import hf_hub_download
+from timm.layers import resample_abs_pos_embed
 from timm.models import adapt_input_conv, load_state_dict
 from torch import Tensor, nn
 
@@ -82,7 +84,21 @@ def _fitting(state: dict[str, Tensor], backbone: Any) -> dict[str, Tensor]:
         key, own = f"{name}.weight", backbone.state_dict().get(f"{name}.weight")
         if own is not None and key in state and state[key].shape[1:2] != own.shape[1:2]:
             state[key] = adapt_input_conv(own.shape[1], state[key])
+    _resample_positions(state, backbone)
     return state
+
+
+def _resample_positions(state: dict[str, Tensor], backbone: Any) -> None:
+    """Makes the position embeddings in the state those of the backbone's images, as timm does."""
+    held, own = state.get("pos_embed"), getattr(backbone, "pos_embed", None)
+    grid = getattr(getattr(backbone, "patch_embed", None), "grid_size", None)
+    if held is None or own is None or grid is None or held.ndim != 3 or held.shape == own.shape:
+        return
+    prefix = getattr(backbone, "num_prefix_tokens", 1)
+    places = held.shape[1] - prefix
+    if places < 1 or math.isqrt(places) ** 2 != places or own.shape[1] != grid[0] * grid[1] + prefix:
+        return  # `_compare` says that they do not fit
+    state["pos_embed"] = resample_abs_pos_embed(held, list(grid), num_prefix_tokens=prefix)
 
 
 def _compare(path: Path, state: dict[str, Tensor], backbone: nn.Module) -> None:

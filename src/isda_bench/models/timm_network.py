@@ -9,6 +9,7 @@ from typing import Annotated, Any, Self
 import timm
 from pydantic import Field, PositiveInt
 from timm.models import group_parameters
+from torch import Tensor, nn
 
 from isda_bench.arguments import checked
 from isda_bench.models.base import Rate
@@ -33,10 +34,12 @@ class TimmNetwork(Backbone):
             "BEiT", appendix); 1: all layers have one rate.
         in_channels: channels of the images.
         dropout: rate of the features.
+        image_size: side of the images in pixels, for a network that is made for images of one size, as vision
+            transformers are; the position embeddings of weights are resampled for it. null: timm's own.
 
     Raises:
-        ValueError: timm has no such network or weights; weights that cannot be read or are another network's;
-            rates of a backbone that is frozen.
+        ValueError: timm has no such network or weights; an `image_size` for a network that takes images of
+            every size; weights that cannot be read or are another network's; rates of a frozen backbone.
         UserError: weights that cannot be downloaded.
     """
 
@@ -53,14 +56,17 @@ class TimmNetwork(Backbone):
         layer_decay: Factor = 1.0,
         in_channels: PositiveInt = 3,
         dropout: Rate = 0.0,
+        image_size: PositiveInt | None = None,
     ) -> None:
         _check_name(name, pretrained and weights is None)
         if freeze and (backbone_rate, layer_decay) != (1, 1):
             raise ValueError(
                 "freeze=true: a frozen backbone has no rates; leave backbone_rate and layer_decay 1"
             )
-        backbone = timm.create_model(name, num_classes=0, in_chans=in_channels, drop_rate=dropout)
+        settings = {"num_classes": 0, "in_chans": in_channels, "drop_rate": dropout}
+        backbone = _created(name, image_size, settings)
         super().__init__(backbone, num_classes)
+        self.only_size = _only_size(backbone)
         if layer_decay != 1 and not hasattr(backbone, "group_matcher"):
             raise ValueError(f"layer_decay={layer_decay}: timm does not know the layers of {name}")
         self.frozen = freeze
@@ -71,6 +77,21 @@ class TimmNetwork(Backbone):
             checksum = load_pretrained(backbone, name, weights, weights_sha256)
             self.loaded = {"name": Path(weights).name if weights else name, "sha256": checksum or ""}
         backbone.requires_grad_(not freeze)
+
+    def features(self, images: Tensor) -> Tensor:
+        """The pooled features (N, A) of images (N, C, H, W).
+
+        Raises:
+            ValueError: the network takes images of another size alone.
+        """
+        size = tuple(images.shape[-2:])
+        if self.only_size is not None and size != self.only_size:
+            taken, found = (f"{height}x{width}" for height, width in (self.only_size, size))
+            raise ValueError(
+                f"the network takes images of {taken} pixels alone, these have {found}; "
+                f"model.image_size={size[0]} makes it for them"
+            )
+        return super().features(images)
 
     def train(self, mode: bool = True) -> Self:
         """Puts the network into training mode, a frozen backbone never."""
@@ -99,6 +120,34 @@ class TimmNetwork(Backbone):
             groups.setdefault(layers[name], []).append(parameter)
         rates = {layer: self.backbone_rate * self.layer_decay ** (count - layer) for layer in groups}
         return [{"params": groups[layer], "rate": rates[layer]} for layer in sorted(groups)] + [head]
+
+
+def _created(name: str, image_size: int | None, settings: dict[str, Any]) -> nn.Module:
+    """The network of timm without a classifier.
+
+    Raises:
+        ValueError: it cannot be made for images of this size.
+    """
+    if image_size is None:
+        return timm.create_model(name, **settings)
+    try:
+        return timm.create_model(name, img_size=image_size, **settings)
+    except TypeError as error:
+        raise ValueError(
+            f"image_size={image_size}: {name} takes images of every size; leave it null"
+        ) from error
+    except (AssertionError, RuntimeError, ValueError, ZeroDivisionError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ValueError(f"image_size={image_size}: {name} cannot be made for it: {reason}") from error
+
+
+def _only_size(backbone: nn.Module) -> tuple[int, int] | None:
+    """Height and width of the only images that a network takes; None where it takes others too."""
+    embedding = getattr(backbone, "patch_embed", None)
+    size = getattr(embedding, "img_size", None)
+    if size is None or not getattr(embedding, "strict_img_size", True):
+        return None
+    return int(size[0]), int(size[1])
 
 
 def _check_name(name: str, downloads: bool) -> None:

@@ -25,7 +25,7 @@ from isda_bench.experiments.selection import (
 from isda_bench.reporting.cautions import cautions
 from isda_bench.reporting.groups import Group, grouped
 from isda_bench.reporting.measures import measures
-from isda_bench.reporting.mixing import mixed_conditions, refuse_other_data
+from isda_bench.reporting.mixing import refuse_other_data
 from isda_bench.reporting.pairing import BASELINE, Entry, with_baselines
 from isda_bench.reporting.table import Table, TableRow
 from isda_bench.storage.records import UnfinishedRun
@@ -182,7 +182,7 @@ class _Builder:
             published=self.published.of(at) if comparable else None,
             also_published=also_published(self.table, at) if comparable else None,
             generators=group.mixed,
-            mixed=mixed_conditions(group.records),
+            mixed=group.conditions,
             label=self.methods.label(at),
         )
 

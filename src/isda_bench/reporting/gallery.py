@@ -1,5 +1,6 @@
 """Every figure that the runs give."""
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -7,6 +8,7 @@ from typing import NamedTuple
 import pandas as pd
 from matplotlib.figure import Figure
 
+from isda_bench.errors import UserError
 from isda_bench.experiments.selection import EXPERIMENTS, hyperparameter_selections
 from isda_bench.reporting.figures.class_spectrum import class_spectrum
 from isda_bench.reporting.figures.error_curves import error_curves
@@ -86,6 +88,15 @@ def spectra(runs: list[Path], allow: tuple[str, ...] = ()) -> Iterator[Picture]:
         caption = f"Spectrum of the covariance of each class's deep features, {run.name}."
         figure = class_spectrum(covariance_spectrum(run, allow), run.name)
         yield Picture(f"spectrum_{run.name}", caption, figure)
+
+
+def spectra_of_records(records: pd.DataFrame, allow: tuple[str, ...] = ()) -> Iterator[Picture]:
+    """`spectra` of `runs_with_statistics`; a run that cannot be loaded is skipped with a line on stderr."""
+    for run in runs_with_statistics(records):
+        try:
+            yield from spectra([run], allow)
+        except UserError as error:
+            print(f"skipped: {error}", file=sys.stderr)
 
 
 def runs_with_statistics(records: pd.DataFrame) -> list[Path]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from isda_bench.reporting.mixing import refuse_other_data
+from isda_bench.reporting.mixing import has_generator_of_other_data, mixed_conditions, refuse_other_data
 
 
 @dataclass
@@ -19,6 +19,7 @@ class Group:
         runs: seed -> directory.
         generators: SHA-256 -> run of those whose images the runs used.
         records: of all of them.
+        of_other_data: number of runs whose generator was trained on other data than the run.
     """
 
     record: dict[str, Any]
@@ -26,6 +27,15 @@ class Group:
     records: list[dict[str, Any]] = field(default_factory=list)
     runs: dict[int, Path] = field(default_factory=dict)
     generators: dict[str, str] = field(default_factory=dict)
+    of_other_data: int = 0
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """What a footnote says of the runs: in which conditions they differ, and generators of other data."""
+        if not self.of_other_data:
+            return mixed_conditions(self.records)
+        count = f"{self.of_other_data} of {len(self.records)} runs"
+        return (*mixed_conditions(self.records), f"{count} used generators that were trained on other data")
 
     @property
     def mixed(self) -> tuple[str, ...]:
@@ -49,6 +59,7 @@ def grouped(records: pd.DataFrame, protocol: str) -> dict[str, Group]:
         generator = record.get("generator")
         if generator:
             group.generators[generator["sha256"]] = generator["run"]
+            group.of_other_data += has_generator_of_other_data(record, path)
     for cell, group in groups.items():
         refuse_other_data(f"cell {cell}", group.records)
     return groups

@@ -1,10 +1,13 @@
 """What must not, and what may with a footnote, differ between the runs whose numbers stand together."""
 
 from collections.abc import Callable, Iterable
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
+from isda_bench.config.generator_config import FOLDER, GeneratorConfig
 from isda_bench.errors import UserError
-from isda_bench.storage.record_files import DATA
+from isda_bench.storage.record_files import DATA, RECORD, read_record
 
 CONDITIONS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "device types": lambda record: (record.get("device") or {}).get("type"),
@@ -25,6 +28,31 @@ def mixed_conditions(records: list[dict[str, Any]]) -> tuple[str, ...]:
     if dirty:
         found.append(f"{dirty} of {len(records)} runs trained with uncommitted changes of the code")
     return tuple(found)
+
+
+def has_generator_of_other_data(record: dict[str, Any], directory: Path) -> bool:
+    """Whether a run used images of a generator that was trained on other data than the run.
+
+    Args:
+        record: of the run.
+        directory: of the run; the generator's record is looked for beside it. Where it is not there, or is of
+            another generator, nothing is known.
+    """
+    used, data = record.get("generator"), record.get(DATA)
+    if not used or data is None:
+        return False
+    file = directory.parent / FOLDER / used["run"] / RECORD
+    return _data_of_generator(file, used["sha256"]) not in (None, data)
+
+
+@lru_cache(maxsize=256)  # several runs use one generator, several tables have one run
+def _data_of_generator(file: Path, sha256: str) -> str | None:
+    """SHA-256 of the data on which the generator with this checksum was trained; None: not known."""
+    try:
+        record = read_record(file, GeneratorConfig)
+    except UserError:
+        return None
+    return record.get(DATA) if record.get("generator_sha256") == sha256 else None
 
 
 def refuse_other_data(what: str, records: Iterable[dict[str, Any]]) -> None:

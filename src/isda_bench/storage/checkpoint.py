@@ -96,6 +96,9 @@ def load(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path}: refused: not a checkpoint ({str(error).partition(chr(10))[0]})") from error
     if not isinstance(state, dict):
         raise ValueError(f"{path}: refused: not a checkpoint")
+    with suppress(RuntimeError):  # of lists that contain themselves, of tensors without numbers: others check
+        for wrong in _not_finite(state, ""):
+            raise ValueError(f"{path}: refused: {wrong} is not finite")
     return state
 
 

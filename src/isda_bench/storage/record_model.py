@@ -22,6 +22,7 @@ from isda_bench.config.building import DEEPEST, TARGET, plain_problems
 from isda_bench.config.problems import problems_of
 from isda_bench.config.run_config import RunConfig
 from isda_bench.config.settings import COMPONENTS
+from isda_bench.storage.record_consistency import consistency_problems
 
 LONGEST = 255  # characters of an id, which names a directory
 Percent = Annotated[float, Field(ge=0, le=100)]
@@ -96,6 +97,7 @@ class _Finished(RunIdentity):
     train_images: PositiveInt | None = None
     ended: str | None = None
     seconds: NonNegativeFloat
+    unreadable_images: NonNegativeInt = 0
     peak_memory_bytes: NonNegativeInt | None = None
     versions: dict[str, str | None] | None = None
     device: _Device | None = None
@@ -150,7 +152,7 @@ SECTIONS: dict[str, type[_Stored]] = {
 def record_problems(record: dict[str, Any], kind: type[RunConfig]) -> list[str]:
     """Problems of a record of a run of this kind; each line begins with a key."""
     model = RunRecord if kind is RunConfig else GeneratorRecord
-    return _types(record, model) or config_problems(record, kind)
+    return _types(record, model) or config_problems(record, kind) or consistency_problems(record)
 
 
 def run_problems(run: dict[str, Any], kind: type[RunConfig]) -> list[str]:

@@ -1,6 +1,7 @@
 """Records of finished runs as a table, and their collection in another folder."""
 
 import math
+import re
 import sys
 from collections.abc import Iterable
 from copy import deepcopy
@@ -29,6 +30,8 @@ from isda_bench.storage.record_model import is_set_aside
 
 PROTOCOLS = {"last_10": "mean of the last 10 epochs", "final": "last epoch", "best": "best epoch"}
 NAMED = 4  # differences that a message names
+SINGLE = re.compile(r"epoch|seconds|learning_rate|[a-z]+_per_second|[a-z]+_(loss|error|top5_error|ece)")
+"""Keys of an epoch's metrics that are one number, which tables and figures rely on."""
 
 
 def read_records(roots: Iterable[Path]) -> pd.DataFrame:
@@ -103,7 +106,8 @@ def read_metrics(directory: Path) -> pd.DataFrame:
         raise UserError(f"{file}: damaged: {error}") from error
     before = 0
     for number, row in enumerate(rows, 1):
-        epoch = row.get("epoch") if isinstance(row, dict) and all(map(_is_measured, row.values())) else None
+        measured = isinstance(row, dict) and all(map(_is_measured, row, row.values()))
+        epoch = row.get("epoch") if measured else None
         if not isinstance(epoch, int) or epoch <= before:
             raise UserError(
                 f"{file}: damaged: line {number} should hold the numbers of an epoch after {before}"
@@ -194,9 +198,9 @@ def _inside(out: Path, target: Path) -> Path:
     return target
 
 
-def _is_measured(value: Any) -> bool:
-    """Whether it is a number, or a list of numbers with null where a class has none."""
-    if isinstance(value, list):
+def _is_measured(name: str, value: Any) -> bool:
+    """Whether it is a number; of a measure of the classes a list of numbers, null where a class has none."""
+    if isinstance(value, list) and not SINGLE.fullmatch(name):
         return all(item is None or _is_number(item) for item in value)
     return _is_number(value)
 

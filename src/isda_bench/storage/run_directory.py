@@ -15,11 +15,8 @@ from isda_bench.data.base import DataFingerprint
 from isda_bench.errors import UserError
 from isda_bench.runtime.atomic_files import remove_leftovers, write_atomically
 from isda_bench.storage import checkpoint
-from isda_bench.storage.checksummed_json import (
-    read_unchecked,
-    verify_checksum,
-    write_checksummed,
-)
+from isda_bench.storage.checkpoint_content import check_progress, one_error
+from isda_bench.storage.checksummed_json import read_unchecked, verify_checksum, write_checksummed
 from isda_bench.storage.component_code import changed_sections, component_code
 from isda_bench.storage.data_check import INDICES, check_data
 from isda_bench.storage.provenance import git_state
@@ -209,8 +206,16 @@ class RunDirectory:
         checkpoint.save(self.path, epoch, state, step)
 
     def newest_state(self) -> dict[str, Any] | None:
-        """The state of the newest whole checkpoint, if there is one."""
-        return checkpoint.load_newest(self.path)
+        """The state of the newest whole checkpoint, if there is one.
+
+        Raises:
+            UserError: it holds no progress of a training.
+        """
+        state = checkpoint.load_newest(self.path)
+        if state is not None:
+            with one_error(self.path):
+                check_progress(state)
+        return state
 
     def finish(self, record: dict[str, Any], metrics: list[Metrics]) -> None:
         """Writes the record, with the checksum of the metrics: the run is finished from then on.
@@ -260,9 +265,17 @@ class NullRunDirectory(RunDirectory):
 
 
 def errors_of(metrics: list[Metrics], split: str) -> dict[str, float]:
-    """The run's errors in percent: mean over the last ten epochs (the paper's), of the last one, the best."""
+    """The run's errors in percent: mean over the last ten epochs (the paper's), of the last one, the best.
+
+    Raises:
+        UserError: none of these epochs has an error: the checkpoint that the run resumed from lacked them.
+    """
     values = {row["epoch"]: row[f"{split}_error"] for row in metrics if f"{split}_error" in row}
     last = [value for epoch, value in values.items() if epoch > len(metrics) - LAST_EPOCHS]
+    if not last:
+        raise UserError(
+            f"the newest checkpoint lacks the {split} errors of its epochs; rerun=true trains again"
+        )
     return {"last_10": sum(last) / len(last), "final": last[-1], "best": min(values.values())}
 
 

@@ -59,7 +59,7 @@ def fit(
     """
     optimizer = make_optimizer(module, schedule, choice)
     state = RunState(module, optimizer, batches, directory, checkpoints.every_minutes)
-    metrics = state.resume()
+    metrics = state.resume(schedule.epochs)
     step = make_step(module, optimizer, batches.sizes)
     logger.resume(metrics)
     warn_of_another_execution(directory, step.execution)

@@ -8,9 +8,16 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from isda_bench.data.loader import Loader
+from isda_bench.errors import UserError
 from isda_bench.runtime.distributed import all_gather_objects, broadcast_object
 from isda_bench.runtime.ranks import processes, rank
 from isda_bench.storage.checkpoint import random_states, restore_random_states, rng_states
+from isda_bench.storage.checkpoint_content import (
+    KERNELS,
+    check_optimizer,
+    check_same_tensors,
+    wrong_content,
+)
 from isda_bench.storage.run_directory import Metrics, RunDirectory
 from isda_bench.training.step import TrainingModule
 
@@ -59,25 +66,40 @@ class RunState:
         self.epoch_progress: EpochProgress | None = None
         self.saved = time.monotonic()
 
-    def resume(self) -> list[Metrics]:
+    def resume(self, epochs: int | None = None) -> list[Metrics]:
         """Restores the newest checkpoint; returns the metrics of the epochs before it.
 
+        Args:
+            epochs: of the whole run; a checkpoint that has more is refused. null: not compared.
+
         Raises:
-            UserError: the checkpoint is of another training set.
+            UserError: the checkpoint is of another training set, or its content is wrong.
         """
         state = broadcast_object(self.directory.newest_state())
         if state is not None:
-            self.module.model.load_state_dict(state["model"])
-            self.module.loss.load_state_dict(state["loss"])
-            _load_optimizer(self.optimizer, state["optimizer"])
-            self.metrics = state["metrics"]
-            own = rng_states(state)
-            if rank() < len(own):
-                restore_random_states(own[rank()])
-            if "within" in state:
-                self._resume_within(state["within"])
+            try:
+                if epochs is not None and len(state["metrics"]) > epochs:
+                    raise ValueError(f"{len(state['metrics'])} epochs, the run has {epochs}")
+                self._restore(state)
+            except UserError:
+                raise
+            except Exception as error:  # what wrong content makes of torch has no common class
+                raise wrong_content(self.directory.path, error) from error
         self.directory.rewrite(self.metrics)
         return self.metrics
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        """Raises an error of any class where the content is wrong."""
+        for name, part in (("model", self.module.model), ("loss", self.module.loss)):
+            check_same_tensors(part.state_dict(), state[name], name)
+            part.load_state_dict(state[name])
+        _load_optimizer(self.optimizer, state["optimizer"])
+        self.metrics = state["metrics"]
+        own = rng_states(state)
+        if rank() < len(own):
+            restore_random_states(own[rank()])
+        if "within" in state:
+            self._resume_within(state["within"])
 
     def _resume_within(self, within: dict[str, Any]) -> None:
         self.batches.restore_position(within["position"])
@@ -132,8 +154,8 @@ class RunState:
 
 def _load_optimizer(optimizer: Optimizer, state: dict[str, Any]) -> None:
     """Loads a state from any device: kernels stay those of this device, rates become plain numbers."""
-    names = ("fused", "foreach", "capturable")  # not all of them are settings of every optimizer
-    kernels = [{key: group[key] for key in names if key in group} for group in optimizer.param_groups]
+    check_optimizer(optimizer, state)
+    kernels = [{key: group[key] for key in KERNELS if key in group} for group in optimizer.param_groups]
     optimizer.load_state_dict(state)
     for group, own in zip(optimizer.param_groups, kernels, strict=True):
         group |= own | {"lr": float(group["lr"])}

@@ -5,6 +5,7 @@ A case returns {finding: times}, empty where nothing waits for the device and a 
 
 import traceback
 from pathlib import Path
+from unittest import mock
 
 import torch
 from hydra.utils import instantiate
@@ -63,7 +64,7 @@ def batch(n=N, side=32):
     return images, torch.zeros(n, dtype=torch.int64, device=D), progress
 
 
-def stepped(module, recipe, optimizer=None, side=32):
+def stepped(module, recipe, optimizer=None, side=32, make_batch=None):
     """The findings of a captured step, after the eager one that creates the optimizer's state."""
     with FakeTensorMode() as mode:
         module = on_fake_cuda(module, mode).train()
@@ -73,12 +74,39 @@ def stepped(module, recipe, optimizer=None, side=32):
         step = CapturedStep(module, made, {N}, required=True)
         set_learning_rate(made, 0.5)
         with Watch() as watch:
-            Step.__call__(step, *batch(side=side))
+            first, second = (make_batch() if make_batch else batch(side=side) for _ in range(2))
+            Step.__call__(step, *first)
             before, values = dict(step.state.tensors()), step.state.host_values()
-            Step.__call__(step, *batch(side=side))
+            Step.__call__(step, *second)
         replaced = {f"replaced: {k}": 1 for k, v in step.state.tensors() if v is not before.get(k)}
         changed = {f"on the host: {k}": 1 for k, v in step.state.host_values().items() if v != values.get(k)}
     return watch.found | replaced | changed
+
+
+def mixed_batch():
+    """A batch with second classes and their weight, as mixup and cutmix make it."""
+    images, targets, progress = batch()
+    return images, targets, progress, targets.clone(), torch.full((), 0.7, device=D)
+
+
+def mixed_training(*overrides):
+    return lambda: stepped(*built("model=resnet8", *overrides), make_batch=mixed_batch)
+
+
+def mixing(name):
+    """Mixing on the device; the share and the box are drawn on the CPU, once a batch."""
+
+    def case():
+        mix = instantiate(compose_run(["dataset=cifar10", "logger=none", f"mix={name}"]).settings.mix)
+        drawn = {"_share": lambda _: None, "_same_on_all_ranks": lambda *draws: [0.5] * (2 * len(draws) - 1)}
+        draws = mock.patch.multiple("isda_bench.data.mixup", **drawn)
+        with FakeTensorMode(), draws, Watch() as watch:
+            images, targets, _ = batch()
+            made = mix(images, targets)
+            assert made.weight.is_cuda and made.second.is_cuda
+        return {key: n for key, n in watch.found.items() if not key.startswith("random number of the CPU")}
+
+    return case
 
 
 def training(*overrides, side=32):
@@ -327,6 +355,7 @@ SMALL = {
 """A small network of each family."""
 DROPOUT = "model.dropout=0.3"
 LOSSES = sorted(path.stem for path in CONF.glob("loss/*.yaml"))
+MIXABLE = [name for name in LOSSES if name not in ("center", "disturb_label")]  # which refuse mixed batches
 COVARIANCES = ["diagonal", "shared", "identity"]
 PRECISIONS = ["fp32", "tf32", "bf16"]
 OPTIMIZERS = {
@@ -379,6 +408,12 @@ CASES = (
     }
     | {f"augment {name}": augmenting(name) for name in ("none", "standard", "cutout")}
     | {f"augment {name}": augmenting(name) for name in ("autoaugment", "randaugment")}
+    | {f"mix {name}": mixing(name) for name in ("mixup", "cutmix")}
+    | {
+        f"mixed batches, {loss} {precision}": mixed_training(f"loss={loss}", f"precision={precision}")
+        for loss in MIXABLE
+        for precision in ("fp32", "bf16")
+    }
     | {"loading": loading}
     | {f"evaluation {precision}": evaluating(precision) for precision in ("fp32", "bf16")}
     | {f"generator {name}": generating(name) for name in ("wgan", "cgan", "acgan", "infogan")}

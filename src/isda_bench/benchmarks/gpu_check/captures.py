@@ -59,17 +59,24 @@ def random_offsets(device: torch.device) -> str:
 
 
 def no_update_after_nan(device: torch.device, modes: tuple[str, ...] = ("eager", "captured")) -> str:
-    """After a loss that is not finite no update is made."""
+    """After a loss that is not finite no update is made.
+
+    Args:
+        device: where the steps are made.
+        modes: of the steps: eager, captured, compiled, compiled and captured.
+
+    Raises:
+        CheckFailed: parameters or states of the optimizer change, or the loss goes unnoticed.
+    """
     for mode in modes:
-        trial = Trial(device, [*RESNET, "loss=isda"], captured=mode == "captured")
+        trial = Trial(device, [*RESNET, "loss=isda"], "captured" in mode, compiled="compiled" in mode)
         good, also_good, bad, late = trial.batches(4)
         trial.step(*good)
         trial.step(*also_good)
-        before = {name: p.detach().clone() for name, p in trial.module.named_parameters()}
+        before = trial.updated()
         trial.step(bad[0] * torch.nan, *bad[1:])
         trial.step(*late)
-        after = {name: p.detach() for name, p in trial.module.named_parameters()}
-        differs = first_difference(after, before)
+        differs = first_difference(trial.updated(), before)
         if differs is not None:
             raise CheckFailed(f"{mode} steps update {differs} after a loss that is not finite")
         if not trial.step.stopped:

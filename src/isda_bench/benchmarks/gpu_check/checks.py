@@ -12,6 +12,7 @@ from isda_bench.config.run_config import CONF
 
 PRECISIONS = ("fp32", "tf32", "bf16")
 COVARIANCES = ("diagonal", "shared", "identity")
+COMPILED = ("compiled", "compiled and captured")
 DROPOUT = "model.dropout=0.1"
 NETWORKS = {
     "resnet": ["model=resnet8", DROPOUT],
@@ -53,6 +54,7 @@ def all_checks() -> dict[str, Check]:
         "random offsets": Check(captures.random_offsets),
         "planted NaN, eager": Check(partial(captures.no_update_after_nan, modes=("eager",)), needs_gpu=False),
         "planted NaN, captured": Check(partial(captures.no_update_after_nan, modes=("captured",))),
+        "planted NaN, compiled": Check(partial(captures.no_update_after_nan, modes=COMPILED), seconds=300),
         "failed capture": Check(captures.failed_capture),
         "memory": Check(captures.memory_comes_back, seconds=300),
         "resume after an epoch": Check(partial(whole_runs.resumes, within=False), needs_gpu=False),

@@ -73,6 +73,17 @@ class Trial:
             found |= {f"loss of step {i + 1}": loss.clone(), f"logits of step {i + 1}": logits.clone()}
         return found | self.state()
 
+    def updated(self) -> dict[str, Tensor]:
+        """Copies of the parameters and of the optimizer's momenta: what an update changes."""
+        found = {}
+        for name, parameter in self.module.named_parameters():
+            state = self.optimizer.state.get(parameter, {})
+            found[name] = parameter.detach().clone()
+            found |= {
+                f"{k} of {name}": v.clone() for k, v in state.items() if isinstance(v, Tensor) and v.ndim
+            }
+        return found
+
     def state(self) -> dict[str, Tensor]:
         """Parameters, buffers, the optimizer's state and the random states."""
         found = {name: value.clone() for name, value in self.module.state_dict().items()}

@@ -9,6 +9,7 @@ from unittest import mock
 
 import torch
 
+from isda_bench.benchmarks.gpu_check import two_processes
 from isda_bench.benchmarks.gpu_check.outcome import CheckFailed, CheckSkipped
 from isda_bench.benchmarks.gpu_check.step_trials import deterministic_kernels
 from isda_bench.config.compose import compose_run
@@ -22,6 +23,10 @@ TINY = [
     *("dataset=digits", "model=resnet8", "dataset.train_size=200", "schedule.batch_size=64", "logger=none"),
     *("loss=isda", "model.dropout=0.1", "schedule.epochs=3", "schedule.milestones=[2]"),
 ]
+
+
+ORDER_OF_SUMS = 1e-9
+"""Relative difference in float64 that another order of sums can make in a few steps."""
 
 
 class Stopped(Exception):
@@ -92,17 +97,43 @@ def _compare(ours: RunConfig, theirs: RunConfig) -> None:
 
 
 def two_gpus(device: torch.device) -> str:
-    """Torchrun with two GPUs gives the errors of one, up to the order of sums."""
+    """Torchrun with two GPUs trains, and its parameters are those of one process, up to the order of sums."""
     if torch.cuda.device_count() < 2:
         raise CheckSkipped(f"{torch.cuda.device_count()} GPU here, two are needed")
     with tempfile.TemporaryDirectory() as folder:
         overrides = [*TINY, "model.dropout=0.0", "augment=none", f"runs_dir={folder}"]
-        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-        command += ["-m", "isda_bench", "train", *overrides]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise CheckFailed(f"torchrun ends with code {done.returncode}: {done.stderr.strip()[-500:]}")
+        torchrun(["isda_bench", "train", *overrides])
         losses = read_metrics(compose_run(overrides).directory)["train_loss"].tolist()
     if not losses[-1] < losses[0]:
         raise CheckFailed(f"the loss goes from {losses[0]} to {losses[-1]}")
-    return "two processes train one network over NCCL"
+    return f"two processes train one network over NCCL; {two_processes_agree(device)}"
+
+
+def two_processes_agree(device: torch.device) -> str:
+    """Compares what two processes have learnt from given global batches with what one has.
+
+    Raises:
+        CheckFailed: a parameter or a statistic differs by more than the order of sums explains.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "state.pt"
+        torchrun([two_processes.__name__, device.type, str(file)])
+        ours = torch.load(file, weights_only=True)
+    theirs = two_processes.trained(device)
+    for name, value in theirs.items():
+        off = (ours[name].double() - value.double()).norm() / value.double().norm().clamp(min=1e-30)
+        if not off <= ORDER_OF_SUMS:
+            raise CheckFailed(f"two processes: {name} differs from one process's by {off:.3g} relative to it")
+    return f"after {two_processes.STEPS} steps on the same global batches parameters are those of one process"
+
+
+def torchrun(arguments: list[str]) -> None:
+    """Runs a module with arguments in two processes.
+
+    Raises:
+        CheckFailed: they fail.
+    """
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m"]
+    done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise CheckFailed(f"torchrun ends with code {done.returncode}: {done.stderr.strip()[-500:]}")

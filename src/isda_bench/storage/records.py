@@ -13,13 +13,15 @@ from isda_bench.config.generator_config import FOLDER, GeneratorConfig
 from isda_bench.config.run_config import RunConfig, flat
 from isda_bench.errors import UserError
 from isda_bench.runtime.atomic_files import read_file, write_atomically
-from isda_bench.storage.checksummed_json import parse_json, write_checksummed
+from isda_bench.storage.checksummed_json import parse_json, read_beside, write_checksummed
 from isda_bench.storage.record_files import (
+    CONFUSION,
     METRICS,
     RECORD,
     RUN,
     kind_of,
     metrics_content,
+    read_confusion,
     read_record,
     read_run,
     record_files,
@@ -28,9 +30,10 @@ from isda_bench.storage.record_model import is_set_aside
 
 PROTOCOLS = {"last_10": "mean of the last 10 epochs", "final": "last epoch", "best": "best epoch"}
 NAMED = 4  # differences that a message names
+FEW_CLASSES = 20  # of a confusion matrix that is collected
 
 
-def read_records(roots: Iterable[Path]) -> pd.DataFrame:
+def read_records(roots: Iterable[Path], left_out: list[str] | None = None) -> pd.DataFrame:
     """A row for each finished run below `roots` (<root>/<run id>/record.json), each run once.
 
     Where two roots have a run, that of the first counts; if the other says something else, a note on stderr
@@ -39,23 +42,17 @@ def read_records(roots: Iterable[Path]) -> pd.DataFrame:
     Columns: run_id, cell, seed, dataset, model, loss, split, last_10, final, best (errors in percent),
     epochs, seconds, path, record.
 
+    Args:
+        roots: the folders.
+        left_out: receives, for each record that is damaged, or whose metrics are, or that another one of the
+            same root contradicts, why it is not in the table; null: such a record is an error.
+
     Raises:
         UserError: a record is damaged, or one root has a run twice with different content.
     """
     rows: dict[str, dict[str, Any]] = {}
     for root in roots:
-        own: dict[str, dict[str, Any]] = {}
-        for path in record_files(root):
-            row = _row(read_record(path), path.parent)
-            if is_debug(row["record"]):
-                continue
-            twin = own.setdefault(row["run_id"], row)
-            if differing := differences(twin["record"], row["record"]):
-                raise UserError(
-                    f"{twin['path']} and {path.parent} are both the run {row['run_id']} and differ: "
-                    f"{_listed(differing)}; move one of them away"
-                )
-        for run_id, row in own.items():
+        for run_id, row in _rows_below(root, left_out).items():
             first = rows.setdefault(run_id, row)
             if differing := differences(first["record"], row["record"]):
                 print(
@@ -64,6 +61,34 @@ def read_records(roots: Iterable[Path]) -> pd.DataFrame:
                     file=sys.stderr,
                 )
     return pd.DataFrame(list(rows.values()), columns=_COLUMNS)
+
+
+def _rows_below(root: Path, left_out: list[str] | None) -> dict[str, dict[str, Any]]:
+    """Run id -> row, of the finished runs in one folder."""
+    own: dict[str, dict[str, Any]] = {}
+    for path in record_files(root):
+        try:
+            row = _row(read_record(path), path.parent)
+            if is_debug(row["record"]):
+                continue
+            if left_out is not None:
+                read_metrics(path.parent)
+            _refuse_other_content(own.get(row["run_id"], row), row)
+        except UserError as error:
+            if left_out is None:
+                raise
+            left_out.append(str(error))
+        else:
+            own.setdefault(row["run_id"], row)
+    return own
+
+
+def _refuse_other_content(first: dict[str, Any], second: dict[str, Any]) -> None:
+    if differing := differences(first["record"], second["record"]):
+        raise UserError(
+            f"{first['path']} and {second['path']} are both the run {first['run_id']} and differ: "
+            f"{_listed(differing)}; move one of them away"
+        )
 
 
 class UnfinishedRun(NamedTuple):
@@ -75,18 +100,27 @@ class UnfinishedRun(NamedTuple):
     epochs: int
 
 
-def unfinished_runs(roots: Iterable[Path]) -> list[UnfinishedRun]:
+def unfinished_runs(roots: Iterable[Path], left_out: list[str] | None = None) -> list[UnfinishedRun]:
     """The runs below `roots` that have a configuration and no record.
+
+    Args:
+        roots: the folders.
+        left_out: receives why a run is left out; null: it is an error.
 
     Raises:
         UserError: a configuration is damaged.
     """
-    return [
-        _unfinished(path)
-        for root in roots
-        for path in sorted(root.glob(f"*/{RUN}"))
-        if not path.with_name(RECORD).exists() and not is_set_aside(path.parent)
-    ]
+    found = []
+    for path in (path for root in roots for path in sorted(root.glob(f"*/{RUN}"))):
+        if path.with_name(RECORD).exists() or is_set_aside(path.parent):
+            continue
+        try:
+            found.append(_unfinished(path))
+        except UserError as error:
+            if left_out is None:
+                raise
+            left_out.append(str(error))
+    return found
 
 
 def read_metrics(directory: Path) -> pd.DataFrame:
@@ -128,6 +162,8 @@ def errors_by_epoch(directory: Path, split: str) -> pd.Series:
 def collect_records(runs_dir: Path, out: Path) -> list[Path]:
     """Copies record.json and metrics.jsonl of every finished run, without the paths of the machine it ran on.
 
+    A confusion matrix of few classes is copied too.
+
     Returns:
         The directories written, <out>/<run id>, a generator's <out>/generators/<run id>.
 
@@ -141,13 +177,16 @@ def collect_records(runs_dir: Path, out: Path) -> list[Path]:
         (GeneratorConfig, runs_dir / FOLDER, out / FOLDER),
     ):
         for path in record_files(source):
-            record, metrics = read_record(path, kind), metrics_content(path.parent)
+            record, beside = read_record(path, kind), {METRICS: metrics_content(path.parent)}
             if is_debug(record):
                 continue
             target = _inside(out, folder / record["run_id"])
             target.mkdir(parents=True, exist_ok=True)
-            write_atomically(target / METRICS, metrics)
-            write_checksummed(target / RECORD, without_machine(record), {METRICS: metrics})
+            if _is_small(read_confusion(path.parent)):
+                beside[CONFUSION] = read_beside(path, CONFUSION)
+            for name, content in beside.items():
+                write_atomically(target / name, content)
+            write_checksummed(target / RECORD, without_machine(record), beside)
             written.append(target)
     return written
 
@@ -184,6 +223,11 @@ def _listed(differing: dict[str, tuple[Any, Any]]) -> str:
     named = [f"{key} {first} and {second}" for key, (first, second) in differing.items()][:NAMED]
     more = len(differing) - len(named)
     return "; ".join(named) + (f"; and {more} more" if more else "")
+
+
+def _is_small(confusion: list[list[int]] | None) -> bool:
+    """Whether a confusion matrix is small enough to be committed."""
+    return confusion is not None and len(confusion) <= FEW_CLASSES
 
 
 def _inside(out: Path, target: Path) -> Path:

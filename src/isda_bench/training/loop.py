@@ -21,7 +21,7 @@ from isda_bench.storage.record_files import LAST_EPOCHS
 from isda_bench.storage.run_directory import Metrics, RunDirectory
 from isda_bench.training.capture import make_step
 from isda_bench.training.evaluate import evaluate
-from isda_bench.training.metrics import METRICS, Metric
+from isda_bench.training.metrics import CONFUSION, LAST_EPOCH_METRICS, METRICS, Metric
 from isda_bench.training.optimizers import NESTEROV, make_optimizer, set_learning_rate
 from isda_bench.training.schedules import learning_rate, progress, rate_factor, step_factors
 from isda_bench.training.state import EpochProgress, RunState
@@ -82,7 +82,9 @@ def fit(
         factors = step_factors(schedule, epoch, len(batches))
         row |= train_epoch(step, batches, epoch, schedule.epochs, display, state, factors)
         if epoch % evaluate_every == 0 or epoch > schedule.epochs - LAST_EPOCHS:
-            measured = evaluate(module.model, evaluation, module.bf16, measures, display.evaluation)
+            wanted = measures if epoch < schedule.epochs else {**measures, **LAST_EPOCH_METRICS}
+            measured = evaluate(module.model, evaluation, module.bf16, wanted, display.evaluation)
+            directory.keep_confusion(measured.pop(CONFUSION, None), split)
             row |= {f"{split}_{name}": value for name, value in measured.items()}
         row["seconds"] = time.perf_counter() - start
         metrics.append(row)

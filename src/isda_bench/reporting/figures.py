@@ -18,6 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullLocator
+from matplotlib.transforms import Bbox
 
 from isda_bench.experiments.coordinates import coordinates
 from isda_bench.experiments.published import published_curves
@@ -177,25 +178,28 @@ def error_curves(records: pd.DataFrame, path: Path) -> list[Path]:
     return write(curves(records), path)
 
 
-def drawing(figure: Figure, name: str) -> Drawing:
+def drawing(figure: Figure, name: str, part: Bbox | None = None) -> Drawing:
     """The figure as an SVG element for a page: transparent, with text as text in the page's colour.
 
     Args:
         figure: drawn here.
         name: unique on the page; letters, digits and hyphens.
+        part: of the figure, in inches; null: all of it.
     """
     with mpl.rc_context({"svg.fonttype": "none"}):
-        text = _rendered(figure, "svg", transparent=True).decode()
+        text = _rendered(figure, "svg", transparent=True, part=part).decode()
     return inline_svg(text, name, INK)
 
 
-def _rendered(figure: Figure, kind: str, transparent: bool = False) -> bytes:
+def _rendered(figure: Figure, kind: str, transparent: bool = False, part: Bbox | None = None) -> bytes:
     for label in figure.findobj(Text):
         label.set_text(figure_label(label.get_text()))
     buffer = io.BytesIO()
     metadata = {"Date": None} if kind == "svg" else None
     with mpl.rc_context({"svg.hashsalt": STYLE["svg.hashsalt"]}):
-        figure.savefig(buffer, format=kind, dpi=150, metadata=metadata, transparent=transparent)
+        figure.savefig(
+            buffer, format=kind, dpi=150, metadata=metadata, transparent=transparent, bbox_inches=part
+        )
     return buffer.getvalue()
 
 

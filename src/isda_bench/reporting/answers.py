@@ -46,6 +46,8 @@ def headline(table: Table) -> str:
         return _without_comparison(table)
     if len(found) == 1:
         return f"{found[0].subject}: {found[0].text}"
+    if all(answer.kind == OPEN for answer in found):
+        return f"no significant difference in any of {len(found)} comparisons"
     counts = {kind: sum(answer.kind == kind for answer in found) for kind in (BETTER, WORSE, OPEN)}
     texts = {BETTER: "better than the baseline", WORSE: "worse", OPEN: "without a significant difference"}
     parts = [f"{count} {texts[kind]}" for kind, count in counts.items() if count]

@@ -44,10 +44,11 @@ def report(
     begun = [table for table in all_tables if table.has_runs]
     shared = shared_notes(begun)
     by_class = _by_class(records)
+    seen: set[str] = set()
     groups = page_cells(records, by_class)
     return _environment().get_template("html_report.html.jinja").render(
         title=title,
-        tables=[page_table(table, set(shared), by_class) for table in begun],
+        tables=[page_table(table, set(shared), by_class, seen) for table in begun],
         shared_notes=[signs(note) for note in shared],
         not_begun=[table for table in all_tables if not table.has_runs],
         claims=all_claims,

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from isda_bench.reporting.answers import answers, headline, setting_text
@@ -20,13 +21,16 @@ FEW_CLASSES = 10
 """Classes that are compared between methods."""
 
 
-def page_table(table: Table, shared: set[str], by_class: Mapping[str, ClassErrors]) -> dict[str, Any]:
+def page_table(
+    table: Table, shared: set[str], by_class: Mapping[str, ClassErrors], seen: set[str]
+) -> dict[str, Any]:
     """What the page's template needs of a table with runs.
 
     Args:
         table: with at least one finished run.
         shared: notes that the page has once for all tables.
         by_class: cell -> errors by class, where its runs have recorded them.
+        seen: cells whose classes an earlier table has compared; those of this one are added.
     """
     begun = [bool(line.errors or line.unfinished) for line in table.lines]
     folded = [line for line, own in zip(table.lines, begun, strict=True) if not own]
@@ -38,13 +42,13 @@ def page_table(table: Table, shared: set[str], by_class: Mapping[str, ClassError
         "kind": found[0].kind if len(found) == 1 else "",
         "answers": found if len(found) > 1 else [],
         "few": len(found) <= FEW_ANSWERS,
-        **_rows(text_rows(table), begun),
+        **_rows(table, begun),
         "planned": _by_setting(folded),
         "planned_count": len(folded),
-        "notes": [signs(note) for note in _gathered(notes_of(table)) if note not in shared],
+        "notes": [signs(note) for note in _gathered(_notes(table)) if note not in shared],
         "finished": sum(line.n for line in table.lines if line.planned),
         "wanted": sum(len(line.seeds) for line in table.lines),
-        "classes": _class_tables(table, by_class),
+        "classes": _class_tables(table, by_class, seen),
     }
 
 
@@ -60,6 +64,12 @@ def signs(text: str) -> str:
     return text.replace(MISSING, "–") if text.startswith(MISSING) else text
 
 
+def _notes(table: Table) -> list[str]:
+    """The table's notes, and the conditions in which the runs of a line differ."""
+    conditions = {line.at.method: replace(line, note="").remark for line in table.lines if line.errors}
+    return notes_of(table) + [f"{method}: {text}." for method, text in conditions.items() if text]
+
+
 def _gathered(notes: list[str]) -> list[str]:
     """The notes; several that say one thing of different settings ('lq, resnet8: ...') are one."""
     saying: dict[str, list[str]] = {}
@@ -73,12 +83,14 @@ def _gathered(notes: list[str]) -> list[str]:
     return found
 
 
-def _rows(texts: list[list[str]], begun: list[bool]) -> dict[str, Any]:
+def _rows(table: Table, begun: list[bool]) -> dict[str, Any]:
     """Caption, header and rows by setting: the caption says what all rows share, a heading what a group does.
 
     The method's column comes first: it stays in sight while the others scroll.
     """
-    header, *rows = texts
+    header, *rows = text_rows(table)
+    for line, row in zip(table.lines, rows, strict=True):
+        row[header.index(METHOD)] = ", ".join(filter(None, (line.at.method, line.note)))
     own = [row for row, wanted in zip(rows, begun, strict=True) if wanted]
     parted = without_constants(header, own, PLACES)
     places = [name for name in parted.header if name in PLACES]
@@ -106,13 +118,20 @@ def _by_setting(lines: list[TableRow]) -> list[dict[str, str]]:
     return [{"setting": setting, "methods": ", ".join(names)} for setting, names in methods.items()]
 
 
-def _class_tables(table: Table, by_class: Mapping[str, ClassErrors]) -> list[dict[str, Any]]:
+def _class_tables(
+    table: Table, by_class: Mapping[str, ClassErrors], seen: set[str]
+) -> list[dict[str, Any]]:
     """For each setting whose runs have recorded them: the errors of the worst classes by method."""
-    settings: dict[str, dict[str, ClassErrors]] = {}
+    settings: dict[str, list[TableRow]] = {}
     for line in table.lines:
         if line.errors and line.cell in by_class:
-            settings.setdefault(setting_text(line), {})[line.at.method] = by_class[line.cell]
-    return [_class_table(setting, known) for setting, known in settings.items()]
+            settings.setdefault(setting_text(line), []).append(line)
+    new = {setting: lines for setting, lines in settings.items() if {line.cell for line in lines} - seen}
+    seen.update(line.cell for lines in settings.values() for line in lines)
+    return [
+        _class_table(setting, {line.at.method: by_class[line.cell] for line in lines})
+        for setting, lines in new.items()
+    ]
 
 
 def _class_table(setting: str, known: dict[str, ClassErrors]) -> dict[str, Any]:

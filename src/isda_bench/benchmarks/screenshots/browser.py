@@ -64,19 +64,22 @@ class Browser:
         self.process.wait()
         self.folder.cleanup()
 
-    def open(self, page: Path, width: int, dark: bool = False, scale: float = 1) -> None:
+    def open(self, page: Path, width: int, dark: bool = False, height: int = 900) -> None:
         """Loads a page.
 
         Args:
             page: a file.
             width: of the window, in pixels of CSS; up to 600 it is a phone.
             dark: whether it asks for dark colours.
-            scale: pixels of the screen for one of CSS.
+            height: of the window.
         """
-        size = {"width": width, "height": 900, "deviceScaleFactor": scale, "mobile": width <= 600}
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width <= 600}
         self._call("Emulation.setDeviceMetricsOverride", **size)
         preference = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self._call("Emulation.setEmulatedMedia", features=[preference])
+        self._call("Page.navigate", url="about:blank")  # what the last page kept would decide on dark
+        self._wait_for_event("Page.loadEventFired")
+        self._call("Storage.clearDataForOrigin", origin="file://", storageTypes="all")
         self._call("Page.navigate", url=page.resolve().as_uri())
         self._wait_for_event("Page.loadEventFired")
 

@@ -223,7 +223,7 @@ def _body(path: Path) -> str:
 
 
 def _indented(text: str) -> str:
-    """The lines two columns to the right; what is too long for the terminal continues further to the right."""
+    """The lines two columns to the right; one too long for the terminal continues further right."""
     lines = []
     for line in text.splitlines():
         margin = " " * (len(line) - len(line.lstrip()) + 6)
@@ -237,8 +237,8 @@ def _prose(text: str) -> str:
     for part in text.split("\n\n"):
         is_plain = not re.search(r"^(\s|[-*] )", part, re.MULTILINE)
         words = " ".join(part.split())
-        margins = {"initial_indent": "  ", "subsequent_indent": "  "}
-        parts.append(fill(words, text_width(), **margins) if is_plain else _indented(part))
+        filled = fill(words, text_width(), initial_indent="  ", subsequent_indent="  ")
+        parts.append(filled if is_plain else _indented(part))
     return "\n\n".join(parts)
 
 

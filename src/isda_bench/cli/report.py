@@ -54,9 +54,10 @@ def make_report(options: ReportOptions) -> None:
     for reason in left_out:
         print(f"left out: {printable(reason)}", file=sys.stderr)
     if content.records.empty:
+        what = f" of experiment={options.experiment}" if options.experiment else ""
         raise UserError(
-            f"no finished runs in {' or '.join(map(str, places))}; {path} lists what is planned, and "
-            f"isda-bench train experiment=demo makes the first runs"
+            f"no finished runs{what} in {' or '.join(map(str, places))}; {path} lists what is planned, and "
+            f"isda-bench train experiment={options.experiment or 'demo'} makes them"
         )
 
 
@@ -79,10 +80,10 @@ def _content(options: ReportOptions, places: list[Path], left_out: list[str]) ->
     shown = {name: t if options.deviations else t.without_deviations for name, t in tables.items()}
     title = f"ISDA and its baselines: {f'errors of {len(records)} runs' if len(records) else 'no runs yet'}"
     claims = []
-    if options.experiment:
+    if options.experiment and shown:
         cells = [line.cell for table in shown.values() for line in table.lines]
         records = records[records["cell"].isin(cells)]
-        title = shown[options.experiment].title if shown else options.experiment
+        title = shown[options.experiment].title
     elif len(tables) == len(names) and len(records):
         claims = check_claims(tables, records)
     pictures = [*_gallery(shown, records, left_out), *spectrum_pictures]
@@ -117,7 +118,7 @@ def _gallery(tables: dict[str, Table], records: pd.DataFrame, left_out: list[str
 def _spectra(
     records: pd.DataFrame, allow: tuple[str, ...], left_out: list[str]
 ) -> tuple[list[Picture], pd.DataFrame]:
-    """The spectra that the runs' checkpoints give, and the records without those of which nothing can be built.
+    """The spectra that the runs' checkpoints give, and the records but for those that cannot be built.
 
     A run whose checkpoint is damaged has no spectrum; its record counts.
     """

@@ -1,7 +1,7 @@
 """Errors by class of the last epoch, which classes are taken for which, and the confusion matrix.
 
-A run keeps the accuracy of each class in metrics.jsonl and, with at most 100 classes, its confusion matrix in a
-file beside it. Older runs have neither, and collected records of more than 20 classes no matrix.
+A run keeps the accuracy of each class in metrics.jsonl and, with at most 100 classes, its confusion matrix in
+a file beside it. Older runs have neither, and collected records of more than 20 classes no matrix.
 """
 
 from collections.abc import Iterable

@@ -64,7 +64,7 @@ def _shade(share: float) -> int:
 
 
 def _paths(shares: Floats) -> list[tuple[int, str]]:
-    """For each shade an SVG path of its fields, one unit wide: column and row are the point from the top left."""
+    """For each shade an SVG path of its fields, each a unit wide: x is the column, y the row from the top."""
     shades = np.ceil(SHADES * np.sqrt(shares / 100)).astype(int)
     paths = []
     for shade in range(1, SHADES + 1):

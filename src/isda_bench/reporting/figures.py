@@ -191,9 +191,14 @@ def drawing(figure: Figure, name: str, part: Bbox | None = None) -> Drawing:
     return inline_svg(text, name, INK)
 
 
-def _rendered(figure: Figure, kind: str, transparent: bool = False, part: Bbox | None = None) -> bytes:
+def escape_labels(figure: Figure) -> None:
+    """Makes sure that no text of the figure is a formula; to be called before it is laid out."""
     for label in figure.findobj(Text):
         label.set_text(figure_label(label.get_text()))
+
+
+def _rendered(figure: Figure, kind: str, transparent: bool = False, part: Bbox | None = None) -> bytes:
+    escape_labels(figure)
     buffer = io.BytesIO()
     metadata = {"Date": None} if kind == "svg" else None
     with mpl.rc_context({"svg.hashsalt": STYLE["svg.hashsalt"]}):

@@ -1,4 +1,4 @@
-"""The report: one HTML page that needs nothing but itself, with answers, tables, claims, figures and every run."""
+"""The report: one HTML page that needs nothing but itself: answers, tables, claims, figures, every run."""
 
 import base64
 import hashlib
@@ -46,21 +46,25 @@ def report(
     by_class = _by_class(records)
     seen: set[str] = set()
     groups = page_cells(records, by_class)
-    return _environment().get_template("html_report.html.jinja").render(
-        title=title,
-        tables=[page_table(table, set(shared), by_class, seen) for table in begun],
-        shared_notes=[signs(note) for note in shared],
-        not_begun=[table for table in all_tables if not table.has_runs],
-        claims=all_claims,
-        verdicts=_verdicts(all_claims),
-        chance_text=chance_text,
-        pictures=[_picture(picture, f"figure-{i}") for i, picture in enumerate(pictures, 1)],
-        hash_source=_hash_source,
-        groups=groups,
-        cell_count=sum(len(group["cells"]) for group in groups),
-        runs=len(records),
-        left_out=list(left_out),
-        **_extent(records),
+    return (
+        _environment()
+        .get_template("html_report.html.jinja")
+        .render(
+            title=title,
+            tables=[page_table(table, set(shared), by_class, seen) for table in begun],
+            shared_notes=[signs(note) for note in shared],
+            not_begun=[table for table in all_tables if not table.has_runs],
+            claims=all_claims,
+            verdicts=_verdicts(all_claims),
+            chance_text=chance_text,
+            pictures=[_picture(picture, f"figure-{i}") for i, picture in enumerate(pictures, 1)],
+            hash_source=_hash_source,
+            groups=groups,
+            cell_count=sum(len(group["cells"]) for group in groups),
+            runs=len(records),
+            left_out=list(left_out),
+            **_extent(records),
+        )
     )
 
 

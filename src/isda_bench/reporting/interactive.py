@@ -1,9 +1,9 @@
 """Figures of which a page's script can hide curves and show values: one SVG a panel, and a legend in HTML.
 
-The page draws nothing: matplotlib's SVG stands in it, so that it is seen and printed without scripts too. What
-a script needs beside it (the limits of the axes in the drawing, the points of each curve) is a few kilobytes of
-JSON. Plotly would add 4.6 MB to each page, Vega-Lite some 0.8 MB and code made at run time, which the page's
-policy forbids; the page's own script has 4 kB.
+The page draws nothing: matplotlib's SVG stands in it, so that it is seen and printed without scripts. What a
+script needs beside it (the limits of the axes in the drawing, the points of each curve) is a few kilobytes of
+JSON. Plotly would add more than 3.5 MB to each page, Vega-Lite some 0.8 MB and code made at run time, which
+the page's policy forbids; the page's own script has 4.4 kB.
 """
 
 import json
@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.transforms import Bbox
 
-from isda_bench.reporting.figures import INK, drawing
+from isda_bench.reporting.figures import INK, drawing, escape_labels
 from isda_bench.reporting.inline_svg import CURVE, Drawing
 from isda_bench.runtime.terminal import printable_lines
 
@@ -75,11 +75,14 @@ def interactive(figure: Figure, name: str) -> InteractiveFigure:
     for axis in axes:
         _mark(axis, labels)
     _remove_legends(figure, axes)
+    escape_labels(figure)
     figure.draw_without_rendering()
     figure.set_layout_engine("none")  # hidden neighbours would move a panel
     panels = list(_panels(figure, axes, labels, name))
     sheet = [panel.drawing.css for panel in panels]
-    return InteractiveFigure(panels, [curve for curve, _ in curves], "\n".join([*sheet, *(r for _, r in curves)]))
+    return InteractiveFigure(
+        panels, [curve for curve, _ in curves], "\n".join([*sheet, *(r for _, r in curves)])
+    )
 
 
 def _labels(axis: Axes) -> list[str]:
@@ -107,22 +110,25 @@ def _mark(axis: Axes, labels: dict[str, int]) -> None:
             artist.set_gid(mark)
         line = _line(handle)
         if line is not None:
-            by_colour[to_hex(line.get_color())].append(mark)
+            by_colour[_colour(line)].append(mark)
     for kind in (PolyCollection, Line2D):
         met: dict[str, int] = defaultdict(int)
         for artist in (child for child in axis.get_children() if isinstance(child, kind)):
             colour = _colour(artist)
             if artist.get_gid() is None and by_colour.get(colour):
                 marks = by_colour[colour]
-                artist.set_gid(marks[min(met[colour], len(marks) - 1)])  # bands come in the order of the lines
+                artist.set_gid(
+                    marks[min(met[colour], len(marks) - 1)]
+                )  # bands come in the order of the lines
                 met[colour] += 1
 
 
 def _colour(artist: Artist) -> str:
+    """'#rrggbb' of a line or a band; empty for what is neither, or has no colour."""
     if isinstance(artist, Line2D):
         return to_hex(artist.get_color())
-    faces = artist.get_facecolor() if isinstance(artist, PolyCollection) else []
-    return to_hex(faces[0]) if len(faces) else ""
+    faces = np.asarray(artist.get_facecolor() if isinstance(artist, PolyCollection) else [], float)
+    return to_hex(tuple(faces[0])) if len(faces) else ""  # without its opacity
 
 
 def _curves(axes: list[Axes], labels: dict[str, int], name: str) -> list[tuple[Curve, str]]:
@@ -132,7 +138,7 @@ def _curves(axes: list[Axes], labels: dict[str, int], name: str) -> list[tuple[C
         for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
             css_class = f"{name}-k{labels[label]}"
             line = _line(handle)
-            colour = INK if line is None else to_hex(line.get_color())
+            colour = INK if line is None else _colour(line)
             shown = "currentColor" if colour == INK else colour
             style = "solid" if line is None else STYLES.get(str(line.get_linestyle()), "solid")
             rule = f".{css_class} {{ border-top: 3px {style} {shown}; }}"
@@ -161,7 +167,7 @@ def _panels(figure: Figure, axes: list[Axes], labels: dict[str, int], name: str)
 
 
 def _data(axis: Axes, part: Bbox, labels: dict[str, int]) -> str:
-    """Where the axes lie in the drawing (points from its top left corner), their limits, the curves' points."""
+    """Where the axes lie in the drawing (points from its top left), their limits, the curves' points."""
     box = axis.get_window_extent().transformed(axis.figure.dpi_scale_trans.inverted())
     left, right = (POINTS * (x - part.x0) for x in (box.x0, box.x1))
     top, bottom = (POINTS * (part.y1 - y) for y in (box.y1, box.y0))

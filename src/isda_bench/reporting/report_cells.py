@@ -92,7 +92,9 @@ def _cell(
     records = cell["records"]
     error = pd.Series([record["error"]["last_10"] for record in records])
     rows = [_run(record) for record in records]
-    parted = without_constants(list(rows[0]), [list(row.values()) for row in rows], set(rows[0]) - set(OF_A_RUN))
+    parted = without_constants(
+        list(rows[0]), [list(row.values()) for row in rows], set(rows[0]) - set(OF_A_RUN)
+    )
     classes = by_class.get(records[0]["cell"])
     return {
         "id": records[0]["cell"],

@@ -79,7 +79,9 @@ def _gathered(notes: list[str]) -> list[str]:
     found = []
     for text, subjects in saying.items():
         whole = [note for note in notes if note.endswith(text)]
-        found += whole[:1] if len(subjects) == 1 else [f"{text[0].upper()}{text[1:-1]}: {'; '.join(subjects)}."]
+        found += (
+            whole[:1] if len(subjects) == 1 else [f"{text[0].upper()}{text[1:-1]}: {'; '.join(subjects)}."]
+        )
     return found
 
 
@@ -118,9 +120,7 @@ def _by_setting(lines: list[TableRow]) -> list[dict[str, str]]:
     return [{"setting": setting, "methods": ", ".join(names)} for setting, names in methods.items()]
 
 
-def _class_tables(
-    table: Table, by_class: Mapping[str, ClassErrors], seen: set[str]
-) -> list[dict[str, Any]]:
+def _class_tables(table: Table, by_class: Mapping[str, ClassErrors], seen: set[str]) -> list[dict[str, Any]]:
     """For each setting whose runs have recorded them: the errors of the worst classes by method."""
     settings: dict[str, list[TableRow]] = {}
     for line in table.lines:

@@ -84,7 +84,7 @@ def fit(
         if epoch % evaluate_every == 0 or epoch > schedule.epochs - LAST_EPOCHS:
             wanted = measures if epoch < schedule.epochs else {**measures, **LAST_EPOCH_METRICS}
             measured = evaluate(module.model, evaluation, module.bf16, wanted, display.evaluation)
-            directory.keep_confusion(measured.pop(CONFUSION, None), split)
+            directory.keep_confusion(measured.pop(CONFUSION, None), split)  # type: ignore[arg-type]
             row |= {f"{split}_{name}": value for name, value in measured.items()}
         row["seconds"] = time.perf_counter() - start
         metrics.append(row)

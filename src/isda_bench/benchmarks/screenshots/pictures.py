@@ -122,7 +122,11 @@ def _output(command: list[str]) -> str:
 
 def _progress() -> Iterator[Display]:
     """Displays in the middle of a run of 240 epochs."""
-    for position, evaluated in ((None, None), (GridPosition(3, 6, []), None), (GridPosition(3, 6, []), (31, 79))):
+    for position, evaluated in (
+        (None, None),
+        (GridPosition(3, 6, []), None),
+        (GridPosition(3, 6, []), (31, 79)),
+    ):
         times = iter([0.0] + 20 * [120 * 36.4])  # begins at 0, is asked again after 120 epochs
         display = Display("cifar100-wrn28_10-isda-s0-0123abcd", 240, 390, position, times.__next__)
         display.terminal = True  # else it prints its lines

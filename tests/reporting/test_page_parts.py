@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from helpers.made_runs import changed, write_run
 from helpers.tiny import TINY
 from isda_bench.config.compose import compose_run
+from isda_bench.config.run_config import RunConfig
 from isda_bench.errors import UserError
 from isda_bench.experiments.coordinates import Coordinates
 from isda_bench.reporting.answers import BETTER, OPEN, WORSE, answers, headline
@@ -20,7 +21,8 @@ from isda_bench.reporting.durations import duration_text, moment_text
 from isda_bench.reporting.html_report import report
 from isda_bench.reporting.interactive import interactive
 from isda_bench.reporting.table import Paired, Table, TableRow
-from isda_bench.storage.record_files import read_confusion
+from isda_bench.storage.confusion import read_confusion
+from isda_bench.storage.record_model import record_problems
 from isda_bench.storage.records import read_records
 
 
@@ -96,11 +98,11 @@ def test_a_moment_is_written_to_the_minute():
 
 
 def write_classes(directory, accuracies, counts=None):
-    """The last epoch's accuracies, and a matrix."""
+    """The last epoch's accuracies, and a matrix in a file."""
     row = {"epoch": 1, "test_error": 9.0, "test_class_accuracy": accuracies}
     (directory / "metrics.jsonl").write_text(json.dumps(row) + "\n")
     if counts is not None:
-        (directory / "confusion.json").write_text(json.dumps({"split": "test", "counts": counts}))
+        (directory / "confusion.json").write_text(json.dumps({"counts": counts}))
 
 
 def test_errors_by_class_are_means_over_runs_and_matrices_are_summed(tmp_path):
@@ -137,10 +139,21 @@ def test_errors_by_class_are_means_over_runs_and_matrices_are_summed(tmp_path):
 )
 def test_a_damaged_matrix_is_reported(tmp_path, content):
     path = write_run(tmp_path, compose_run(TINY), 9.0)
-    assert read_confusion(path) is None
+    assert read_confusion(path, {}) is None
     (path / "confusion.json").write_text(content)
     with pytest.raises(UserError, match=r"confusion\.json: damaged"):
-        read_confusion(path)
+        read_confusion(path, {})
+
+
+def test_a_matrix_in_a_record_is_checked(tmp_path):
+    assert read_confusion(tmp_path, {"confusion": ["3 0", "1 2"]}) == [[3, 0], [1, 2]]
+    with pytest.raises(UserError, match="should be a square"):
+        read_confusion(tmp_path, {"confusion": ["3 0", "1"]})
+    config = compose_run(TINY)
+    record = json.loads((write_run(tmp_path, config, 9.0) / "record.json").read_text())
+    assert record_problems(record | {"confusion": ["3 0", "1 2"]}, RunConfig) == []
+    for rows in (["3 -1", "0 0"], ["a b"], [[1]], "1"):
+        assert record_problems(record | {"confusion": rows}, RunConfig)
 
 
 def test_many_classes_are_drawn_and_their_most_frequent_mistakes_listed():

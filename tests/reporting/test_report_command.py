@@ -1,6 +1,5 @@
 """isda-bench report on folders as they are: empty, with one run, with damaged records."""
 
-import json
 import shutil
 
 import numpy as np
@@ -18,7 +17,7 @@ from isda_bench.config.compose import compose_run
 from isda_bench.data.loader import evaluation_loader
 from isda_bench.errors import UserError
 from isda_bench.loading import load_run
-from isda_bench.storage.record_files import read_confusion
+from isda_bench.storage.confusion import FILE, read_confusion
 from isda_bench.storage.records import collect_records
 from isda_bench.training.metrics import LAST_EPOCH_METRICS
 from isda_bench.training.run import run
@@ -47,7 +46,7 @@ def page_of(runs):
     return out.read_text()
 
 
-def test_the_last_epoch_s_matrix_is_beside_the_record(finished):
+def test_the_last_epoch_s_matrix_is_in_the_record(finished):
     _, model, record = load_run(finished)
     dataset = build_dataset(compose_run(TINY).settings)
     predictions, targets = [], []
@@ -55,28 +54,25 @@ def test_the_last_epoch_s_matrix_is_beside_the_record(finished):
         predictions += model(batch).argmax(1).tolist()
         targets += labels.tolist()
     wanted = confusion_matrix(targets, predictions, labels=range(10))
-    assert read_confusion(finished) == wanted.tolist()
+    assert read_confusion(finished, record) == wanted.tolist()
     wrong = wanted.sum() - np.trace(wanted)
     assert 100 * wrong / wanted.sum() == pytest.approx(record["error"]["final"])
-    assert "confusion" not in json.dumps(record) + (finished / "metrics.jsonl").read_text()
+    assert not (finished / FILE).exists() and "confusion" not in (finished / "metrics.jsonl").read_text()
 
 
-def test_a_matrix_that_was_edited_is_reported_and_left_out_of_the_page(runs):
-    (file,) = runs.glob("*/confusion.json")
-    assert "Confusion matrix" in page_of(runs)
+def test_a_larger_matrix_is_a_file_with_its_checksum_in_the_record(tmp_path, monkeypatch):
+    monkeypatch.setattr("isda_bench.storage.confusion.FEW_CLASSES", 9)
+    config = compose_run([*TINY, *ONE_EPOCH, f"runs_dir={tmp_path / 'runs'}"])
+    record = run(config)
+    assert "confusion" not in record and len(read_confusion(config.directory, record)) == 10
+    assert "Confusion matrix" in page_of(tmp_path / "runs")
+    (copy,) = collect_records(tmp_path / "runs", tmp_path / "out")
+    assert read_confusion(copy, record) is None, "it is too large to be committed"
+    file = config.directory / FILE
     file.write_text(file.read_text().replace("[[", "[[9", 1))
     with pytest.raises(UserError, match="is not the one that"):
-        read_confusion(file.parent)
-    assert "Confusion matrix" not in page_of(runs)
-
-
-def test_collected_records_have_the_matrix_of_few_classes(runs, tmp_path, monkeypatch):
-    (own,) = runs.iterdir()
-    (copy,) = collect_records(runs, tmp_path / "few")
-    assert read_confusion(copy) == read_confusion(own)
-    monkeypatch.setattr("isda_bench.storage.records.FEW_CLASSES", 9)
-    (copy,) = collect_records(runs, tmp_path / "many")
-    assert read_confusion(copy) is None
+        read_confusion(config.directory, record)
+    assert "Confusion matrix" not in page_of(tmp_path / "runs")
 
 
 def test_a_matrix_has_at_most_100_classes():

@@ -50,15 +50,25 @@ def make_report(options: ReportOptions) -> None:
     places = [Path(place).expanduser() for place in (options.runs_dir, options.records) if place]
     left_out: list[str] = []
     content = _content(options, places, left_out)
-    path = _write(options, report(*content, left_out))
+    page = report(*content, left_out)
     for reason in left_out:
         print(f"left out: {printable(reason)}", file=sys.stderr)
-    if content.records.empty:
-        what = f" of experiment={options.experiment}" if options.experiment else ""
-        raise UserError(
-            f"no finished runs{what} in {' or '.join(map(str, places))}; {path} lists what is planned, and "
-            f"isda-bench train experiment={options.experiment or 'demo'} makes them"
-        )
+    if len(content.records):
+        _write(options, page)
+    else:
+        _write_without_runs(options, page, places)
+
+
+def _write_without_runs(options: ReportOptions, page: str, places: list[Path]) -> None:
+    """Writes the page if it can be, and raises an error that says what it lacks."""
+    what = f" of experiment={options.experiment}" if options.experiment else ""
+    message = f"no finished runs{what} in {' or '.join(map(str, places))}"
+    try:
+        path = _write(options, page)
+    except (UserError, OSError):
+        raise UserError(message) from None
+    makes = f"isda-bench train experiment={options.experiment or 'demo'} makes them"
+    raise UserError(f"{message}; {path} lists what is planned, and {makes}")
 
 
 class _Content(NamedTuple):

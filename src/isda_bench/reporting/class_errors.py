@@ -1,7 +1,7 @@
 """Errors by class of the last epoch, which classes are taken for which, and the confusion matrix.
 
-A run keeps the accuracy of each class in metrics.jsonl and, with at most 100 classes, its confusion matrix in
-a file beside it. Older runs have neither, and collected records of more than 20 classes no matrix.
+A run keeps the accuracy of each class in metrics.jsonl and, with at most 100 classes, its confusion matrix
+(`storage.confusion`). Older runs have neither, and collected records of more than 20 classes no matrix.
 """
 
 from collections.abc import Iterable
@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from isda_bench.data.cifar_classes import CIFAR10_CLASSES, CIFAR100_CLASSES
 from isda_bench.errors import UserError
 from isda_bench.reporting.inference import Floats
-from isda_bench.storage.record_files import METRICS, read_confusion
+from isda_bench.storage.confusion import read_confusion
+from isda_bench.storage.record_files import METRICS
 from isda_bench.storage.records import read_metrics
 
 KNOWN_CLASSES = {
@@ -70,7 +71,7 @@ def class_errors(records: Iterable[dict[str, Any]], directories: Iterable[Path])
     for record, directory in zip(records, directories, strict=True):
         try:
             found = _errors_of_last_epoch(directory, record["split"])
-            matrix = read_confusion(directory)
+            matrix = read_confusion(directory, record)
         except UserError:
             continue
         if found is None or (errors and len(found) != len(errors[0])):

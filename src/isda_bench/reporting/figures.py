@@ -16,7 +16,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.text import Text
 from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullLocator
 from matplotlib.transforms import Bbox
 
@@ -25,7 +24,7 @@ from isda_bench.experiments.published import published_curves
 from isda_bench.experiments.selection import HyperparameterSelection
 from isda_bench.reporting.build_tables import Group
 from isda_bench.reporting.cells import with_variants
-from isda_bench.reporting.escape import figure_label
+from isda_bench.reporting.escape import escape_labels
 from isda_bench.reporting.inline_svg import Drawing, inline_svg
 from isda_bench.reporting.table import Table, TableRow
 from isda_bench.runtime.atomic_files import write_atomically
@@ -191,19 +190,13 @@ def drawing(figure: Figure, name: str, part: Bbox | None = None) -> Drawing:
     return inline_svg(text, name, INK)
 
 
-def escape_labels(figure: Figure) -> None:
-    """Makes sure that no text of the figure is a formula; to be called before it is laid out."""
-    for label in figure.findobj(Text):
-        label.set_text(figure_label(label.get_text()))
-
-
 def _rendered(figure: Figure, kind: str, transparent: bool = False, part: Bbox | None = None) -> bytes:
     escape_labels(figure)
     buffer = io.BytesIO()
-    metadata = {"Date": None} if kind == "svg" else None
+    extra = {"Date": None} if kind == "svg" else None
     with mpl.rc_context({"svg.hashsalt": STYLE["svg.hashsalt"]}):
         figure.savefig(
-            buffer, format=kind, dpi=150, metadata=metadata, transparent=transparent, bbox_inches=part
+            buffer, format=kind, dpi=150, metadata=extra, transparent=transparent, bbox_inches=part
         )
     return buffer.getvalue()
 

@@ -21,7 +21,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.transforms import Bbox
 
-from isda_bench.reporting.figures import INK, drawing, escape_labels
+from isda_bench.reporting.escape import escape_labels
+from isda_bench.reporting.figures import INK, drawing
 from isda_bench.reporting.inline_svg import CURVE, Drawing
 from isda_bench.runtime.terminal import printable_lines
 

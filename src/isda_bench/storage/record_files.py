@@ -8,12 +8,10 @@ from typing import Any
 from isda_bench.config.generator_config import GeneratorConfig
 from isda_bench.config.run_config import RunConfig
 from isda_bench.errors import UserError
-from isda_bench.storage.checksummed_json import parse_json, read_beside, read_checksummed
+from isda_bench.storage.checksummed_json import read_beside, read_checksummed
 from isda_bench.storage.record_model import is_set_aside, record_problems, run_problems
 
 METRICS, RECORD, RUN = "metrics.jsonl", "record.json", "run.json"
-CONFUSION = "confusion.json"
-"""The last evaluation's confusion matrix; runs of many classes and older runs lack it."""
 DATA = "data_sha256"
 """Key of the data's checksum in run.json and in the record; older files may lack it."""
 LAST_EPOCHS = 10  # over which the paper averages the test error
@@ -110,30 +108,6 @@ def metrics_content(directory: Path) -> bytes:
         UserError: they cannot be read, or are not those whose checksum the record has.
     """
     return read_beside(directory / RECORD, METRICS)
-
-
-def read_confusion(directory: Path) -> list[list[int]] | None:
-    """The confusion matrix of the finished run in `directory`, a row for each true class; None: it has none.
-
-    Raises:
-        UserError: it cannot be read, is not the one whose checksum the record has, or is no matrix of counts.
-    """
-    file = directory / CONFUSION
-    if not file.exists():
-        return None
-    try:
-        content = parse_json(read_beside(directory / RECORD, CONFUSION).decode())
-    except ValueError as error:
-        raise UserError(f"{file}: damaged: {error}") from error
-    rows = content.get("counts") if isinstance(content, dict) else None
-    if not isinstance(rows, list) or not rows or not all(_is_row(row, len(rows)) for row in rows):
-        raise UserError(f"{file}: damaged: should hold a square matrix of counts")
-    return rows
-
-
-def _is_row(row: Any, length: int) -> bool:
-    right = isinstance(row, list) and len(row) == length
-    return right and all(type(count) is int and count >= 0 for count in row)
 
 
 def _refuse(path: Path, problems: list[str]) -> None:

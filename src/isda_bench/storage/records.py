@@ -13,15 +13,13 @@ from isda_bench.config.generator_config import FOLDER, GeneratorConfig
 from isda_bench.config.run_config import RunConfig, flat
 from isda_bench.errors import UserError
 from isda_bench.runtime.atomic_files import read_file, write_atomically
-from isda_bench.storage.checksummed_json import parse_json, read_beside, write_checksummed
+from isda_bench.storage.checksummed_json import parse_json, write_checksummed
 from isda_bench.storage.record_files import (
-    CONFUSION,
     METRICS,
     RECORD,
     RUN,
     kind_of,
     metrics_content,
-    read_confusion,
     read_record,
     read_run,
     record_files,
@@ -30,7 +28,6 @@ from isda_bench.storage.record_model import is_set_aside
 
 PROTOCOLS = {"last_10": "mean of the last 10 epochs", "final": "last epoch", "best": "best epoch"}
 NAMED = 4  # differences that a message names
-FEW_CLASSES = 20  # of a confusion matrix that is collected
 
 
 def read_records(roots: Iterable[Path], left_out: list[str] | None = None) -> pd.DataFrame:
@@ -162,8 +159,6 @@ def errors_by_epoch(directory: Path, split: str) -> pd.Series:
 def collect_records(runs_dir: Path, out: Path) -> list[Path]:
     """Copies record.json and metrics.jsonl of every finished run, without the paths of the machine it ran on.
 
-    A confusion matrix of few classes is copied too.
-
     Returns:
         The directories written, <out>/<run id>, a generator's <out>/generators/<run id>.
 
@@ -177,16 +172,13 @@ def collect_records(runs_dir: Path, out: Path) -> list[Path]:
         (GeneratorConfig, runs_dir / FOLDER, out / FOLDER),
     ):
         for path in record_files(source):
-            record, beside = read_record(path, kind), {METRICS: metrics_content(path.parent)}
+            record, metrics = read_record(path, kind), metrics_content(path.parent)
             if is_debug(record):
                 continue
             target = _inside(out, folder / record["run_id"])
             target.mkdir(parents=True, exist_ok=True)
-            if _is_small(read_confusion(path.parent)):
-                beside[CONFUSION] = read_beside(path, CONFUSION)
-            for name, content in beside.items():
-                write_atomically(target / name, content)
-            write_checksummed(target / RECORD, without_machine(record), beside)
+            write_atomically(target / METRICS, metrics)
+            write_checksummed(target / RECORD, without_machine(record), {METRICS: metrics})
             written.append(target)
     return written
 
@@ -223,11 +215,6 @@ def _listed(differing: dict[str, tuple[Any, Any]]) -> str:
     named = [f"{key} {first} and {second}" for key, (first, second) in differing.items()][:NAMED]
     more = len(differing) - len(named)
     return "; ".join(named) + (f"; and {more} more" if more else "")
-
-
-def _is_small(confusion: list[list[int]] | None) -> bool:
-    """Whether a confusion matrix is small enough to be committed."""
-    return confusion is not None and len(confusion) <= FEW_CLASSES
 
 
 def _inside(out: Path, target: Path) -> Path:

@@ -21,18 +21,10 @@ from isda_bench.storage.checksummed_json import (
     write_checksummed,
 )
 from isda_bench.storage.component_code import changed_sections, component_code
+from isda_bench.storage.confusion import confusion_beside
 from isda_bench.storage.data_check import INDICES, check_data
 from isda_bench.storage.provenance import git_state
-from isda_bench.storage.record_files import (
-    CONFUSION,
-    DATA,
-    LAST_EPOCHS,
-    METRICS,
-    RECORD,
-    RUN,
-    read_record,
-    read_run,
-)
+from isda_bench.storage.record_files import DATA, LAST_EPOCHS, METRICS, RECORD, RUN, read_record, read_run
 from isda_bench.storage.run_lock import RunLock
 
 Metrics = dict[str, Any]
@@ -49,7 +41,6 @@ class RunDirectory:
         run.json       the configuration, written first
         metrics.jsonl  a line an epoch
         checkpoint-*   see checkpoint.py
-        confusion.json the last evaluation's confusion matrix, of at most 100 classes
         record.json    the completion mark, written last
 
     Args:
@@ -209,22 +200,6 @@ class RunDirectory:
         """Makes the file of metrics hold these epochs and no other."""
         write_atomically(self.path / METRICS, _lines(metrics))
 
-    def keep_confusion(self, counts: list[list[int]] | None, split: str) -> None:
-        """Writes the confusion matrix of the evaluation of the last epoch.
-
-        Args:
-            counts: a row for each true class, a column for each predicted one; None: nothing is written.
-            split: on which they were counted.
-
-        Raises:
-            RunLocked: another process has taken the run over.
-            UserError: it cannot be written.
-        """
-        if counts is not None:
-            self.lock.check()
-            text = json.dumps({"split": split, "counts": counts}, separators=(",", ":"))
-            write_atomically(self.path / CONFUSION, f"{text}\n".encode())
-
     def save(self, state: dict[str, Any], epoch: int, step: int | None = None) -> None:
         """Writes a checkpoint of the end of `epoch`, or of `step` steps after it.
 
@@ -248,9 +223,8 @@ class RunDirectory:
         """
         self.lock.check()
         self.rewrite(metrics)
-        confusion = self.path / CONFUSION
-        beside = {CONFUSION: confusion.read_bytes()} if confusion.exists() else {}
-        write_checksummed(self.path / RECORD, record, {METRICS: _lines(metrics), **beside})
+        beside = {METRICS: _lines(metrics)} | confusion_beside(self.path, record)
+        write_checksummed(self.path / RECORD, record, beside)
 
 
 class NullRunDirectory(RunDirectory):
@@ -276,9 +250,6 @@ class NullRunDirectory(RunDirectory):
         """Does nothing."""
 
     def rewrite(self, metrics: list[Metrics]) -> None:
-        """Does nothing."""
-
-    def keep_confusion(self, counts: list[list[int]] | None, split: str) -> None:
         """Does nothing."""
 
     def save(self, state: dict[str, Any], epoch: int, step: int | None = None) -> None:

@@ -16,12 +16,13 @@ from isda_bench.losses.base import dominant
 from isda_bench.monitoring.loggers import Logger
 from isda_bench.monitoring.progress import Display
 from isda_bench.runtime.distributed import sum_over_ranks
+from isda_bench.storage.confusion import CONFUSION, keep_confusion
 from isda_bench.storage.execution import record_execution, warn_of_another_execution
 from isda_bench.storage.record_files import LAST_EPOCHS
 from isda_bench.storage.run_directory import Metrics, RunDirectory
 from isda_bench.training.capture import make_step
 from isda_bench.training.evaluate import evaluate
-from isda_bench.training.metrics import CONFUSION, LAST_EPOCH_METRICS, METRICS, Metric
+from isda_bench.training.metrics import LAST_EPOCH_METRICS, METRICS, Metric
 from isda_bench.training.optimizers import NESTEROV, make_optimizer, set_learning_rate
 from isda_bench.training.schedules import learning_rate, progress, rate_factor, step_factors
 from isda_bench.training.state import EpochProgress, RunState
@@ -84,7 +85,7 @@ def fit(
         if epoch % evaluate_every == 0 or epoch > schedule.epochs - LAST_EPOCHS:
             wanted = measures if epoch < schedule.epochs else {**measures, **LAST_EPOCH_METRICS}
             measured = evaluate(module.model, evaluation, module.bf16, wanted, display.evaluation)
-            directory.keep_confusion(measured.pop(CONFUSION, None), split)  # type: ignore[arg-type]
+            keep_confusion(directory, measured.pop(CONFUSION, None))  # type: ignore[arg-type]
             row |= {f"{split}_{name}": value for name, value in measured.items()}
         row["seconds"] = time.perf_counter() - start
         metrics.append(row)

@@ -15,11 +15,11 @@ from torch.nn import functional as F
 from isda_bench.config.metric_functions import metric_functions
 from isda_bench.errors import ConfigError
 from isda_bench.runtime.distributed import sum_over_ranks
+from isda_bench.storage.confusion import CONFUSION
 
 BINS = 15
 """Of the expected calibration error."""
 
-CONFUSION = "confusion"
 MOST_CONFUSED = 100
 """Classes of which a confusion matrix is kept, at most."""
 

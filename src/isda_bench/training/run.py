@@ -36,6 +36,7 @@ from isda_bench.runtime.distributed import (
 )
 from isda_bench.runtime.library_faults import on_device
 from isda_bench.runtime.ranks import processes, rank
+from isda_bench.storage.confusion import confusion_entry, discard_confusion
 from isda_bench.storage.data_check import as_used
 from isda_bench.storage.execution import recorded_execution
 from isda_bench.storage.provenance import peak_memory, provenance, reset_peak_memory
@@ -159,9 +160,10 @@ def _train(
                 measures=measures,
             )
             record = _record(config, directory, module, data, metrics, batches.samples, device) | used
-            record |= _counted_classes(dataset)
+            record |= _counted_classes(dataset) | confusion_entry(directory)
             logger.finish(record)
         directory.finish(record, metrics)
+        discard_confusion(directory, record)
     return record
 
 

@@ -24,6 +24,7 @@ TABLES = [
     "conference_table_2",
     "demo",
     "evidence_classes",
+    "evidence_large_margin",
     "evidence_methods",
     "evidence_selection",
     "evidence_sizes",
@@ -51,12 +52,13 @@ def test_parts_belong_to_their_table():
 
 SIZES = {
     "ablation": (12, 3),
-    "baseline_selection": (60, 1),
+    "baseline_selection": (60 + 36, 1),
     "comparison": (36 + 4 + 4 + 2, 3),
     "conference_table_1": (32, 3),
     "conference_table_2": (16 + 4 + 2, 3),
     "demo": (2, 3),
     "evidence_classes": (2, 10),
+    "evidence_large_margin": (2, 3),
     "evidence_methods": (9, 5),
     "evidence_selection": (40, 3),
     "evidence_sizes": (8, 12),

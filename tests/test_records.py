@@ -13,6 +13,7 @@ from isda_bench.config.grids import grid_runs
 from isda_bench.config.run_config import RunConfig
 from isda_bench.reporting.build_tables import experiment_table
 from isda_bench.reporting.claims import check_claims, markdown_claims
+from isda_bench.reporting.questions import answers, markdown_answers
 from isda_bench.reporting.render_tables import csv_table, latex, markdown, markdown_table
 from isda_bench.storage.records import read_records
 
@@ -64,6 +65,7 @@ def test_committed_lists_are_those_of_the_records(records):
     assert (RESULTS / "tables" / "all.md").read_text() == markdown_table(records)
     tables = {name: experiment_table(name, records) for name in table_names()}
     assert (RESULTS / "tables" / "claims.md").read_text() == markdown_claims(check_claims(tables, records))
+    assert (RESULTS / "tables" / "evidence.md").read_text() == markdown_answers(answers(tables))
 
 
 def plain(text):
@@ -106,7 +108,7 @@ def test_the_other_methods_on_the_page_are_the_comparison_s():
         ["---"] * len(others),
         [f"{mean:.2f}" for mean in others["mean"]],
     ]
-    assert len(others) == 11
+    assert len(others) == 10
     lines = (REPOSITORY / "docs/results.md").read_text().splitlines()
     start = lines.index(f"| {' | '.join(table[0])} |")
     shown = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[start : start + 3]]

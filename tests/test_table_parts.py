@@ -12,7 +12,7 @@ from isda_bench.errors import ConfigError
 RUNS = {
     "comparison": 138,
     "imagenet": 14,
-    "baseline_selection": 60,
+    "baseline_selection": 60 + 36,
     "demo": 6,
 }
 

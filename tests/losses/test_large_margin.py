@@ -33,7 +33,7 @@ def reference(batch, margin, annealing):
 @pytest.mark.parametrize("progress", [0.0, 0.4, 1.0])
 def test_agrees_with_the_plain_form(margin, progress):
     batch = make_batch(60)
-    value = value_and_gradients(LargeMargin(C, A, margin), batch, progress)[0]
+    value = value_and_gradients(LargeMargin(C, A, margin, annealing_decay=0.3), batch, progress)[0]
     annealing = 1000 * (1 + 0.3 * progress) ** -45
     assert value.item() == pytest.approx(reference(batch, margin, annealing), abs=1e-10, rel=0)
 
@@ -71,7 +71,7 @@ def test_vectors_of_zeros_have_the_loss_of_equal_logits_and_finite_gradients(mar
     batch = make_batch(dtype=dtype)
     for zeros in ({"features": 0 * batch.features}, {"weight": 0 * batch.weight}):
         parts = batch._replace(bias=0 * batch.bias, **zeros)
-        value, *gradients = value_and_gradients(LargeMargin(C, A, margin), parts, 1.0)
+        value, *gradients = value_and_gradients(LargeMargin(C, A, margin, annealing_decay=0.3), parts, 1.0)
         assert value.item() == pytest.approx(math.log(C), rel=1e-6)
         assert all(gradient.isfinite().all() for gradient in gradients)
 
@@ -102,7 +102,7 @@ def test_gradcheck(margin):
 
 
 def test_annealing_falls_from_start_to_end():
-    loss = LargeMargin(C, A, annealing_end=5.0)
+    loss = LargeMargin(C, A, annealing_decay=0.3, annealing_end=5.0)
     values = [loss.annealing(t / 10) for t in range(11)]
     assert values[0] == 1000 and values[-1] == 5
     assert values == sorted(values, reverse=True)
@@ -114,7 +114,7 @@ def test_annealing_falls_from_start_to_end():
 def test_parallel_and_vanishing_features_have_finite_gradients():
     batch = make_batch(dtype=torch.float32)
     features = batch.weight[batch.targets] * torch.linspace(-1, 1, len(batch.targets))[:, None]
-    loss = LargeMargin(C, A)
+    loss = LargeMargin(C, A, annealing_decay=0.3)
     assert all(
         part.isfinite().all() for part in value_and_gradients(loss, batch._replace(features=features), 1.0)
     )

@@ -18,6 +18,7 @@ from isda_bench.config.options import Options, main
 from isda_bench.reporting.build_tables import experiment_table
 from isda_bench.reporting.claims import check_claims, markdown_claims
 from isda_bench.reporting.figures import error_curves
+from isda_bench.reporting.questions import answers, markdown_answers
 from isda_bench.reporting.render_tables import csv_table, latex, markdown, markdown_table
 from isda_bench.reporting.table import Table
 from isda_bench.runtime.atomic_files import write_atomically
@@ -36,7 +37,7 @@ class TableOptions(Options):
 
 
 def make_tables(options: TableOptions) -> None:
-    """Writes <out>/<experiment>.md, .tex and .csv; for all experiments claims.md and all.md too.
+    """Writes <out>/<experiment>.md, .tex and .csv; for all experiments claims.md, evidence.md and all.md too.
 
     `out` is by default <runs_dir>/tables, and results/tables where `records` names another folder.
     """
@@ -58,6 +59,9 @@ def make_tables(options: TableOptions) -> None:
     claims = markdown_claims(check_claims(tables, records))
     print(f"The paper's claims\n\n{claims}")
     _write(out / "claims.md", claims)
+    evidence = markdown_answers(answers(tables))
+    print(f"The evidence's questions\n\n{evidence}")
+    _write(out / "evidence.md", evidence)
     if not records.empty:
         _write(out / "all.md", markdown_table(records, options.protocol))
         _draw(records, out / "all")

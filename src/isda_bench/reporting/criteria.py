@@ -58,19 +58,32 @@ def larger(first: ArrayLike, second: ArrayLike) -> Effects:
     return Effects(np.asarray(effect)[..., None], welch_p(first, second)[..., None])
 
 
-def falling(gains: ArrayLike, sizes: Sequence[float]) -> Effects:
-    """The mean of one slope a seed, of gain on log size, below 0 by its t interval.
+def slopes(gains: ArrayLike, sizes: Sequence[float]) -> Floats:
+    """One slope a seed, of gain on log size.
 
     A seed's subsets lie in each other, so that its gains are not independent: no fit pools them.
 
     Args:
         gains: (..., sizes, n) in points, a column a seed.
         sizes: numbers of training images, at least two.
+
+    Returns:
+        (..., n), in points for a factor of e.
     """
     logs = np.log(np.asarray(sizes, float))
     weights = (logs - logs.mean()) / np.square(logs - logs.mean()).sum()
-    slopes = np.einsum("s,...sn->...n", weights, np.asarray(gains, float))
-    return Effects(-slopes.mean(-1)[..., None], paired_p(slopes)[..., None])
+    return np.asarray(np.einsum("s,...sn->...n", weights, np.asarray(gains, float)))
+
+
+def falling(gains: ArrayLike, sizes: Sequence[float]) -> Effects:
+    """The mean of one slope a seed below 0 by its t interval.
+
+    Args:
+        gains: as in `slopes`.
+        sizes: as in `slopes`.
+    """
+    slope = slopes(gains, sizes)
+    return Effects(-slope.mean(-1)[..., None], paired_p(slope)[..., None])
 
 
 def at_most(values: ArrayLike, limit: float) -> Effects:

@@ -1,0 +1,191 @@
+"""The evidence's own questions: where does ISDA help? Each has planned runs, a criterion and one answer.
+
+The questions and criteria stand in conf/experiment/evidence_*.yaml, committed before the first run. A
+question is answered when all its planned runs are finished; before that its numbers are preliminary.
+"""
+
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from isda_bench.reporting.criteria import FAILS, HOLDS, Effects, decide, falling, larger, slopes
+from isda_bench.reporting.inference import LEVEL, detectable, interval
+from isda_bench.reporting.pairing import BASELINE
+from isda_bench.reporting.table import Table, TableRow
+
+YES, NO, UNDECIDED, UNANSWERED = "yes", "no", "undecided", "not answered yet"
+COVERAGE = f"{100 * (1 - LEVEL):.0f}%"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A question with what its runs say.
+
+    Attributes:
+        question: ends with a question mark.
+        criterion: what decides it.
+        verdict: YES, NO, UNDECIDED, or UNANSWERED while planned runs are missing.
+        done: finished runs of those planned.
+        planned: runs.
+        numbers: a sentence for each effect.
+    """
+
+    question: str
+    criterion: str
+    verdict: str
+    done: int
+    planned: int
+    numbers: tuple[str, ...]
+
+
+def answers(tables: Mapping[str, Table]) -> list[Answer]:
+    """All questions, in the order of their worth.
+
+    Args:
+        tables: at least `evidence_sizes`, `evidence_updates`, `evidence_classes` and `evidence_methods`.
+    """
+    sizes, classes = tables["evidence_sizes"], tables["evidence_classes"]
+    return [
+        fewer_samples(sizes, tables["evidence_updates"]),
+        *(more_classes(sizes, classes, size, relative) for size in (5000, 500) for relative in (False, True)),
+        lowest_error(tables["evidence_methods"]),
+    ]
+
+
+def fewer_samples(sizes: Table, updates: Table) -> Answer:
+    """Whether the gain falls with the size of the training set; the sensitivity to the updates beside it."""
+    rows = {row.at.train_size or 0: row for row in _isda(sizes)}
+    gains = {size: _gains(row) for size, row in sorted(rows.items())}
+    seeds = sorted(set.intersection(*map(set, gains.values()))) if gains else []
+    numbers = [_gain_text(f"{size:,} images", list(gain.values())) for size, gain in gains.items()]
+    for row in _isda(updates):
+        label = f"{row.at.train_size:,} images with the updates of 5,000 (no part of the criterion)"
+        numbers.append(_gain_text(label, list(_gains(row).values())))
+    effects = None
+    if len(seeds) > 1 and len(gains) > 1:
+        columns = [[gain[s] for s in seeds] for gain in gains.values()]
+        effects = falling(columns, list(gains))
+        slope = _with_interval(slopes(columns, list(gains)))
+        numbers.insert(0, f"slope of the gain over the log of the size: {slope}, n = {len(seeds)}")
+    return _answer(
+        "Does ISDA help more where there are fewer samples?",
+        f"One slope a seed, gain in points on log size: yes if its {COVERAGE} t interval lies below 0, no if "
+        "above 0. Equal epochs confound the size with the number of updates.",
+        sizes.lines,
+        effects,
+        numbers,
+    )
+
+
+def more_classes(sizes: Table, classes: Table, size: int, relative: bool) -> Answer:
+    """Whether the gain on CIFAR-100 (5,000 images) is larger than on CIFAR-10 with `size` images.
+
+    Args:
+        sizes: of CIFAR-10.
+        classes: of CIFAR-100.
+        size: 5,000: as many images; 500: as many images a class.
+        relative: the gain in percent of the baseline's error instead of in points.
+    """
+    unit = "percent of the baseline's error" if relative else "points"
+    alike = "as many images" if size == 5000 else "as many images a class"
+    small = [row for row in sizes.lines if row.at.train_size == size]
+    here = _values(_isda(classes), relative)
+    there = _values([row for row in _isda(sizes) if row.at.train_size == size], relative)
+    numbers = [
+        _gain_text("CIFAR-100, 5,000 images", here, unit),
+        _gain_text(f"CIFAR-10, {size:,} images", there, unit),
+    ]
+    effects = larger(here, there) if min(len(here), len(there)) > 1 else None
+    return _answer(
+        f"Does ISDA help more where there are more classes, with {alike}, in {unit}?",
+        f"Welch's t-test of the seeds' gains, two-sided, {100 * LEVEL:.0f}%.",
+        [*classes.lines, *small],
+        effects,
+        numbers,
+    )
+
+
+def lowest_error(methods: Table) -> Answer:
+    """Whether any method differs from cross-entropy with 1,000 images; each against it, Holm over all."""
+    rows = [row for row in methods.lines if row.planned]
+    numbers = []
+    for row in sorted(rows, key=lambda row: (math.isnan(row.mean), row.mean)):
+        text = f"{row.at.method}: no finished run"
+        if row.n:
+            text = f"{row.at.method}: {row.mean:.2f}% (n = {row.n})"
+        if row.paired:
+            text += (
+                f", {_with_interval(list(row.paired.differences.values()))} points to {row.paired.baseline}"
+            )
+            text += f", Holm's p {row.paired.holm_p:.3f}" if row.paired.holm_p is not None else ""
+        numbers.append(text)
+    isda = next((row.paired for row in _isda(methods)), None)
+    effects = None
+    if isda is not None and isda.holm_p is not None:
+        effects = Effects(np.array([-isda.mean]), np.array([isda.holm_p]))
+    return _answer(
+        "Is ISDA better than cross-entropy with 1,000 images of CIFAR-10, among the other methods?",
+        f"Paired t-tests against {BASELINE}, Holm over the methods, {100 * LEVEL:.0f}%.",
+        methods.lines,
+        effects,
+        numbers,
+    )
+
+
+def markdown_answers(found: Iterable[Answer]) -> str:
+    """The answers in Markdown, the answer before its numbers."""
+    lines = []
+    for answer in found:
+        lines.append(f"- **{answer.question}** {answer.verdict.capitalize()}.")
+        lines.append(f"  {answer.done} of {answer.planned} planned runs. Criterion: {answer.criterion}")
+        lines += [f"  - {text}" for text in answer.numbers]
+    return "\n".join(lines) + "\n"
+
+
+def _answer(
+    question: str, criterion: str, rows: Iterable[TableRow], effects: Effects | None, numbers: Sequence[str]
+) -> Answer:
+    own = [row for row in rows if row.planned]
+    planned = sum(len(row.seeds) for row in own)
+    done = planned - sum(len(row.missing) for row in own)
+    verdict = UNANSWERED
+    if done == planned:
+        code = int(decide(effects).verdict) if effects is not None else 0
+        verdict = {HOLDS: YES, FAILS: NO}.get(code, UNDECIDED)
+    return Answer(question, criterion, verdict, done, planned, tuple(numbers))
+
+
+def _isda(table: Table) -> list[TableRow]:
+    """The planned rows with ISDA alone."""
+    return [row for row in table.lines if row.planned and row.at.method.split(" (")[0] == "isda"]
+
+
+def _gains(row: TableRow) -> dict[int, float]:
+    """Seed -> the baseline's error less ISDA's, in points."""
+    return {seed: -d for seed, d in row.paired.differences.items()} if row.paired else {}
+
+
+def _values(rows: Iterable[TableRow], relative: bool) -> list[float]:
+    """The seeds' gains, in points or in percent of the baseline's error."""
+    found = []
+    for row in rows:
+        for seed, gain in _gains(row).items():
+            found.append(100 * gain / (row.errors[seed] + gain) if relative else gain)
+    return found
+
+
+def _gain_text(label: str, gains: Sequence[float], unit: str = "points") -> str:
+    if not gains:
+        return f"{label}: no pair of runs"
+    text = f"{label}: gain {_with_interval(gains)} {unit}, n = {len(gains)}"
+    found = detectable(statistics.stdev(gains), len(gains)) if len(gains) > 1 else math.nan
+    return text if math.isnan(found) else f"{text}; {len(gains)} seeds find {found:.2f} at 80% power"
+
+
+def _with_interval(values: Sequence[float] | np.ndarray) -> str:
+    low, high = (float(bound) for bound in interval(values))
+    mean = f"{float(np.mean(values)):+.2f}"
+    return mean if math.isnan(low) else f"{mean} [{low:+.2f}, {high:+.2f}]"

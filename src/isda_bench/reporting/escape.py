@@ -74,7 +74,7 @@ def figure_label(text: str) -> str:
 
 
 def escape_labels(figure: Any) -> None:
-    """Makes sure that no text of a figure of matplotlib's is a formula; to be called before it is laid out."""
+    """Makes sure that no text of a matplotlib figure is a formula; called before it is laid out."""
     for label in figure.findobj(lambda artist: hasattr(artist, "set_text")):
         label.set_text(figure_label(label.get_text()))
 

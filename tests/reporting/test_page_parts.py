@@ -20,6 +20,7 @@ from isda_bench.reporting.constants import without_constants
 from isda_bench.reporting.durations import duration_text, moment_text
 from isda_bench.reporting.html_report import report
 from isda_bench.reporting.interactive import interactive
+from isda_bench.reporting.questions import UNANSWERED, YES, Answer
 from isda_bench.reporting.table import Paired, Table, TableRow
 from isda_bench.storage.confusion import read_confusion
 from isda_bench.storage.record_model import record_problems
@@ -251,6 +252,16 @@ def test_cells_of_one_name_are_told_apart(tmp_path):
         write_run(tmp_path, compose_run([*TINY, f"schedule.weight_decay={weight_decay}"]), 5.0)
     page = report("t", [], [], [], read_records([tmp_path]))
     assert all(f"160 epochs, schedule.weight_decay={value}: test" in page for value in ("0.0001", "0.0002"))
+
+
+def test_the_evidence_s_questions_stand_with_their_answers(two_methods):
+    asked = [
+        Answer("Does it help?", "If so.", verdict, 3, 6, ("a gain of 1",)) for verdict in (YES, UNANSWERED)
+    ]
+    page = report("t", [], [], [], two_methods, questions=asked)
+    assert "Where does ISDA help? 2 questions</a><br>1 yes, 1 not answered yet" in page
+    assert page.count("<strong>Does it help?</strong>") == 2 and "<li>a gain of 1</li>" in page
+    assert "questions" not in report("t", [], [], [], two_methods)
 
 
 def test_a_note_of_several_tables_stands_once(two_methods):

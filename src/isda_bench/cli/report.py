@@ -20,6 +20,7 @@ from isda_bench.reporting.build_tables import experiment_table
 from isda_bench.reporting.claims import Claim, check_claims
 from isda_bench.reporting.gallery import Picture, gallery, runs_with_statistics, spectra
 from isda_bench.reporting.html_report import report
+from isda_bench.reporting.questions import Answer, answers
 from isda_bench.reporting.table import Table
 from isda_bench.runtime.atomic_files import write_atomically
 from isda_bench.runtime.terminal import printable
@@ -50,7 +51,7 @@ def make_report(options: ReportOptions) -> None:
     places = [Path(place).expanduser() for place in (options.runs_dir, options.records) if place]
     left_out: list[str] = []
     content = _content(options, places, left_out)
-    page = report(*content, left_out)
+    page = report(*content[:5], left_out, content.questions)
     for reason in left_out:
         print(f"left out: {printable(reason)}", file=sys.stderr)
     if len(content.records):
@@ -79,6 +80,7 @@ class _Content(NamedTuple):
     claims: list[Claim]
     pictures: list[Picture]
     records: pd.DataFrame
+    questions: list[Answer]
 
 
 def _content(options: ReportOptions, places: list[Path], left_out: list[str]) -> _Content:
@@ -89,15 +91,16 @@ def _content(options: ReportOptions, places: list[Path], left_out: list[str]) ->
     tables = _tables(names, records, unfinished, options.protocol, left_out)
     shown = {name: t if options.deviations else t.without_deviations for name, t in tables.items()}
     title = f"ISDA and its baselines: {f'errors of {len(records)} runs' if len(records) else 'no runs yet'}"
-    claims = []
+    claims: list[Claim] = []
+    questions: list[Answer] = []
     if options.experiment and shown:
         cells = [line.cell for table in shown.values() for line in table.lines]
         records = records[records["cell"].isin(cells)]
         title = shown[options.experiment].title
     elif len(tables) == len(names) and len(records):
-        claims = check_claims(tables, records)
+        claims, questions = check_claims(tables, records), answers(tables)
     pictures = [*_gallery(shown, records, left_out), *spectrum_pictures]
-    return _Content(title, list(shown.values()), claims, pictures, records)
+    return _Content(title, list(shown.values()), claims, pictures, records, questions)
 
 
 def _tables(

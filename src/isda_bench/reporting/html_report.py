@@ -16,6 +16,7 @@ from isda_bench.reporting.class_errors import ClassErrors, class_errors
 from isda_bench.reporting.durations import duration_text, moment_text
 from isda_bench.reporting.gallery import Picture
 from isda_bench.reporting.interactive import interactive
+from isda_bench.reporting.questions import Answer
 from isda_bench.reporting.report_cells import page_cells
 from isda_bench.reporting.report_tables import page_table, shared_notes, signs
 from isda_bench.reporting.table import Table
@@ -29,6 +30,7 @@ def report(
     pictures: Iterable[Picture],
     records: pd.DataFrame,
     left_out: Sequence[str] = (),
+    questions: Sequence[Answer] = (),
 ) -> str:
     """The page; the same input gives the same page.
 
@@ -39,6 +41,7 @@ def report(
         pictures: in their order.
         records: of the runs that are listed, as results.read_records gives them; may be empty.
         left_out: what the page lacks, and why: damaged records, tables that cannot be made.
+        questions: of the evidence, with their answers.
     """
     all_tables, all_claims = list(tables), list(claims)
     begun = [table for table in all_tables if table.has_runs]
@@ -57,6 +60,10 @@ def report(
             claims=all_claims,
             verdicts=_verdicts(all_claims),
             chance_text=chance_text,
+            questions=questions,
+            answered=", ".join(
+                f"{n} {verdict}" for verdict, n in Counter(q.verdict for q in questions).items()
+            ),
             pictures=[_picture(picture, f"figure-{i}") for i, picture in enumerate(pictures, 1)],
             hash_source=_hash_source,
             groups=groups,

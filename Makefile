@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types tests stress docs bench gpu-check models tables figures report screenshots runs clean
+.PHONY: help demo test lint types tests stress docs bench comparisons gpu-check models tables figures pictures report screenshots runs clean
 .DELETE_ON_ERROR:
 
 help: ## list all targets
@@ -37,7 +37,10 @@ docs: $(VENV)/ready-test ## the documents as a site: build/site/index.html
 bench: $(VENV)/ready ## measure: results/benchmarks/<device>.json and .md
 	@$(BIN)/isda-bench benchmark $(ARGS)
 
-gpu-check: $(VENV)/ready ## ten minutes that tell whether this GPU does it right: results/benchmarks/gpu_check_<device>.json
+comparisons: $(VENV)/ready ## measure beside other code: results/benchmarks/<device>_comparisons.json and .md
+	@$(BIN)/python benchmarks/run.py $(ARGS)
+
+gpu-check: $(VENV)/ready ## check this GPU in ten minutes: results/benchmarks/gpu_check_<device>.json
 	@$(BIN)/python scripts/gpu_check.py $(ARGS)
 
 models: $(VENV)/ready ## the table of networks: results/models.md
@@ -46,8 +49,11 @@ models: $(VENV)/ready ## the table of networks: results/models.md
 tables: $(VENV)/ready ## tables and curves of all finished runs (ARGS="experiment=demo out=runs/demo")
 	@$(BIN)/isda-bench tables $(ARGS)
 
-figures: $(VENV)/ready ## the paper's figures from finished runs: results/figures (ARGS="experiment=comparison")
+figures: $(VENV)/ready ## the paper's figures from finished runs: runs/figures (ARGS="experiment=comparison")
 	@$(BIN)/isda-bench figures $(ARGS)
+
+pictures: $(VENV)/ready ## the committed figures, the README's too, from the committed records: results/figures
+	@$(BIN)/isda-bench figures records=results/records runs_dir=build/none out=results/figures
 
 report: $(VENV)/ready ## one page with tables, figures, claims and every run: results/report.html
 	@$(BIN)/isda-bench report $(ARGS)

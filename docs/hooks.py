@@ -1,4 +1,4 @@
-"""What the site has beside the pages in docs/: README, CONTRIBUTING, results, examples and the reference.
+"""The site's further pages, beside docs/: README, CONTRIBUTING, results, examples and the reference.
 
 Pages link files of the repository by their place in it, so that the links also work where the pages are
 read in the repository. Here they become links of the site: to the page or file made from that file, or plain

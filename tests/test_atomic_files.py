@@ -55,7 +55,7 @@ def test_two_writers_of_one_process_have_files_of_their_own(tmp_path, monkeypatc
     assert first != second and platform.node()[:10].replace("-", "_").replace(".", "_") in first.name
 
 
-def test_what_is_no_regular_file_is_not_read(tmp_path):
+def test_a_special_file_is_not_read(tmp_path):
     os.mkfifo(tmp_path / "fifo")
     (tmp_path / "folder").mkdir()
     for name in ("fifo", "folder", "nothing"):
@@ -63,7 +63,7 @@ def test_what_is_no_regular_file_is_not_read(tmp_path):
             read_file(tmp_path / name)
 
 
-def test_what_cannot_be_written_leaves_nothing(tmp_path):
+def test_a_failed_write_leaves_no_file(tmp_path):
     (tmp_path / "record.json").mkdir()
     with pytest.raises(UserError, match=r"record\.json: cannot be written"):
         write_atomically(tmp_path / "record.json", b"")

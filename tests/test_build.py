@@ -39,7 +39,7 @@ def test_a_constructor_may_read_values(section, name):
 
 
 @pytest.mark.parametrize("wrong", ["seed=-1", "precision=fp8", "schedule.epochs=0", "loss.strength=-1"])
-def test_a_job_of_a_grid_tells_what_is_wrong_with_it(tmp_path, wrong):
+def test_a_job_of_a_grid_reports_its_problems(tmp_path, wrong):
     config = compose_run([*TINY, "loss=isda", f"runs_dir={tmp_path / 'runs'}", wrong])
     with pytest.raises(ConfigError, match=wrong.split("=")[0]):
         run(config)

@@ -47,7 +47,7 @@ def test_damaged_checkpoints_do_not_crowd_out_new_ones(tmp_path, capsys):
     for epoch in (19, 20):
         checkpoint.save(tmp_path, epoch, state(1.0)).write_bytes(b"damaged")
     assert checkpoint.load_newest(tmp_path) is None
-    assert "none is left" in capsys.readouterr().err
+    assert "there is no other" in capsys.readouterr().err
     assert checkpoint.save(tmp_path, 1, state(2.0)).exists()
     assert checkpoint.load_newest(tmp_path)["weights"][0, 0] == 2.0
 
@@ -66,7 +66,7 @@ def test_a_pickle_is_not_executed(tmp_path):
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_what_is_not_finite_is_never_kept(tmp_path, value):
+def test_a_state_that_is_not_finite_is_never_stored(tmp_path, value):
     kept = checkpoint.save(tmp_path, 1, state(1.0))
     wrong = state(2.0)
     wrong["weights"][2, 1] = value
@@ -77,7 +77,7 @@ def test_what_is_not_finite_is_never_kept(tmp_path, value):
     assert list(tmp_path.iterdir()) == [kept]
 
 
-def test_disk_full_keeps_what_was_there(tmp_path, monkeypatch):
+def test_a_full_disk_keeps_the_earlier_checkpoint(tmp_path, monkeypatch):
     kept = checkpoint.save(tmp_path, 1, state(1.0))
 
     def full(descriptor):

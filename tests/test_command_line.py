@@ -36,7 +36,7 @@ def nothing_written(folder) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "reported"),
     [
         (["model=resnt32"], "model=resnt32: no such model; did you mean resnet32?"),
         (["hydra/launcher=3"], "hydra/launcher=3: should be the name of a choice"),
@@ -54,17 +54,17 @@ def nothing_written(folder) -> bool:
         (["--nosuch"], "unrecognized arguments: --nosuch"),
     ],
 )
-def test_a_mistake_ends_with_code_2_and_one_message(typed, tmp_path, arguments, told):
+def test_a_mistake_ends_with_code_2_and_one_message(typed, tmp_path, arguments, reported):
     code, output = typed(*arguments)
     assert code == 2
-    assert told in output.err
+    assert reported in output.err
     assert output.err.count("error: ") == 1
     assert "Traceback" not in output.err
     assert output.out == ""
     assert nothing_written(tmp_path)
 
 
-def test_a_file_where_the_grid_should_be_written_is_told(typed, tmp_path):
+def test_a_file_in_place_of_the_grids_folder_is_reported(typed, tmp_path):
     (tmp_path / "file").touch()
     code, output = typed("-m", *TINY, "runs_dir=file", "seed=0,1")
     assert code == 1
@@ -73,7 +73,7 @@ def test_a_file_where_the_grid_should_be_written_is_told(typed, tmp_path):
     assert "Traceback" not in output.err
 
 
-def test_a_file_in_place_of_runs_dir_is_told(typed, tmp_path):
+def test_a_file_in_place_of_runs_dir_is_reported(typed, tmp_path):
     (tmp_path / "runs").touch()
     code, output = typed(*TINY)
     assert code == 1
@@ -82,7 +82,7 @@ def test_a_file_in_place_of_runs_dir_is_told(typed, tmp_path):
     assert (tmp_path / "runs").read_bytes() == b""
 
 
-def test_a_file_in_place_of_the_data_folder_is_told(typed, tmp_path):
+def test_a_file_in_place_of_the_data_folder_is_reported(typed, tmp_path):
     (tmp_path / "file").touch()
     code, output = typed("dataset.root=file")
     assert code == 1
@@ -110,10 +110,10 @@ def test_one_failing_job_does_not_stop_the_others(tmp_path):
         "finally: assert not {'wandb', 'torchvision', 'timm'} & set(sys.modules), 'imported in vain'"
     )
     done = run_python("-c", code, cwd=tmp_path).check(1)
-    told = (
+    reported = (
         r"error: digits-resnet8-isda-s0-\w{8}: a problem in the configuration:\n  loss.strength=-1: should be"
     )
-    assert re.search(told, done.stderr)
+    assert re.search(reported, done.stderr)
     assert "Traceback" not in done.stderr
     assert len(list(tmp_path.glob("runs/digits-resnet8-isda-s0-*/record.json"))) == 1
     assert len(list(tmp_path.glob("runs/digits-*"))) == 1
@@ -150,7 +150,7 @@ def test_paths_are_taken_as_typed(typed_in, tmp_path, monkeypatch, capsys, typed
 
 
 @pytest.mark.parametrize("text", ["dataset.root=My Images (1)", "runs_dir=wörk", "runs_dir=it's [1]"])
-def test_what_quotes_mend_is_printed_as_the_shell_takes_it(typed, text):
+def test_quotes_are_suggested_as_the_shell_takes_them(typed, text):
     """The line that is printed, typed into a shell, is what Hydra reads as that text."""
     _, output = typed(text)
     line = output.err.strip().partition("; type ")[2]
@@ -161,7 +161,7 @@ def test_what_quotes_mend_is_printed_as_the_shell_takes_it(typed, text):
 
 
 @pytest.mark.parametrize("text", ["dataset.root=${a", "=3", "foo"])
-def test_what_no_quotes_mend_has_no_such_advice(typed, text):
+def test_quotes_are_not_suggested_where_they_do_not_help(typed, text):
     assert "; type " not in typed(text)[1].err
 
 
@@ -227,7 +227,7 @@ def test_wrong_options_of_scripts_are_all_listed(arguments, problems):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "reported"),
     [
         (
             ["-m", "seed=range(1,1000000000)"],
@@ -242,10 +242,10 @@ def test_wrong_options_of_scripts_are_all_listed(arguments, problems):
         (["model.depth=99999998"], "model: more than 10,000 layers"),
     ],
 )
-def test_what_is_much_too_large_is_refused_at_once(typed, tmp_path, arguments, told):
+def test_a_grid_that_is_much_too_large_is_refused_at_once(typed, tmp_path, arguments, reported):
     code, output = typed(*arguments)
     assert code == 2
-    assert told in output.err
+    assert reported in output.err
     assert output.err.count("error: ") == 1 and len(output.err.splitlines()) <= 10
     assert nothing_written(tmp_path)
 

@@ -83,7 +83,7 @@ def test_a_command_is_a_module_with_a_usage_text_and_a_function(name):
         (["-m", "seed=0,1"], "-m: no such command; did you mean: isda-bench train -m seed=0,1"),
     ],
 )
-def test_what_is_no_command_is_reported_with_what_was_meant(typed, arguments, message):
+def test_an_unknown_command_is_reported_with_a_suggestion(typed, arguments, message):
     code, out, err = typed(*arguments)
     assert (code, out) == (2, "")
     assert err.startswith(f"error: {message}") and len(err.splitlines()) == 1

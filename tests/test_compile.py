@@ -287,7 +287,7 @@ class ReplacesItsBuffer(CrossEntropy):
         (ReplacesItsBuffer, torch.optim.SGD, "loss.batches is replaced in a step"),
     ],
 )
-def test_what_a_replay_would_not_change_is_found_and_the_eager_steps_are_right(
+def test_host_values_that_a_replay_would_not_change_are_found_and_eager_steps_are_right(
     loss, make, reason, captures, capsys
 ):
     wanted = weights(loss, partial(make, lr=0.01), step.Step)
@@ -336,7 +336,7 @@ def test_unusual_sizes_of_batches_are_not_captured(captures):
     assert len(captures) == 1
 
 
-def test_what_fails_before_it_is_captured_fails_as_it_is(captures):
+def test_a_step_that_fails_before_its_capture_raises_its_own_error(captures):
     class Unfinished(Loss):
         pass
 
@@ -395,7 +395,7 @@ def test_inductor_gives_the_numbers():
         assert got == pytest.approx(wanted, rel=1e-4)
 
 
-def test_what_cannot_be_captured_is_refused(monkeypatch):
+def test_a_step_that_cannot_be_captured_is_refused(monkeypatch):
     wanted = ["dataset=digits", "model=resnet8", "compile=true"]
     compose_run([*wanted, "loss=isda"]).check(component_problems)
     with pytest.raises(ConfigError, match="compile=true: the shapes"):
@@ -420,7 +420,7 @@ def test_a_fused_optimizer_makes_no_update_after_a_loss_that_is_not_finite():
 
 
 def test_a_state_of_another_device_keeps_this_device_s_kernels():
-    """A checkpoint of a CPU goes on with the fused kernel of CUDA, and the other way round."""
+    """A checkpoint of a CPU resumes with the fused kernel of CUDA, and the other way round."""
     module, batches = parts(CrossEntropy)
     saved = {name: part.state_dict() for name, part in (("model", module.model), ("loss", module.loss))}
     saved |= {"optimizer": make_optimizer(module, SCHEDULE).state_dict(), "metrics": []}

@@ -1,4 +1,4 @@
-"""Configurations and grids as the command line would give them, and what is told of a wrong command line."""
+"""Configurations and grids as the command line would give them, and the reports of a wrong command line."""
 
 import pytest
 
@@ -18,7 +18,7 @@ def test_a_model_brings_its_schedule():
     assert compose_run(["model=resnet110"]).config["schedule"]["epochs"] == 160
 
 
-def test_schedule_overrides_what_the_model_brings_wherever_it_stands():
+def test_schedule_overrides_the_models_in_any_position():
     for line in (["model=wrn28_10", "schedule=resnext"], ["schedule=resnext", "model=wrn28_10"]):
         assert compose_run(line).config["schedule"]["learning_rate"] == 0.05
 
@@ -275,11 +275,11 @@ def test_the_keys_of_a_wrong_choice_are_not_held_against_another():
         ["hydra.job.name=x", "+hydra.job.env_set.A=b"],
     ],
 )
-def test_what_is_right_is_let_through(overrides):
+def test_a_right_command_line_has_no_problems(overrides):
     assert command_line_problems([*DIGITS, *overrides], component_problems) == []
 
 
-def test_a_method_and_what_it_sets_exclude_each_other():
+def test_a_method_excludes_the_keys_that_it_sets():
     conflict = ["method: sets loss too; give method or loss, not both"]
     assert command_line_problems([*DIGITS, "method=isda", "loss=isda"], component_problems) == conflict
     assert command_line_problems(["experiment=demo", "method=isda"], component_problems) == conflict
@@ -336,7 +336,7 @@ def test_every_choice_of_a_grid_is_looked_at():
     ]
 
 
-def test_what_is_no_text_is_told_in_letters_that_any_stream_takes():
+def test_bytes_that_are_not_text_are_reported_as_escapes():
     assert str(ConfigError(["augment=\udcff: no"])).encode().endswith(rb"augment=\udcff: no")
 
 
@@ -358,6 +358,6 @@ def test_jobs_composed_together_are_as_each_alone(kind, jobs):
             assert composer.run(job) == run_config_of(compose_overrides(job), kind)
 
 
-def test_a_key_of_what_is_no_section_any_more_is_refused():
+def test_a_key_below_a_replaced_section_is_refused():
     (problem,) = command_line_problems(["checkpoint=null", "checkpoint.every=1"], component_problems)
     assert problem.startswith("Could not override 'checkpoint.every'.")

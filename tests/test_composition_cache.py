@@ -26,7 +26,7 @@ def files(folder):
     return [path for path in folder.rglob("*") if path.is_file()]
 
 
-def test_what_was_composed_is_found_again(folder):
+def test_a_composition_is_found_again(folder):
     assert remembered(ASKED, CONF, lambda: FOUND) == FOUND
     assert remembered(ASKED, CONF, never) == FOUND
     assert remembered([*ASKED, "seed=1"], CONF, lambda: 2) == 2  # another question has an answer of its own
@@ -66,7 +66,7 @@ def test_another_configuration_is_another_question(folder, tmp_path):
         assert remembered(ASKED, tmp_path / name, name.upper) == name.upper()
 
 
-def test_what_the_environment_decides_is_composed_each_time(folder, tmp_path):
+def test_a_composition_with_environment_variables_is_not_stored(folder, tmp_path):
     (tmp_path / "config.yaml").write_text("home: ${oc.env:HOME}")
     for asked, conf in ((["runs_dir=${oc.env:HOME}"], CONF), (ASKED, tmp_path)):
         answers = iter((1, 2))
@@ -75,7 +75,7 @@ def test_what_the_environment_decides_is_composed_each_time(folder, tmp_path):
 
 
 @pytest.mark.parametrize("value", [{1: "a key that is no text"}, [math.nan], {"pair": (1, 2)}])
-def test_what_a_file_would_change_is_not_kept(folder, value):
+def test_a_value_that_a_file_would_change_is_not_stored(folder, value):
     remembered(ASKED, CONF, lambda: value)
     assert remembered(ASKED, CONF, lambda: "composed again") == "composed again"
 

@@ -1,4 +1,4 @@
-"""A run's identity, and what is told of wrong settings."""
+"""A run's identity, and the reports of wrong settings."""
 
 import copy
 import re
@@ -64,7 +64,7 @@ def test_the_cell_is_the_id_without_the_seed(composed, change):
         {"evaluate__every": 2},
     ],
 )
-def test_what_changes_the_result_changes_the_id(composed, change, values):
+def test_a_key_that_changes_the_result_changes_the_id(composed, change, values):
     assert change(**values).run_id != composed.run_id
     assert change(**values).cell != composed.cell
 
@@ -81,7 +81,7 @@ def test_what_changes_the_result_changes_the_id(composed, change, values):
         {"dataset__download": False},
     ],
 )
-def test_what_does_not_change_the_result_keeps_the_id(composed, change, values):
+def test_a_key_that_does_not_change_the_result_keeps_the_id(composed, change, values):
     assert change(**values).run_id == composed.run_id
 
 
@@ -103,7 +103,7 @@ def test_a_key_added_later_keeps_older_ids_at_its_default(composed, change, monk
     assert change(ema={"decay": 0.9}).run_id != composed.run_id
 
 
-def test_what_is_kept_in_files_says_it_all(composed):
+def test_the_stored_configuration_is_complete(composed):
     kept = composed.as_dict()
     assert kept["config"] == composed.config
     assert kept["names"]["loss"] == "isda"
@@ -182,14 +182,14 @@ def test_check_lists_all_problems_of_the_parts_at_once(change):
         ),
     ],
 )
-def test_each_wrong_part_is_told_once(change, values, problem):
+def test_each_wrong_part_is_reported_once(change, values, problem):
     with pytest.raises(ConfigError) as raised:
         change(**values).check(component_problems)
     assert len(raised.value.problems) == 1
     assert raised.value.problems[0].startswith(problem)
 
 
-def test_what_fits_exactly_is_right(change):
+def test_an_exact_fit_is_accepted(change):
     change(dataset__train_size=128).check(component_problems)
     fits = change(dataset__train_size=1000, dataset__val_size=437, augment__padding=7, dataset__padding=7)
     fits.check(component_problems)
@@ -203,7 +203,7 @@ def test_the_check_draws_no_random_number(composed):
     assert torch.equal(before, torch.get_rng_state())
 
 
-def test_values_are_told_as_they_are_typed(change):
+def test_values_are_reported_as_they_are_typed(change):
     assert change(seed=None).setting_problems() == ["seed=null: should be a valid integer"]
     assert change(seed=True).setting_problems() == ["seed=true: should be a valid integer"]
 

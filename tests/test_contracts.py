@@ -249,7 +249,7 @@ def test_losses_alone_load_no_hydra():
     assert done.check().stdout == "set()\n"
 
 
-def test_every_module_says_what_it_is_for_and_stays_short():
+def test_every_module_has_a_docstring_and_stays_short():
     for name, path in modules().items():
         text = path.read_text()
         assert ast.get_docstring(ast.parse(text)), name

@@ -11,7 +11,7 @@ from isda_bench.monitoring.dashboard import outline, workspace
 pytest.importorskip("wandb_workspaces")
 
 
-def test_what_wandb_would_be_sent():
+def test_the_content_of_the_workspace():
     sent = workspace("me", "isda_bench", "demo")._to_model().model_dump(by_alias=True)
     (runs,) = sent["spec"]["section"]["runSets"]
     assert [(key["section"], key["name"]) for key in runs["grouping"]] == [

@@ -67,7 +67,7 @@ def turing(monkeypatch):
 
 
 @pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
-def test_a_gpu_names_precision_and_mode_and_what_it_has_no_units_for(turing, monkeypatch, precision):
+def test_a_gpu_names_precision_and_mode_and_missing_units(turing, monkeypatch, precision):
     cuda = torch.device("cuda", 0)
     assert devices.describe(cuda, "auto", precision, "captured") == f"NVIDIA T4, {precision}, captured"
     warning = devices.precision_warning(cuda, precision)
@@ -123,7 +123,7 @@ def test_a_lost_context_is_reported_as_lost(kind):
         raise kind("CUDA error: an illegal memory access was encountered\nCUDA kernel errors might be ...")
 
 
-def test_other_errors_stay_what_they_are():
+def test_other_errors_stay_unchanged():
     with pytest.raises(RuntimeError, match=r"^size mismatch$"), reported_device_errors(REMEDIES):
         raise RuntimeError("size mismatch")
 
@@ -156,10 +156,10 @@ def test_a_lost_device_ends_a_grid_and_missing_memory_does_not(grid, tmp_path, e
     def fit(*arguments, **more):
         raise error
 
-    code, told = grid(fit, "seed=0,1")
+    code, reported = grid(fit, "seed=0,1")
     assert code == 1
-    assert "Traceback" not in told
-    assert told.count("error: ") == started + (started == 1)  # torch's own sentence has the word, too
+    assert "Traceback" not in reported
+    assert reported.count("error: ") == started + (started == 1)  # torch's own sentence has the word, too
     assert len(list(tmp_path.glob("*/run.json"))) == started
 
 
@@ -212,7 +212,7 @@ def test_a_run_says_how_its_steps_were_executed_and_warns_of_another_mode(tmp_pa
 
 def stopped_after(fit, epochs):
     def stopped(*arguments, **more):
-        display = arguments[6]
+        display = arguments[5]
         show = display.epoch
 
         def epoch(row):

@@ -99,14 +99,14 @@ def test_an_evaluation_is_that_of_one_process(results):
         assert rank["loading"]["sum"] == 2
 
 
-def test_interrupted_within_an_epoch_it_goes_on_as_if_it_had_not_been(folder):
+def test_a_run_interrupted_within_an_epoch_equals_an_uninterrupted_one(folder):
     unbroken, broken = (next((folder / name).iterdir()) for name in ("unbroken", "broken"))
     assert metrics_of(broken) == metrics_of(unbroken)
     assert same_weights(broken, unbroken)
     assert json.loads((broken / "record.json").read_text())["processes"] == 2
 
 
-def test_one_process_goes_on_where_two_were(folder):
+def test_one_process_resumes_a_run_of_two(folder):
     config = configuration(folder / "fewer")
     directory = folder / "fewer" / config.run_id
     state = checkpoint.load_newest(directory)
@@ -148,7 +148,7 @@ def test_each_process_takes_a_gpu_of_its_own(of_four, monkeypatch):
 def test_a_last_batch_too_small_for_the_ranks_is_refused(of_four):
     assert batch_problems(131, 64) == [
         "schedule.batch_size=64: leaves a last batch of 3 images for 4 processes; another batch size or "
-        "dataset.train_size would mend that"
+        "dataset.train_size avoids that"
     ]
     assert batch_problems(132, 64) == batch_problems(128, 64) == []
 
@@ -184,7 +184,7 @@ def test_torchrun_trains_and_one_process_finds_it_finished(tmp_path, train):
 
 
 @pytest.mark.slow
-def test_a_lost_rank_ends_the_run_which_goes_on_from_its_checkpoint(tmp_path, train):
+def test_a_lost_rank_ends_the_run_which_resumes_from_its_checkpoint(tmp_path, train):
     process = torchrun(tmp_path, "schedule.epochs=40", "schedule.milestones=[20]")
     process.until(lambda: len(list(tmp_path.glob("runs/*/checkpoint-*"))) == 2)
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
@@ -198,7 +198,7 @@ def test_a_lost_rank_ends_the_run_which_goes_on_from_its_checkpoint(tmp_path, tr
 
 
 @pytest.mark.slow
-def test_a_refused_grid_is_told_once_and_writes_nothing(tmp_path):
+def test_a_refused_grid_is_reported_once_and_writes_nothing(tmp_path):
     done = torchrun(tmp_path, "-m", "seed=0,1").wait().check(1)
     assert done.stderr.count("no grid under torchrun") == 1
     assert not list(tmp_path.iterdir())

@@ -104,7 +104,7 @@ def test_every_distinct_part_builds():
 
 
 @pytest.mark.parametrize("name", ["demo", "ablation", "small_data", "strength_selection"])
-def test_a_grid_is_what_its_jobs_compose_to(name):
+def test_a_grid_has_the_configurations_of_its_jobs(name):
     """Jobs share compositions; data set, loss and values are exchanged as Hydra would."""
     jobs = grid([f"experiment={name}"])
     for job, config in (jobs[0], jobs[len(jobs) // 2]):
@@ -122,7 +122,7 @@ def test_a_grid_is_what_its_jobs_compose_to(name):
         ["seed=${schedule.epochs}", "model=resnet32,densenet_bc_100_12", "evaluate={every: 2}"],
     ],
 )
-def test_every_job_of_a_grid_is_what_hydra_composes(overrides):
+def test_every_job_of_a_grid_equals_hydras_composition(overrides):
     jobs = grid(overrides)
     assert len(jobs) > 1
     for job, config in jobs:

@@ -72,7 +72,7 @@ def test_of_a_checkout_its_commit(tmp_path):
         ("notes.txt", False),
     ],
 )
-def test_dirty_is_what_changes_a_result(tmp_path, changed, dirty):
+def test_dirty_means_changes_that_decide_a_result(tmp_path, changed, dirty):
     package = sources(tmp_path)
     committed(tmp_path)
     (tmp_path / changed).parent.mkdir(exist_ok=True)

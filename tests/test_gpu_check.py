@@ -121,7 +121,7 @@ def test_a_check_has_a_process_and_a_time_limit():
     assert crashed["status"] == "FAIL" and "KeyError" in crashed["sentence"]
 
 
-def test_the_page_tells_what_a_cpu_skips_and_the_exit_code_what_fails(tmp_path, monkeypatch, capsys):
+def test_the_page_lists_skipped_checks_and_the_exit_code_reports_failed_ones(tmp_path, monkeypatch, capsys):
     def in_this_process(name, device, seconds):
         return outcome_of(listed[name], device)
 

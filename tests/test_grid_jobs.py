@@ -24,7 +24,7 @@ def test_each_run_of_a_grid_says_its_place_and_the_grids_time(train):
     assert len(re.findall(r"^\[\d/3\] .*left  grid 0:0\d:\d\d left$", done.stderr, re.MULTILINE)) == 3
 
 
-def test_an_experiment_counts_what_it_varies_less_what_is_narrowed(train):
+def test_an_experiment_counts_the_values_that_remain_after_narrowing(train):
     done = train("experiment=demo", "seed=0", "schedule.epochs=1", "schedule.milestones=[]").check()
     assert places(done) == ["[1/2]", "[2/2]"]
 

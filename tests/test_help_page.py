@@ -19,7 +19,7 @@ COMPONENTS = [
 ]
 
 
-def test_the_overview_has_a_line_of_what_each_choice_is():
+def test_the_overview_describes_each_choice_in_a_line():
     page = help_page("train", ["--help"])
     assert all(len(line) <= 102 for line in page.partition("\nKeys: ")[0].splitlines())
     for group in GROUPS:

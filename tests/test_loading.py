@@ -43,7 +43,7 @@ def test_the_statistics_come_back(finished):
     assert loss.statistics.covariance.abs().sum() > 0
 
 
-def test_record_says_what_was_run_and_where(finished):
+def test_the_record_names_configuration_and_machine(finished):
     record = isda_bench.load_run(finished).record
     wanted = {
         "run_id", "cell", "names", "identity", "config", "split", "error", "epochs", "parameters",
@@ -65,7 +65,7 @@ def test_a_record_names_the_build_of_torch(monkeypatch):
     assert versions()["torch"] == "2.14.1+cu130"
 
 
-def test_what_is_no_finished_run(tmp_path, finished):
+def test_a_folder_that_is_not_a_finished_run_is_refused(tmp_path, finished):
     with pytest.raises(UserError, match="no run's directory"):
         isda_bench.load_run(tmp_path)
     (tmp_path / "run.json").write_text("{}")

@@ -75,8 +75,8 @@ def test_interrupted_run_equals_an_unbroken_one(tmp_path, monkeypatch, unbroken,
     ],
     ids=["shake_shake", "shake_drop"],
 )
-def test_random_branches_go_on_where_they_were(tmp_path, network):
-    """The first of two runs dies in its third epoch and goes on; the second does not."""
+def test_random_branches_resume_where_they_stopped(tmp_path, network):
+    """The first of two runs dies in its third epoch and resumes; the second does not."""
     overrides = [
         "dataset=digits",
         "dataset.train_size=64",
@@ -98,7 +98,7 @@ def test_random_branches_go_on_where_they_were(tmp_path, network):
 @pytest.mark.parametrize(
     "after", [0.0, pytest.param(0.15, marks=pytest.mark.slow), 0.4, pytest.param(0.9, marks=pytest.mark.slow)]
 )
-def test_killed_process_goes_on(tmp_path, unbroken, after):
+def test_a_killed_process_resumes(tmp_path, unbroken, after):
     """SIGKILL some time after the first epoch's line was written, then the same command again."""
     arguments = [*TINY, f"schedule.epochs={EPOCHS}", f"runs_dir={tmp_path}", "loss=isda", "model.dropout=0.1"]
     process = start_forked(arguments, tmp_path)
@@ -113,7 +113,7 @@ def test_killed_process_goes_on(tmp_path, unbroken, after):
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_ends_cleanly_and_says_how_to_go_on(tmp_path, number, code):
+def test_a_signal_ends_cleanly_and_the_message_names_the_resuming_command(tmp_path, number, code):
     process = start_forked([*TINY, "schedule.epochs=2000", f"runs_dir={tmp_path}"], tmp_path)
     process.until(lambda: list(tmp_path.glob("*/checkpoint-*")))
     process.send(number)
@@ -141,7 +141,7 @@ def test_non_finite_loss_stops_and_keeps_the_last_good_checkpoint(tmp_path, monk
     state = checkpoint.load_newest(tmp_path / config.run_id)
     assert len(state["metrics"]) == 1
     assert all(torch.isfinite(value).all() for value in state["model"].values())
-    assert run(config)["epochs"] == EPOCHS  # goes on from there
+    assert run(config)["epochs"] == EPOCHS  # resumes from there
 
 
 def test_a_finished_run_is_not_run_again(tmp_path, unbroken, capsys, monkeypatch):
@@ -151,12 +151,14 @@ def test_a_finished_run_is_not_run_again(tmp_path, unbroken, capsys, monkeypatch
     assert "finished already" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("milestones", "told"), [("[80, 120]", True), ("[1]", False), ("null", False)])
-def test_milestones_that_are_never_reached_are_told(tmp_path, capsys, milestones, told):
+@pytest.mark.parametrize(("milestones", "reported"), [("[80, 120]", True), ("[1]", False), ("null", False)])
+def test_milestones_that_are_never_reached_are_reported(tmp_path, capsys, milestones, reported):
     factor = "null" if milestones == "null" else "0.1"
     overrides = ["schedule.epochs=1", f"schedule.milestones={milestones}", f"schedule.factor={factor}"]
     run(compose_run([*TINY, *overrides, f"runs_dir={tmp_path}"]))
-    assert ("schedule.milestones=[80, 120] lie after the last epoch, 1" in capsys.readouterr().err) == told
+    assert (
+        "schedule.milestones=[80, 120] lie after the last epoch, 1" in capsys.readouterr().err
+    ) == reported
 
 
 def test_evaluate_every_but_always_the_last_ten(tmp_path):

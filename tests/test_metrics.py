@@ -71,7 +71,7 @@ def test_extreme_confidences_have_a_bin():
     assert measured([(torch.zeros(2, 2), torch.tensor([0, 1]))], 2)["ece"] == pytest.approx(0, abs=1e-12)
 
 
-def test_loss_and_errors_are_to_the_bit_what_they_were():
+def test_loss_and_errors_are_unchanged_to_the_bit():
     """The formulas of the records that there are: sums of a batch in float32, over batches in float64."""
     sums = torch.zeros(3, dtype=torch.float64)
     for logits, targets in batches():

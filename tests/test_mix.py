@@ -46,7 +46,7 @@ def test_mixing_counts_in_the_id_and_its_absence_does_not():
     ],
 )
 @each
-def test_what_cannot_be_mixed_is_refused_in_one_sentence(mix, overrides, problem):
+def test_a_mix_that_does_not_fit_is_refused_in_one_sentence(mix, overrides, problem):
     with pytest.raises(ConfigError) as raised:
         compose_run([*TINY, f"mix={mix}", *overrides]).check(component_problems)
     (line,) = raised.value.problems

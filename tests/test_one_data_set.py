@@ -1,4 +1,4 @@
-"""One run, one data set, one code: what is compared, what is reported, and how a user goes on."""
+"""One run, one data set, one code: what is compared, what is reported, and how a user proceeds."""
 
 import json
 import re
@@ -177,7 +177,7 @@ def test_the_code_of_a_component_is_its_own_and_that_of_its_package(tmp_path, mo
     assert code_of("no.such.module") is None
 
 
-def test_what_an_older_run_does_not_know_has_not_changed():
+def test_a_checksum_that_an_older_run_lacks_is_not_compared():
     assert changed_sections({"loss": "a"}, {"loss": "b", "model": "c"}) == ["loss"]
     assert changed_sections({}, {"loss": "b"}) == []
 

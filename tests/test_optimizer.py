@@ -120,7 +120,7 @@ def test_any_class_of_torch_or_timm_is_taken(target):
         ({}, ["optimizer=adamw", "loss=center"], "optimizer: the loss Center needs plain gradient descent"),
     ],
 )
-def test_what_does_not_fit_is_refused_in_one_sentence(section, overrides, problem):
+def test_an_optimizer_that_does_not_fit_is_refused_in_one_sentence(section, overrides, problem):
     with pytest.raises(ConfigError) as raised:
         chosen(*overrides, **section).check(component_problems)
     (line,) = raised.value.problems

@@ -81,8 +81,10 @@ def test_a_wrong_value_in_one_job_is_one_error(tmp_path, typed_in, capsys):
     typed_in(tmp_path, "train.py", "-m", "dataset=digits", "model=resnet8", "plan=true", "seed=0,-1")
     with pytest.raises(SystemExit) as raised:
         command_line.main()
-    told = capsys.readouterr().err
-    assert raised.value.code == 2 and "seed=-1: should be greater" in told and told.count("error: ") == 1
+    reported = capsys.readouterr().err
+    assert (
+        raised.value.code == 2 and "seed=-1: should be greater" in reported and reported.count("error: ") == 1
+    )
 
 
 def test_how_it_is_launched_changes_nothing():

@@ -115,7 +115,7 @@ def test_the_recorded_run_is_not_touched(trained, monkeypatch):
 
 
 @pytest.mark.parametrize("path", ["nowhere", "~nobody/x", "."])
-def test_what_is_no_run_is_reported(typed, tmp_path, monkeypatch, path):
+def test_a_path_that_is_not_a_run_is_reported(typed, tmp_path, monkeypatch, path):
     monkeypatch.chdir(tmp_path)
     code, _, err = typed(path)
     assert code == 1 and err.startswith("error: ") and len(err.splitlines()) == 1
@@ -138,7 +138,7 @@ def test_metrics_are_compared_to_the_bit():
     assert found == ("a", 2, 5.0, 9.0, 2)
 
 
-def test_an_identical_run_still_names_what_was_different():
+def test_an_identical_run_still_names_the_differences():
     first = {"versions": {"torch": "1"}, "git": {"commit": "a", "dirty": False}, "processes": 1}
     differing = circumstances(first, {"versions": {"torch": "2"}, "git": {"commit": "a", "dirty": False}})
     assert differing == {"torch": ("1", "2")}

@@ -12,7 +12,6 @@ from isda_bench.config.compose import compose_run
 from isda_bench.config.generator_config import GeneratorConfig
 from isda_bench.errors import UserError
 from isda_bench.reporting.cells import cell_statistics
-from isda_bench.reporting.figures import error_curves
 from isda_bench.reporting.render_tables import markdown_table
 from isda_bench.storage.records import collect_records, read_records
 
@@ -82,15 +81,6 @@ def test_damaged_record_is_named(tmp_path):
     (directory / "record.json").write_text('{"run_id": ')
     with pytest.raises(UserError, match=r"record\.json"):
         read_records([tmp_path])
-
-
-def test_curves_are_written_as_svg_and_png(tmp_path, records):
-    svg, png = error_curves(records, tmp_path / "curves.svg")
-    text = svg.read_text()
-    assert "<svg" in text and png.read_bytes().startswith(b"\x89PNG")
-    assert (
-        error_curves(records, tmp_path / "again.svg")[0].read_text() == text
-    )  # committed pictures must not churn
 
 
 def test_collected_records_carry_no_path_of_the_machine(tmp_path):

@@ -50,7 +50,7 @@ def names(path):
     return sorted(entry.name for entry in path.iterdir())
 
 
-def test_what_is_there(runs_dir):
+def test_the_list_of_run_directories(runs_dir):
     damaged, finished, unfinished = summaries(runs_dir)
     assert (damaged.state, damaged.size) == ("damaged", 1)
     assert (finished.state, finished.epoch, finished.epochs, finished.seed) == ("finished", 2, 2, 0)
@@ -98,7 +98,7 @@ def test_pruning_leaves_whole_generators(call, runs_dir, generators):
     assert load_generator(left[0].path) and not list(left[0].path.glob("checkpoint-*"))
 
 
-def test_a_run_at_work_is_seen_here_and_from_afar(runs_dir, monkeypatch):
+def test_a_running_run_is_seen_from_this_machine_and_another(runs_dir, monkeypatch):
     path = next(runs_dir.glob("*-s1-*"))
     with RunLock(path):
         assert [run.state for run in summaries(runs_dir)] == ["damaged", "finished", "at work"]
@@ -144,7 +144,7 @@ def test_pruning_runs(call, runs_dir):
     assert (runs_dir / "notes").exists()
 
 
-def test_a_run_at_work_is_never_pruned(call, runs_dir):
+def test_a_running_run_is_never_pruned(call, runs_dir):
     with RunLock(next(runs_dir.glob("*-s1-*"))):
         call("older_than=0", "prune=runs", "dry_run=false")
     assert [run.state for run in summaries(runs_dir)] == ["unfinished"]
@@ -187,7 +187,7 @@ def test_pruning_never_follows_a_link(call, runs_dir, tmp_path, capsys):
     assert (runs_dir / "a-link").is_symlink() and not finished.exists()
 
 
-def test_what_is_not_ours_is_foreign_and_never_removed(call, runs_dir, capsys):
+def test_a_foreign_folder_is_listed_and_never_removed(call, runs_dir, capsys):
     for name, content in (("mlflow", '{"run": {"id": 3}}'), ("list", "[1, 2]"), ("binary", "\x7fELF")):
         (runs_dir / name).mkdir()
         (runs_dir / name / "run.json").write_text(content)

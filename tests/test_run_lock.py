@@ -41,7 +41,7 @@ def dead_process():
 
 
 def test_one_at_a_time_and_again_after_the_release(tmp_path):
-    with RunLock(tmp_path), pytest.raises(RunLocked, match="another process is at work"), RunLock(tmp_path):
+    with RunLock(tmp_path), pytest.raises(RunLocked, match="another process is running"), RunLock(tmp_path):
         pass
     with RunLock(tmp_path) as lock:
         lock.check()
@@ -169,8 +169,8 @@ def test_whatever_lies_in_place_of_a_claim_is_watched_and_taken_over(tmp_path, k
 def test_a_host_in_a_claim_is_text_for_a_terminal(tmp_path, capsys):
     write_claim(tmp_path, host="far\x1b[2J" + "a" * 1000)
     with RunLock(tmp_path, heartbeat=0.01, silence=0.05):
-        told = capsys.readouterr().err
-    assert "\x1b" not in told and len(told) < 500
+        reported = capsys.readouterr().err
+    assert "\x1b" not in reported and len(reported) < 500
 
 
 def test_names_that_are_no_claims(tmp_path):

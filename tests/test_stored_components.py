@@ -69,7 +69,7 @@ def users_module(tmp_path, monkeypatch):
         (None, "path of a class"),
     ],
 )
-def test_what_is_no_class_of_the_contract_is_refused_and_not_imported(users_module, target, reason):
+def test_a_target_outside_the_contract_is_refused_and_not_imported(users_module, target, reason):
     with pytest.raises(ValueError, match=reason):
         component_class(target, Loss)
     assert users_module not in sys.modules
@@ -132,7 +132,7 @@ def test_deep_values_are_refused_without_recursion():
     assert [line for line in plain_problems(node, "x") if "levels deep" in line]
 
 
-def test_what_the_constructor_refuses_is_named_with_file_and_key(tmp_path):
+def test_an_argument_refused_by_the_constructor_is_named_with_file_and_key(tmp_path):
     node = {"_target_": "isda_bench.losses.isda.ISDA", "strength": -1.0, "strenght": 1}
     with pytest.raises(UserError) as raised:
         build_stored(tmp_path / "record.json", "loss", node, Loss, num_classes=2, feature_dim=3)

@@ -1,4 +1,4 @@
-"""A sweep that is killed goes on with what is missing, and its tables are those of one that was not."""
+"""A killed sweep resumes with the missing runs, and its tables are those of an uninterrupted one."""
 
 import signal
 
@@ -29,7 +29,7 @@ def in_the_third_run(runs):
 
 
 @pytest.mark.slow
-def test_a_killed_sweep_finishes_what_is_missing(tmp_path):
+def test_a_killed_sweep_finishes_the_missing_runs(tmp_path):
     broken, unbroken = tmp_path / "broken", tmp_path / "unbroken"
     process = start_sweep(broken)
     process.until(lambda: in_the_third_run(broken))

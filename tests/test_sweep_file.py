@@ -45,7 +45,7 @@ def test_an_agents_runs_are_those_of_the_grid(typed_in, capsys, tmp_path, overri
     assert len(set(by_agents)) == len(lines)
 
 
-def test_what_an_agent_types_trains_one_run(train):
+def test_an_agents_command_line_trains_one_run(train):
     (line, _) = command_lines(sweep([*TINY, "schedule.epochs=1", "schedule.milestones=[]", "seed=5,6"], []))
     assert train(*line).check().stdout.startswith("digits-resnet8-cross_entropy-s5-")
 

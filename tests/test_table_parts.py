@@ -48,12 +48,12 @@ def test_a_part_is_itself():
         ),
     ],
 )
-def test_what_is_given_narrows_the_table(given, lines):
+def test_overrides_narrow_the_table(given, lines):
     found = part_lines(["experiment=comparison", *given.split()])
     assert found == [f"experiment={line}".split() for line in lines]
 
 
-def test_parts_without_the_key_are_left_out():
+def test_parts_without_the_key_are_skipped():
     assert part_lines(["experiment=baseline_selection", "loss.q=0.40"]) == [
         ["experiment=baseline_selection_lq", "loss.q=0.40"]
     ]

@@ -78,7 +78,7 @@ def test_groups_of_different_settings_are_lines_of_their_own(tmp_path):
     ]
 
 
-def test_another_network_and_a_subset_are_told(tmp_path):
+def test_another_network_and_a_subset_are_reported(tmp_path):
     config = compose_run(["model=resnet8", "loss=isda", "dataset.train_size=1000", "schedule.epochs=80"])
     write_run(tmp_path, config, 60.0)
     (line,) = (line for line in table_of_runs("comparison", tmp_path).lines if line.errors)
@@ -108,8 +108,8 @@ def test_a_line_of_different_generators_says_so(tmp_path, second):
     table = table_of_runs("comparison", tmp_path)
     (line,) = (line for line in table.lines if line.errors)
     assert (line.n, line.note) == (3, "")
-    told = "made with 2 different generators: cifar10-wgan-a, cifar10-wgan-b"
-    assert line.remark == ("" if second == "a" else told)
+    reported = "made with 2 different generators: cifar10-wgan-a, cifar10-wgan-b"
+    assert line.remark == ("" if second == "a" else reported)
     for render in (markdown, csv_table):
         assert ("different generators" in render(table)) == (second == "b")
 

@@ -1,11 +1,11 @@
-"""What a user can mend: shown as one message, without a traceback."""
+"""Errors that a user can correct, shown as one message without a traceback."""
 
 SHOWN = 8  # problems in one message: with its head and "... and n more" they are ten lines
 WIDTH = 1000  # characters of a problem
 
 
 class UserError(Exception):
-    """A mistake or an obstacle that the user can mend (exit code 1)."""
+    """A mistake or an obstacle that the user can correct (exit code 1)."""
 
 
 class NonFiniteLoss(UserError):
@@ -21,7 +21,7 @@ class DeviceLost(UserError):
 
 
 class ConfigError(UserError):
-    """Everything that is wrong with a command line or a composed configuration.
+    """All problems of a command line or a composed configuration.
 
     Args:
         problems: one line for each problem, beginning with the dotted key. The message shows the first few,

@@ -1,4 +1,4 @@
-"""Gives back a run from its directory."""
+"""Loads a run from its directory."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,6 +16,7 @@ from isda_bench.data.loader import Normalise
 from isda_bench.errors import ConfigError, UserError
 from isda_bench.losses.base import Loss
 from isda_bench.models.base import Classifier
+from isda_bench.runtime.home_folder import expand_home
 from isda_bench.runtime.library_faults import on_device
 from isda_bench.storage import checkpoint
 from isda_bench.storage.record_files import RECORD, read_finished
@@ -41,7 +42,7 @@ class Prediction(NamedTuple):
 
 
 class LoadedRun(NamedTuple):
-    """A finished run: what was asked for, what was learnt, what came of it."""
+    """A finished run: its configuration, its network, its record."""
 
     config: dict[str, Any]
     """The resolved configuration."""
@@ -66,7 +67,7 @@ class LoadedRun(NamedTuple):
         """
         dataset = stored_dataset(Path(self.record["run_id"]) / RECORD, self.config, root, allow)
         device = self.model.head.weight.device
-        return list(predict(self.model, dataset, image_files(_directory(images)), top, device))
+        return list(predict(self.model, dataset, image_files(expand_home(images)), top, device))
 
 
 def load_run(path: str | Path, allow: str | tuple[str, ...] = (), root: str | None = None) -> LoadedRun:
@@ -82,9 +83,9 @@ def load_run(path: str | Path, allow: str | tuple[str, ...] = (), root: str | No
 
     Raises:
         UserError: it is no run's directory, not finished, its checkpoint is damaged, or its configuration
-            names what is not allowed.
+            names a class that is not allowed.
     """
-    directory = _directory(path)
+    directory = expand_home(path)
     record = read_finished(directory)
     if root is not None and "root" in record["config"]["dataset"]:
         record["config"]["dataset"]["root"] = root
@@ -94,7 +95,7 @@ def load_run(path: str | Path, allow: str | tuple[str, ...] = (), root: str | No
 
 
 def load_loss(path: str | Path, allow: str | tuple[str, ...] = ()) -> Loss:
-    """The loss of a finished run with what it learnt or accumulated (ISDA's statistics, ...).
+    """The loss of a finished run with its learnt or accumulated state (ISDA's statistics, ...).
 
     Args:
         path: as in `load_run`.
@@ -103,7 +104,7 @@ def load_loss(path: str | Path, allow: str | tuple[str, ...] = ()) -> Loss:
     Raises:
         UserError: as `load_run`.
     """
-    directory = _directory(path)
+    directory = expand_home(path)
     record = read_finished(directory)
     loss = on_device(_components(directory, record, allow).loss, CPU)
     _restore(loss, directory, "loss", record)
@@ -173,21 +174,14 @@ def predict(
 
 
 def class_names(run: LoadedRun, dataset: DataSet) -> Sequence[str] | None:
-    """Names of the classes, of the record or of the data set; None: they have none, or are not here."""
+    """Names of the classes, of the record or of the data set; None where they cannot be read."""
     names: Sequence[str] | None = run.record.get("classes")
     if names is None:
         try:
             names = dataset.classes
-        except UserError:  # the folders that have them are not here
+        except UserError:  # their folders are not on this machine
             return None
     return names if names and len(names) == run.model.head.out_features else None
-
-
-def _directory(path: str | Path) -> Path:
-    try:
-        return Path(path).expanduser()
-    except RuntimeError as error:  # ~nobody
-        raise UserError(f"{path}: {error}") from error
 
 
 def _components(directory: Path, record: dict[str, Any], allow: str | tuple[str, ...]) -> StoredComponents:

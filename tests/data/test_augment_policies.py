@@ -72,7 +72,7 @@ def test_images_with_different_choices_do_not_mix(images):
         assert torch.equal(together[i], alone), choice
 
 
-def test_what_comes_from_outside_is_grey(images):
+def test_pixels_from_outside_the_image_are_grey(images):
     moved = apply_choices(images, [choose("TranslateX", 1.0, False)] * len(images), FILL)
     assert (moved[..., :14] == FILL).all() and torch.equal(moved[..., 14:], images[..., :18])
 
@@ -130,7 +130,7 @@ def test_the_order_is_crop_and_flip_operations_hole(monkeypatch, images):
         assert (holed == 0).float().mean() > (whole == 0).float().mean()
 
 
-def test_strength_zero_leaves_what_has_a_strength_alone(images):
+def test_operations_of_strength_zero_change_nothing(images):
     for name in set(OPERATIONS) - NO_SIZE - {"Solarize"}:
         assert choose(name, 0.0, True) == Choice(name, 0.0)
         assert torch.equal(apply_choices(images, [choose(name, 0.0, True)] * len(images), FILL), images), name

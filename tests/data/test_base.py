@@ -219,7 +219,7 @@ def test_the_run_s_seed_reaches_the_data_set():
     assert build_dataset(run.settings).fingerprint() == wanted.fingerprint()
 
 
-def test_the_fingerprint_is_that_of_what_is_loaded():
+def test_the_fingerprint_is_that_of_the_loaded_data():
     digits = Digits(train_size=100)
     assert digits.fingerprint() == digits.load().fingerprint
     assert digits.fingerprint().data == checksum_of(*digits.read())

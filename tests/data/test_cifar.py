@@ -168,7 +168,7 @@ def test_missing_files_are_named(cifar10):
 
 
 @pytest.mark.parametrize("download", [True, False])
-def test_offline_one_error_says_what_was_tried_where_and_the_way_on(cifar10, tmp_path, download):
+def test_offline_one_error_names_the_attempts_the_place_and_the_remedy(cifar10, tmp_path, download):
     root = tmp_path / "nowhere"
     with pytest.raises(UserError) as raised:
         CIFAR10(root=str(root), download=download).load()

@@ -48,7 +48,7 @@ def test_levels_of_unknown_range_are_refused(tmp_path, levels, what):
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "RGB", "L", "1"])
-def test_what_is_transparent_is_white(tmp_path, mode):
+def test_transparent_pixels_are_white(tmp_path, mode):
     """The left half is transparent black, or of the level that is transparent; the right one opaque black."""
     options = {}
     if mode in ("RGBA", "LA"):
@@ -109,12 +109,12 @@ def test_files_of_other_kinds_are_refused_and_start_nothing(tmp_path):
         "drawing.png": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n(x) print\n",
     }.items():
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(OSError, match="is none of JPEG"):
+        with pytest.raises(OSError, match="is not one of JPEG"):
             VIEWER.read(tmp_path / name)
 
 
 @pytest.mark.parametrize("kind", ["fifo", "device", "socket", "folder", "circle", "to a fifo"])
-def test_what_is_no_file_is_refused_and_nobody_waits(tmp_path, kind):
+def test_a_special_file_is_refused_without_waiting(tmp_path, kind):
     path = tmp_path / "image.png"
     if kind == "fifo":
         os.mkfifo(path)

@@ -85,7 +85,7 @@ def test_the_random_crop_is_torchvisions(size):
         assert np.array_equal(np.asarray(random_crop(image, 16)), np.asarray(reference))
 
 
-def test_what_is_loaded(folder):
+def test_the_loaded_images(folder):
     data = ImageNet(root=str(folder), **SMALL).load()
     assert (len(data.train.targets), len(data.evaluation.targets), data.split) == (120, 40, "test")
     images, targets = next(data.evaluation.batches([torch.tensor([3, 39])], seed=0))
@@ -127,7 +127,7 @@ def test_the_seed_decides_the_images_and_the_number_of_workers_does_not(folder):
     assert same(epoch(alone), first) and same(epoch(alone), second)
 
 
-def test_an_epoch_goes_on_with_the_images_and_crops_that_were_to_come(folder):
+def test_an_epoch_resumes_with_the_same_images_and_crops(folder):
     torch.manual_seed(0)
     given = []
     for step, batch in enumerate(ours := loader(folder)):
@@ -143,7 +143,7 @@ def test_an_epoch_goes_on_with_the_images_and_crops_that_were_to_come(folder):
         loader(folder, train_size=80).restore_position(position)
 
 
-def test_reading_draws_from_the_runs_generator_only_what_the_epoch_needs(folder):
+def test_reading_draws_one_order_and_one_seed_from_the_runs_generator(folder):
     dataset = ImageNet(root=str(folder), **(SMALL | {"workers": 1}))
     data = dataset.load()
     before = torch.get_rng_state()
@@ -151,13 +151,13 @@ def test_reading_draws_from_the_runs_generator_only_what_the_epoch_needs(folder)
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_unreadable_images_are_left_out_and_told(damaged, capsys):
+def test_unreadable_images_are_skipped_and_reported(damaged, capsys):
     batches = loader(damaged, unreadable_limit=3, workers=1)
     for _ in range(2):
         assert sum(len(targets) for _, targets in batches) == 117
-    told = capsys.readouterr().err.splitlines()
-    assert len(told) == 3 and all("cannot be read" in line for line in told)
-    assert sum("n00000000/0_0.JPEG" in line for line in told) == 1
+    reported = capsys.readouterr().err.splitlines()
+    assert len(reported) == 3 and all("cannot be read" in line for line in reported)
+    assert sum("n00000000/0_0.JPEG" in line for line in reported) == 1
 
 
 def test_too_many_unreadable_images_are_an_error_with_their_names(damaged):
@@ -317,13 +317,13 @@ def test_a_folder_that_is_not_as_it_should_be(folder, tmp_path, change, message)
         ImageNet(root=str(root), **SMALL).load()
 
 
-def test_a_missing_folder_is_told_before_anything_is_written(tmp_path):
+def test_a_missing_folder_is_reported_before_anything_is_written(tmp_path):
     with pytest.raises(UserError, match=r"dataset.root=.*there is no folder .*train; it should hold train/"):
         run(compose_run(overrides(tmp_path / "none", tmp_path / "runs")))
     assert not (tmp_path / "runs").exists()
 
 
-def test_wrong_settings_are_told_before_anything_is_written(folder, tmp_path):
+def test_wrong_settings_are_reported_before_anything_is_written(folder, tmp_path):
     for wrong, message in {
         "dataset.train_size=121": "dataset.val_size=0 and train_size=121: too many for the 120 images",
         "schedule.batch_size=121": "schedule.batch_size=121: larger than the training set of 120",

@@ -45,7 +45,7 @@ def test_hidden_files_and_folders_are_not_listed(root, capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_what_is_no_image_is_counted_and_not_listed(root, capsys):
+def test_other_files_are_counted_and_not_listed(root, capsys):
     before = names(root)
     for name in ("a/notes.txt", "b/more.txt", "a/README", "classes.json"):
         (root / name).write_text("x")

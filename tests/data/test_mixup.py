@@ -75,7 +75,7 @@ def test_the_loader_gives_mixed_batches_and_draws_nothing_else_for_them(mixing):
 
 
 @each
-def test_no_step_depends_on_what_was_drawn(mixing):
+def test_no_step_depends_on_the_random_numbers(mixing):
     """On the meta device no tensor has a value: what reads one fails."""
     mixed = mixing(torch.zeros(4, 3, 8, 8, device="meta"), torch.zeros(4, dtype=torch.int64, device="meta"))
     assert mixed.images.shape == (4, 3, 8, 8) and mixed.weight.shape == ()

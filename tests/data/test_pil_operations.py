@@ -101,7 +101,7 @@ def test_images_with_different_operations_do_not_mix(masked):
 
 
 @pytest.mark.parametrize("augment", [AutoAugment, RandAugment])
-def test_no_shape_and_no_step_depends_on_what_was_drawn(augment):
+def test_no_shape_and_no_step_depends_on_the_random_numbers(augment):
     """On the meta device no tensor has a value: what reads one (an index, a list, a branch) fails."""
     images = torch.zeros(16, 3, 32, 32, dtype=torch.uint8, device="meta")
     assert augment(4, True, operations="pillow")(images).shape == images.shape

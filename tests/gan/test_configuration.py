@@ -54,7 +54,7 @@ def test_the_papers_values_are_the_defaults_and_the_digits_have_their_own():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "reported"),
     [
         (["generator=wgann"], "generator=wgann: no such generator; did you mean wgan?"),
         (["model=resnet8", "seed=-1"], "model: no such key"),
@@ -62,11 +62,11 @@ def test_the_papers_values_are_the_defaults_and_the_digits_have_their_own():
         (["-m", "generator=cgan,acgan", "precision=bf16"], "precision='bf16': should be 'fp32' or 'tf32'"),
     ],
 )
-def test_a_mistake_ends_with_code_2_and_one_message(typed_in, tmp_path, capsys, arguments, told):
+def test_a_mistake_ends_with_code_2_and_one_message(typed_in, tmp_path, capsys, arguments, reported):
     typed_in(tmp_path, "train_generator.py", *arguments)
     with pytest.raises(SystemExit) as raised:
         command_line.main(GeneratorConfig, program="isda_bench.gan.run")
     err = capsys.readouterr().err
     assert raised.value.code == 2
-    assert told in err and err.count("error: ") == 1 and "Traceback" not in err
+    assert reported in err and err.count("error: ") == 1 and "Traceback" not in err
     assert not list(tmp_path.iterdir())

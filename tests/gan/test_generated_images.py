@@ -105,12 +105,12 @@ def test_a_run_records_its_generator_and_evaluates_on_real_images(runs, monkeypa
         record["generator"]["sha256"]
         == json.loads((generator / "record.json").read_text())["generator_sha256"]
     )
-    told = capsys.readouterr().err
-    assert f"generated images come from {generator} (the only one; it was trained on images" in told
+    reported = capsys.readouterr().err
+    assert f"generated images come from {generator} (the only one; it was trained on images" in reported
     assert seen == [11, 11, 11, 9]  # 53 of 64 are real: three full batches and 41 images; none to evaluate
 
 
-def test_a_run_goes_on_with_its_generator_to_the_bit(tmp_path, runs, monkeypatch):
+def test_a_run_resumes_with_its_generator_to_the_bit(tmp_path, runs, monkeypatch):
     for name in ("whole", "broken"):
         shutil.copytree(runs / "generators", tmp_path / name / "generators")
     whole, broken = (classifier(tmp_path / name, "schedule.epochs=2") for name in ("whole", "broken"))
@@ -126,7 +126,7 @@ def test_a_run_goes_on_with_its_generator_to_the_bit(tmp_path, runs, monkeypatch
     assert metrics_of(whole.directory) == metrics_of(broken.directory)
 
 
-def test_a_run_does_not_go_on_with_another_generator(tmp_path, runs, monkeypatch):
+def test_a_run_does_not_resume_with_another_generator(tmp_path, runs, monkeypatch):
     shutil.copytree(runs / "generators", tmp_path / "generators")
     config = classifier(tmp_path)
     with monkeypatch.context() as patch:
@@ -148,9 +148,9 @@ def test_the_newest_is_taken_unless_one_is_asked_for(tmp_path, runs, capsys):
     (first,) = (path.name for path in (tmp_path / "generators").iterdir())
     newer = second(tmp_path)["run_id"]
     assert run(classifier(tmp_path))["generator"]["run"] == newer
-    told = capsys.readouterr()
-    assert "(the newest of 2" in told.err
-    assert told.out.rstrip().endswith(f"%); images of {newer}")
+    reported = capsys.readouterr()
+    assert "(the newest of 2" in reported.err
+    assert reported.out.rstrip().endswith(f"%); images of {newer}")
     asked = classifier(tmp_path, f"generator.run={first}")
     by_path = classifier(tmp_path, f"generator.run={tmp_path / 'generators' / first}")
     assert asked.run_id == by_path.run_id != classifier(tmp_path).run_id
@@ -158,7 +158,7 @@ def test_the_newest_is_taken_unless_one_is_asked_for(tmp_path, runs, capsys):
 
 
 @pytest.mark.parametrize(
-    ("override", "told"),
+    ("override", "reported"),
     [
         (
             "generator=acgan",
@@ -171,10 +171,10 @@ def test_the_newest_is_taken_unless_one_is_asked_for(tmp_path, runs, capsys):
         ("generator.fraction=0.999", "generator.fraction=0.999: 64 generated images in a batch of 64"),
     ],
 )
-def test_what_cannot_be_had_is_told_before_anything_is_written(runs, override, told):
+def test_a_missing_generator_is_reported_before_anything_is_written(runs, override, reported):
     before = sorted(runs.iterdir())
     kind = [] if override.startswith("generator=") else ["generator=cgan"]
-    with pytest.raises(ConfigError, match=told):
+    with pytest.raises(ConfigError, match=reported):
         run(compose_run([*TINY, *kind, override, f"runs_dir={runs}"]))
     assert sorted(runs.iterdir()) == before
 
@@ -200,17 +200,17 @@ def test_a_generator_that_saw_the_held_out_images_is_refused(runs):
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "reported"),
     [
         ({"num_classes": 100}, "has 10 classes, the data set 100"),
         ({"image_size": 32}, "makes images of 1x8x8"),
     ],
 )
-def test_one_that_does_not_fit_is_refused(runs, monkeypatch, change, told):
+def test_one_that_does_not_fit_is_refused(runs, monkeypatch, change, reported):
     (generator,) = (runs / "generators").iterdir()
     for name, value in change.items():
         monkeypatch.setattr(Digits, name, value)
-    with pytest.raises(ConfigError, match=told):
+    with pytest.raises(ConfigError, match=reported):
         run(classifier(runs, f"generator.run={generator}"))
 
 

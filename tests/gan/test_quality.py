@@ -73,12 +73,12 @@ def test_the_classifier_is_the_best_one_trained_on_real_images_alone(tmp_path):
     assert find_classifier(None, tmp_path, None, section) == best
 
 
-def test_a_measurement_tells_the_classifier_and_its_error():
-    told = Quality("digits-s0", 500, 1.0, 0.9, 0.8, None, None, None, None, 2.5).line()
-    assert told.endswith("; in the features of digits-s0 (error 2.50%)")
+def test_a_measurement_names_the_classifier_and_its_error():
+    reported = Quality("digits-s0", 500, 1.0, 0.9, 0.8, None, None, None, None, 2.5).line()
+    assert reported.endswith("; in the features of digits-s0 (error 2.50%)")
 
 
-def test_steadiness_tells_a_moving_bar_from_noise():
+def test_steadiness_distinguishes_a_moving_bar_from_noise():
     own = torch.Generator().manual_seed(0)
     images = 10 * torch.rand(20, 6, 1, 8, 8, generator=own)
     for step in range(6):

@@ -1,4 +1,4 @@
-"""Training generators: what a run leaves, that it goes on as if never stopped, where it stops and warns."""
+"""Training generators: the files of a run, its resumption, its errors and warnings."""
 
 from copy import deepcopy
 
@@ -47,7 +47,7 @@ def test_an_interrupted_training_equals_an_unbroken_one(tmp_path, configuration,
     assert pictures == {"samples-00002.png", "samples-00003.png"}
 
 
-def test_what_a_run_leaves(tmp_path, configuration, capsys):
+def test_the_files_of_a_run(tmp_path, configuration, capsys):
     config = configuration(tmp_path, "generator=cgan", "samples.per_class=3")
     record = run(config)
     assert config.directory.parent == tmp_path / "generators"
@@ -67,7 +67,7 @@ def test_what_a_run_leaves(tmp_path, configuration, capsys):
     assert read_records([tmp_path]).empty
 
 
-def test_names_of_kinds_and_data_make_the_id_and_what_is_only_shown_does_not(tmp_path, configuration):
+def test_kind_and_data_are_in_the_id_and_settings_of_pictures_are_not(tmp_path, configuration):
     config = configuration(tmp_path, "generator=wgan")
     assert config.run_id.startswith("digits-wgan-s0-")
     assert (
@@ -76,7 +76,7 @@ def test_names_of_kinds_and_data_make_the_id_and_what_is_only_shown_does_not(tmp
     assert configuration(tmp_path, "generator=wgan", "generator.clip=0.02").run_id != config.run_id
 
 
-def test_every_problem_is_told_at_once_and_nothing_is_written(tmp_path, configuration):
+def test_every_problem_is_reported_at_once_and_nothing_is_written(tmp_path, configuration):
     overrides = ["generator=wgan", "generator.clip=-1", "classifier=nope", "device=tpu"]
     with pytest.raises(ConfigError) as raised:
         run(configuration(tmp_path / "runs", *overrides))
@@ -173,12 +173,12 @@ def test_real_batches_are_uniform_and_of_their_class():
     assert torch.equal(drawn[:, 0, 0, 0, 0] > -0.5, labels == 1)
 
 
-def test_a_class_without_images_is_told(tmp_path):
+def test_a_class_without_images_is_reported(tmp_path):
     with pytest.raises(UserError, match="class 1 has no images"):
         RealBatches(ImageSet(torch.zeros(2, 1, 8, 8), torch.tensor([0, 2])), 4, 3, CPU)
 
 
-def test_damaged_or_missing_generators_are_told(tmp_path, configuration):
+def test_damaged_or_missing_generators_are_reported(tmp_path, configuration):
     with pytest.raises(UserError, match=r"is no generator's run \(no generator.safetensors\)"):
         load_generator(tmp_path)
     (tmp_path / "generator.safetensors").write_bytes(b"nonsense")

@@ -15,7 +15,7 @@ import isda_bench.data.cifar
 import isda_bench.data.digits
 import isda_bench.losses.isda
 import isda_bench.models.resnet
-import isda_bench.reporting.figures
+import isda_bench.reporting.figures.error_curves
 import isda_bench.storage.records
 import isda_bench.training.run  # noqa: F401
 

@@ -22,7 +22,7 @@ KINDS = {
 
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
-def test_fixed_classes_are_what_generate_makes(kind):
+def test_fixed_classes_equal_the_output_of_generate(kind):
     _, generator = networks(**kind)
     labels, noise = torch.tensor([3, 3, 0, 9, 3]), torch.randn(5, 100)
     codes = torch.rand(5, generator.codes)

@@ -1,4 +1,4 @@
-"""Whole inversions of small runs on the digits: what they write, how they go on, what they refuse."""
+"""Whole inversions of small runs on the digits: what they write, how they resume, what they refuse."""
 
 import pytest
 import torch
@@ -70,7 +70,7 @@ def options(runs, tmp_path):
 def test_a_whole_inversion(options, runs):
     directory = invert(options(nearest=2))
     assert {path.name for path in directory.glob("*.*")} >= {
-        "figure.png", "figure.svg", "curves.png", "curves.svg", "inversion.json",
+        "figure.png", "figure.svg", "figure.pdf", "curves.png", "curves.svg", "curves.pdf", "inversion.json",
     }  # fmt: skip
     record = read_checksummed(directory / "inversion.json")
     assert record["identity"]["strength"] == 0.5 and record["identity"]["seed"] == 0
@@ -156,7 +156,7 @@ def test_the_nearest_images_are_those_of_a_plain_search(options):
         assert torch.allclose(there, plain.sort().values[:3], rtol=1e-4)
 
 
-def test_what_is_wrong_is_told_and_nothing_written(options, runs, tmp_path):
+def test_wrong_options_are_reported_and_nothing_is_written(options, runs, tmp_path):
     out = tmp_path / "out"
     wrong = {
         "images=200: should be less than the 200": {"images": 200},
@@ -172,6 +172,6 @@ def test_what_is_wrong_is_told_and_nothing_written(options, runs, tmp_path):
     assert not out.exists()
 
 
-def test_a_mistaken_command_line_is_told():
+def test_a_mistaken_command_line_is_reported():
     with pytest.raises(ConfigError, match=r"iterations: 0(.|\n)*did you mean augmentations|did you mean"):
         parse(InversionOptions, ["run=x", "generator=y", "iterations=0", "augmentation=3"])

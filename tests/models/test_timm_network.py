@@ -131,7 +131,7 @@ def test_a_download_that_fails_is_one_sentence(monkeypatch, tmp_path):
         )
 
 
-def test_what_does_not_fit_is_refused_before_the_run(weights, tmp_path):
+def test_weights_that_do_not_fit_are_refused_before_the_run(weights, tmp_path):
     other = tmp_path / "other.safetensors"
     save_file(timm.create_model("test_convnext").state_dict(), other)
     broken = tmp_path / "broken.safetensors"

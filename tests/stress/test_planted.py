@@ -65,7 +65,7 @@ class Project:
             "metrics": lambda: read_metrics(self.run),
             "collect": lambda: collect_records(self.runs, self.folder / "out"),
             "finished": lambda: RunDirectory(self.config).finished(),
-            "begun": lambda: RunDirectory(self.config).begun(),
+            "run_json": lambda: RunDirectory(self.config).run_json(),
             "find_classifier": lambda: find_classifier(None, self.runs, dataset, section),
             "generator": lambda: load_generator(self.generator),
             "metadata": lambda: read_metadata(self.generator / FILE),

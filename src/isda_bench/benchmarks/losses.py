@@ -186,7 +186,7 @@ def as_captured(call: Call, device: torch.device) -> Call:
         return call
     replay, _ = capture(call)
 
-    def again(kept: Call = call) -> object:  # the graph reads what it keeps
+    def again(kept: Call = call) -> object:  # keeps the tensors that the graph reads
         return replay()
 
     return again

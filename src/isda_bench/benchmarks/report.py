@@ -4,7 +4,7 @@ import json
 import re
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,50 +20,19 @@ Row = dict[str, Any]
 Measurement = tuple[str, Callable[[torch.device], list[Row]]]
 
 
-def measurements(device: torch.device) -> dict[str, Measurement]:
-    """Name -> the measurement, for all measurements that `device` allows."""
-    from isda_bench.benchmarks.augmentations import augmentation_rows
-    from isda_bench.benchmarks.generators import generated_rows, per_class_rows
-    from isda_bench.benchmarks.image_folder import image_folder_rows
-    from isda_bench.benchmarks.inversion import inversion_rows
-    from isda_bench.benchmarks.loop_overhead import loop_rows
-    from isda_bench.benchmarks.losses import isda_rows, loss_rows, low_rank_rows
-    from isda_bench.benchmarks.network_steps import network_step_rows
-    from isda_bench.benchmarks.networks import network_rows
-    from isda_bench.benchmarks.plain_loop import plain_loop_rows
-    from isda_bench.benchmarks.start_up import start_up_rows
-    from isda_bench.benchmarks.throughput import throughput_rows, together_rows
-    from isda_bench.benchmarks.training_step import data_rows, step_rows
+def measure(
+    measurements: Mapping[str, Measurement], device: torch.device, out: Path, suffix: str = ""
+) -> Path:
+    """Takes measurements in one process and writes them to <out>/<device><suffix>.json and .md.
 
-    found: dict[str, Measurement] = {
-        "isda": ("ISDA beside its naive tensor form: statistics, forward and backward", isda_rows),
-        "step": ("A training step of ResNet-32, batch 128: ISDA over cross-entropy", step_rows),
-        "steps": ("What ISDA adds to the step of every network", network_step_rows),
-        "losses": ("Every loss: a step of ResNet-32 with it over one with cross-entropy", loss_rows),
-        "lowrank": ("covariance=lowrank beside the full one", low_rank_rows),
-        "loop": ("The training loop beside its bare steps", loop_rows),
-        "data": ("Gather, crop, flip and normalise a batch of 128", data_rows),
-        "plain": ("ResNet-32 beside a plain PyTorch loop, end to end", plain_loop_rows),
-        "generated": ("The 21 generated images of a batch of 128 beside a training step", generated_rows),
-        "per_class": ("Ten per-class WGANs at once beside ten in a row: a step of each", per_class_rows),
-        "inversion": ("Iterations of the inversion, eager and compiled", inversion_rows),
-        "augmentations": ("Augmentations of a batch of 128, beside images one by one", augmentation_rows),
-        "folder": ("A folder of JPEGs beside torchvision's loader, from files to batches", image_folder_rows),
-        "start": ("How long one waits at the start", start_up_rows),
-        "together": ("Several runs of ResNet-32 with ISDA at once", together_rows),
-    }
-    if device.type == "cuda":
-        throughput = ("The loop in each precision: captured, eager, compiled", throughput_rows)
-        return {"throughput": throughput} | found  # first: a GPU may be lent for a short time only
-    networks = ("Networks beside pytorchcv's: forward and backward, batch 32", lambda _: network_rows())
-    return found | {"networks": networks}
+    The files are written after each measurement: an interruption keeps the earlier ones. A failed measurement
+    is reported, and the others are still taken.
 
-
-def measure(names: Sequence[str], device: torch.device, out: Path, suffix: str = "") -> Path:
-    """Takes the measurements `names` in one run and writes them to <out>/<device><suffix>.json and .md.
-
-    They are written after each measurement: an interruption keeps the earlier ones. A failed one is reported,
-    and the others are taken all the same.
+    Args:
+        measurements: name -> title, and the function that takes it.
+        device: of the measured code.
+        out: folder of the files.
+        suffix: of the files' names.
 
     Returns:
         The Markdown file.
@@ -71,15 +40,13 @@ def measure(names: Sequence[str], device: torch.device, out: Path, suffix: str =
     Raises:
         UserError: at the end, naming those that failed.
     """
-    all_measurements = measurements(device)
     if device.type == "cuda":
         torch.cuda.set_device(device)
     result: dict[str, Any] = {"taken": now(), "git": git_state(), **provenance(device), "rows": {}}
     out.mkdir(parents=True, exist_ok=True)
     path = out / f"{_file_name(result['device'])}{suffix}"
     failed = []
-    for name in names:
-        title, take = all_measurements[name]
+    for name, (title, take) in measurements.items():
         print(f"{name}: {title} ...", flush=True)
         set_precision("fp32")  # as a run has it, where a part does not say more
         start = time.monotonic()
@@ -90,7 +57,7 @@ def measure(names: Sequence[str], device: torch.device, out: Path, suffix: str =
             failed.append(name)
             continue
         print(f"{name}: {time.monotonic() - start:.0f} s", flush=True)
-        page = _page(result, {name: all_measurements[name][0] for name in result["rows"]})
+        page = _page(result, {name: measurements[name][0] for name in result["rows"]})
         write_atomically(path.with_suffix(".json"), (json.dumps(result, indent=2) + "\n").encode())
         write_atomically(path.with_suffix(".md"), page.encode())
     if failed:

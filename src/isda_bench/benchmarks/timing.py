@@ -11,7 +11,7 @@ def medians(functions: Mapping[str, Callable[[], object]], rounds: int, warmup: 
     """Median seconds of each function over `rounds`, each round calling every one in turn.
 
     Args:
-        functions: name -> what is timed.
+        functions: name -> the timed function.
         rounds: calls of each that count.
         warmup: calls of each before, which do not.
     """

@@ -1,4 +1,4 @@
-"""The command line of what trains: finds mistakes before Hydra does, runs the jobs, ends cleanly."""
+"""The training commands: check the command line before Hydra, run the jobs, end cleanly."""
 
 import os
 import signal
@@ -37,17 +37,17 @@ class JobFailed(UserError):
 
 
 def main(kind: type[RunConfig] = RunConfig, program: str = "isda_bench.training.run") -> None:
-    """Runs what sys.argv asks for; exits with 2 for a wrong configuration, 1 if a run failed.
+    """Runs the command line in sys.argv; exits with 2 for a wrong configuration, 1 if a run failed.
 
     Args:
-        kind: what the command line configures.
+        kind: of the configured run.
         program: the module whose `component_problems` check each configuration and whose `run` trains it;
             imported (with torch) once the other keys are right.
     """
     try:
         signal.signal(signal.SIGTERM, terminate)
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands exceptions on instead of printing and exiting
+        os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises exceptions instead of printing and exiting
         sys.argv[1:] = flags_first([readable_path(argument) for argument in sys.argv[1:]])
         _start(parse_flags(sys.argv[1:]), kind, program)
     except JobFailed as error:
@@ -57,7 +57,7 @@ def main(kind: type[RunConfig] = RunConfig, program: str = "isda_bench.training.
     except (ConfigError, HydraException, OmegaConfBaseException) as error:
         exit_with(2, error)
     except BrokenPipeError:
-        raise  # nobody reads the output any more: isda-bench ends quietly
+        raise  # the output's reader has ended: isda-bench ends quietly
     except (UserError, OSError) as error:
         exit_with(1, error)
     except Exception as error:
@@ -144,7 +144,7 @@ def _check(arguments: Any, kind: type[RunConfig], program: str) -> None:
 
 
 def _plans(overrides: list[str]) -> bool:
-    """Prints the plan if that is what the command line asks for."""
+    """Prints the plan if the command line asks for it."""
     if not any(override.startswith("plan=") for override in overrides):
         return False
     jobs = table_runs(overrides)

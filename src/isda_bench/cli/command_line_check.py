@@ -1,26 +1,29 @@
-"""Finds what is wrong with a command line, all at once, before Hydra sees it."""
+"""Finds all problems of a command line at once, before Hydra sees it."""
 
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from itertools import islice
+from shutil import which
 from typing import Any
 
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import ChoiceSweep, Glob, Override, RangeSweep
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from isda_bench.cli.launchers import launcher_problems
-from isda_bench.cli.override_check import MOST_JOBS, override_problems, value_count
 from isda_bench.cli.suggestions import key_suggestion
 from isda_bench.config.compose import hydra_context, sweep_of, without_hydra
 from isda_bench.config.grids import Composer
 from isda_bench.config.override_text import lines_of, parse
+from isda_bench.config.problems import did_you_mean
 from isda_bench.config.run_config import RunConfig
-from isda_bench.config.search_path import content_of, is_group
+from isda_bench.config.search_path import choices, content_of, is_group
+from isda_bench.config.several_choices import list_problems, listed
 from isda_bench.errors import ConfigError
 from isda_bench.runtime.ranks import processes
 
+MOST_JOBS = 100_000  # of a grid: Hydra lists them all before the first begins
 TRIED_JOBS = 30  # of a grid, to see whether a mistake is in all of them
 
 
@@ -31,26 +34,26 @@ def command_line_problems(
     check_values: bool = True,
     kind: type[RunConfig] = RunConfig,
 ) -> list[str]:
-    """What is wrong with the overrides of a command line; what is right is checked further.
+    """All problems of the overrides of a command line; sound overrides are checked further.
 
-    A wrong value in a grid is reported here if no choice of the others mends it; else its jobs report it.
+    A wrong value in a grid is reported here if every choice of the others leaves it wrong; else by its jobs.
 
     Args:
         overrides: `key=value` arguments as typed.
-        component_problems: settings of a run -> what is wrong with its components.
-        multirun: whether they describe a grid; an experiment can say so too.
+        component_problems: settings of a run -> problems of its components.
+        multirun: whether they describe a grid; an experiment can set that, too.
         check_values: whether the values are checked, and not only the keys.
-        kind: what they configure.
+        kind: of the configured runs.
     """
     with hydra_context(kind):
         parsed, problems = parse(overrides)
-        wrong = {id(o): found for o in parsed if (found := override_problems(o))}
+        wrong = {id(o): found for o in parsed if (found := _override_problems(o))}
         problems += [line for found in wrong.values() for line in found]
         times = Counter(override.key_or_group for override in parsed)
         problems += [f"{key}: given {count} times" for key, count in times.items() if count > 1]
-        jobs = math.prod(value_count(override) for override in parsed)
+        jobs = math.prod(_value_count(override) for override in parsed)
         if jobs > MOST_JOBS and not wrong:
-            many = ", ".join(str(o.key_or_group) for o in parsed if value_count(o) > 1)
+            many = ", ".join(str(o.key_or_group) for o in parsed if _value_count(o) > 1)
             return [*problems, f"{many}: a grid of {jobs:,} runs; at most {MOST_JOBS:,}"]
         sound = [override for override in parsed if id(override) not in wrong]
         unsettled = {override.key_or_group for override in parsed if id(override) in wrong}
@@ -70,6 +73,58 @@ def command_line_problems(
         return problems
 
 
+def _override_problems(override: Override) -> list[str]:
+    """Problems of a single override: of its form, or of the choice that it makes. Within `hydra_context`."""
+    return _form_problems(override) or _choice_problems(override)
+
+
+def _form_problems(override: Override) -> list[str]:
+    line = override.input_line
+    if override.is_hydra_override():
+        named = "/" not in override.key_or_group or isinstance(override.value(), str | ChoiceSweep)
+        return [] if named else [f"{line}: should be the name of a choice"]
+    if override.get_key_element() != override.key_or_group:
+        return [f"{line}: only keys that the configuration has can be set, as key=value"]
+    globbed = isinstance(override.value(), Glob) and not is_group(override.key_or_group)
+    if override.is_interval_sweep() or globbed:
+        return [f"{line}: a grid takes choice(...) or range(...)"]
+    if not 1 <= _value_count(override) <= MOST_JOBS:
+        return [f"{line}: should have from 1 to {MOST_JOBS:,} values"]
+    return []
+
+
+def _value_count(override: Override) -> float:
+    """How many values it has."""
+    value = override.value()
+    if isinstance(value, ChoiceSweep):
+        return len(value.list)
+    if not isinstance(value, RangeSweep):
+        return 1
+    assert value.start is not None and value.stop is not None
+    values = (value.stop - value.start) / value.step if value.step else math.inf
+    return math.ceil(values) if math.isfinite(values) else math.inf
+
+
+def _choice_problems(override: Override) -> list[str]:
+    group = override.key_or_group
+    if override.is_hydra_override() or not is_group(group):
+        return []
+    value, names = override.value(), choices(group)
+    if listed(str(override.input_line)):
+        return list_problems(str(override.input_line), names)
+    values = [line.partition("=")[2] for line in lines_of(override)]
+    if not override.is_sweep_override():
+        values = ["null" if value is None else str(value)]
+    problems = [
+        f"{group}={value}: no such {group}{did_you_mean(value, names)}"
+        for value in values
+        if value not in names
+    ]
+    if group == "experiment" and len(values) > 1:
+        problems.append(f"{override.input_line}: one experiment at a time")
+    return problems or ([] if values else [f"{override.input_line}: no such {group}"])
+
+
 def _conflicts(overrides: list[Override], composed: DictConfig) -> list[str]:
     """Keys given beside a method that sets them: values; loss and generator if the method is given too."""
     chosen = {override.key_or_group for override in overrides} | set(sweep_of(composed))
@@ -81,9 +136,9 @@ def _conflicts(overrides: list[Override], composed: DictConfig) -> list[str]:
 
 
 def _mode_problems(overrides: list[Override], composed: DictConfig, multirun: bool) -> list[str]:
-    """What does not go with a grid, or with a single run."""
+    """Settings that exclude a grid, or a single run."""
     launcher = composed.hydra.runtime.choices["hydra/launcher"]
-    problems = [] if launcher == "basic" else launcher_problems(launcher, composed.hydra.launcher)
+    problems = [] if launcher == "basic" else _launcher_problems(launcher, composed.hydra.launcher)
     if not multirun:
         problems += [f"{o.input_line}: several values need -m" for o in overrides if o.is_sweep_override()]
         if launcher != "basic":
@@ -93,6 +148,21 @@ def _mode_problems(overrides: list[Override], composed: DictConfig, multirun: bo
             f"-m: no grid under torchrun: where a job fails on one of the {processes()} processes alone, the "
             f"others would wait for it or be in another job; give torchrun one run at a time"
         )
+    return problems
+
+
+def _launcher_problems(name: str, launcher: DictConfig) -> list[str]:
+    """Why grids cannot be launched with a choice of conf/hydra/launcher on this machine."""
+    problems = []
+    plugin = launcher._target_.split(".")[1]
+    if find_spec("hydra_plugins") is None or find_spec(f"hydra_plugins.{plugin}") is None:
+        problems.append(
+            f"hydra/launcher={name}: not installed; pip install {plugin.replace('_', '-')} brings it"
+        )
+    elif name == "submitit_slurm" and which("srun") is None:
+        problems.append(f"hydra/launcher={name}: no Slurm on this machine (no srun)")
+    if launcher.get("n_jobs") == 0:
+        problems.append("hydra.launcher.n_jobs=0: should be above 0, or -1 for all processors")
     return problems
 
 
@@ -119,7 +189,7 @@ def _keys(node: Any, prefix: str) -> Iterator[str]:
 def _value_problems(
     overrides: list[Override], composer: Composer, component_problems: Callable[[Any], list[str]]
 ) -> list[str]:
-    """What is wrong with the values of a job, if it is wrong in all jobs of the grid."""
+    """Problems of the values that all jobs of the grid share."""
     jobs = list(islice(_one_at_a_time(overrides), TRIED_JOBS + 1))
     problems: list[str] = []
     for job in jobs if len(jobs) <= TRIED_JOBS else []:

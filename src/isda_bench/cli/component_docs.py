@@ -1,4 +1,4 @@
-"""What a component's source says of it: docstring, arguments, their ranges. Read from the syntax tree.
+"""The documentation in a component's source: docstring, arguments, their ranges. Read from the syntax tree.
 
 Nothing is imported: the page of a loss is there before torch would be.
 """
@@ -26,7 +26,7 @@ TYPES = {
     "PositiveFloat": "number > 0",
     "NonNegativeFloat": "number >= 0",
 }
-"""Annotation -> what a user may give."""
+"""Annotation -> the values that a user may give."""
 BOUNDS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
 MOST_STEPS = 8
 """From a name to its definition, through imports and base classes."""
@@ -59,7 +59,7 @@ class Definition:
 
 
 def first_sentence(text: str) -> str:
-    """The first sentence of a text's first paragraph, without its full stop; that of "et al." is none."""
+    """The first sentence of a text, without its full stop; the one of "et al." does not end it."""
     paragraph = " ".join(text.partition("\n\n")[0].split())
     return re.split(r"\.(?= [A-Z]|$)", paragraph)[0]
 
@@ -76,11 +76,11 @@ def definition(target: str) -> Definition | None:
 
 
 def argument_text(found: Definition, name: str) -> str:
-    """What the docstring says of an argument, its own or that of a class that it is derived from."""
+    """An argument's text in the docstring, its own or that of a base class."""
     classes = list(_ancestry(found))
     for one in classes:
         text = _documented(one.docstring).get(name, "")
-        referred = re.match(r"(?:likewise )?as in `(\w+)`", text)
+        referred = re.match(r"as in `(\w+)`", text)
         others = [_named(referred[1], other.file) for other in classes] if referred else []
         meant = next((other for other in others if other is not None and other.node is not one.node), None)
         text = (argument_text(meant, name) if meant else "") or text

@@ -1,6 +1,6 @@
 """Makes a wandb workspace: curves, errors, cost and samples of a project's runs, by cell.
 
-isda-bench dashboard --dry-run                               prints what it would hold; asks nobody
+isda-bench dashboard --dry-run                               prints its content; contacts no server
 isda-bench dashboard entity=me [experiment=journal_table_2]  makes it (needs a wandb account)
 """
 
@@ -22,7 +22,7 @@ class DashboardOptions(Options):
 
 
 def make_dashboard(options: DashboardOptions) -> None:
-    """Saves the workspace and prints its address, or prints what it would be."""
+    """Saves the workspace and prints its address, or prints its content."""
     table = None if options.experiment is None else table_of(options.experiment)
     entity = options.entity or ("<default entity>" if options.dry_run else _default_entity())
     made = workspace(entity, options.project, table)

@@ -1,4 +1,4 @@
-"""How a command ends: its exit code, and one message."""
+"""The end of a command: its exit code, and one message."""
 
 import sys
 import time
@@ -23,7 +23,7 @@ def end_of(error: BaseException) -> tuple[int, str]:
 
 
 def signal_behind(error: BaseException | None) -> tuple[int, str] | None:
-    """The end that a signal asked for, where a clean-up on its way out failed and hides it."""
+    """Exit code and message of a signal that the error of a failed clean-up hides."""
     while error is not None and not isinstance(error, KeyboardInterrupt):
         error = error.__cause__ or error.__context__
     return end_of(error) if error else None

@@ -5,5 +5,5 @@ from isda_bench.config.generator_config import GeneratorConfig
 
 
 def command() -> None:
-    """Trains what the command line asks for."""
+    """Trains the runs of the command line."""
     main(GeneratorConfig, program="isda_bench.gan.run")

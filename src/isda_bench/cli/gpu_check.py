@@ -1,4 +1,4 @@
-"""Checks what a GPU has to do right: PASS, FAIL or SKIP for each, in some ten minutes.
+"""Checks a GPU in some ten minutes: PASS, FAIL or SKIP for each part.
 
 isda-bench gpu-check                     all checks on the GPU; on a CPU those that can be made there
 isda-bench gpu-check device=cuda:1       another GPU
@@ -15,7 +15,7 @@ from isda_bench.benchmarks.gpu_check.checks import all_checks
 from isda_bench.benchmarks.gpu_check.page import check_device, count
 from isda_bench.config.options import Options, main
 from isda_bench.errors import ConfigError
-from isda_bench.runtime.devices import choose_device, cuda_problem
+from isda_bench.runtime.devices import cuda_problem, requested_device
 
 
 class GpuCheckOptions(Options):
@@ -28,10 +28,7 @@ class GpuCheckOptions(Options):
 
 def gpu_check(options: GpuCheckOptions) -> None:
     """Makes the checks, prints a line for each and the count."""
-    try:
-        device = choose_device(options.device)
-    except ValueError as error:
-        raise ConfigError([str(error)]) from error
+    device = requested_device(options.device)
     checks = {name: check for name, check in all_checks().items() if name.startswith(options.only)}
     if not checks:
         names = ", ".join(dict.fromkeys(name.split()[0] for name in all_checks()))

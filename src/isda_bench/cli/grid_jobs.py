@@ -1,4 +1,4 @@
-"""What a grid shows of its jobs: the place of each, and what a cluster does with them."""
+"""The progress of a grid: each job's place, and the submissions to a cluster."""
 
 import math
 import sys
@@ -24,12 +24,12 @@ SECONDS_BETWEEN_LOOKS = 1.0
 
 
 class GridJobs:
-    """The jobs of one command. A launcher can hand a copy to other processes.
+    """The jobs of one command. A launcher can copy them to other processes.
 
     Args:
         lines: `key=value` arguments of each command line that the command stands for: one for each part of a
             table.
-        kind: what they configure.
+        kind: of the configured runs.
     """
 
     def __init__(self, lines: list[list[str]], kind: type[RunConfig] = RunConfig) -> None:
@@ -78,7 +78,7 @@ def _counts(overrides: list[Override]) -> dict[str, int]:
 def reported_submissions(overrides: Sequence[str]) -> Iterator[None]:
     """Has submitit's jobs reported on stderr: their ids and the folder of their logs, and each one's end.
 
-    Hydra's launchers say nothing of it. Nothing is imported or changed for another launcher.
+    Hydra's launchers do not report it. Nothing is imported or changed for another launcher.
 
     Args:
         overrides: `key=value` arguments of the command line.

@@ -1,4 +1,4 @@
-"""The help of what trains: a line of what each choice is, and the keys of a choice with their ranges.
+"""The help of the training commands: a line for each choice, and the keys of a choice with their ranges.
 
 It is read from YAML files and sources (`component_docs`): neither Hydra nor torch is imported.
 """
@@ -20,24 +20,22 @@ from isda_bench.cli.component_docs import (
     definition,
     first_sentence,
 )
-from isda_bench.config.places import configuration
+from isda_bench.config.places import SHARED_GROUPS, configuration
 
 WIDEST = 100  # characters of a line, also where the terminal has more
 NARROWEST = 40
-SHARED_GROUPS = ("dataset", "logger")
-"""Groups of conf/ that the configuration of a generator's training has too."""
 SECTIONS = {"schedule": "isda_bench.config.settings.TrainingRecipe"}
 """Group without a component -> the class that has its keys."""
 HIDDEN = ("hydra", "tuned")
-"""Groups that need a page of their own, or that nobody chooses by hand."""
+"""Groups that need a page of their own, or that are not chosen by hand."""
 
 
 class NoSuchChoice(Exception):
-    """The message says what there is."""
+    """The message lists the choices."""
 
 
 def help_page(command: str, arguments: list[str]) -> str:
-    """The page for what `--help` was given with.
+    """The page for `--help` and the arguments beside it.
 
     Args:
         command: `train` or `generator`.
@@ -136,7 +134,7 @@ def _lines(choices: dict[str, Path]) -> str:
 
 
 def _description(path: Path, content: dict[str, Any], shared: bool) -> str:
-    """What a choice is: the first sentence of its class's docstring; its file's comment for one of many."""
+    """The first sentence of a class's docstring; of the file's comment where choices share a class."""
     found = _component(content)
     comment = _comment(path)
     if found is None or not found.summary or (shared and comment):
@@ -167,7 +165,7 @@ def _comment(path: Path) -> str:
 
 
 def _choice_page(group: str, path: Path) -> str:
-    """What a choice is, its source's text, and a paragraph for each key."""
+    """A choice's description, its class's docstring, and a paragraph for each key."""
     content = _content(path)
     found = _component(content)
     section = definition(SECTIONS[group]) if group in SECTIONS else None
@@ -243,7 +241,7 @@ def _prose(text: str) -> str:
 
 
 def print_help(command: str, arguments: list[str]) -> None:
-    """Prints the page; exits with 2 where a choice that was asked for does not exist."""
+    """Prints the page; exits with 2 where a requested choice does not exist."""
     try:
         print(help_page(command, arguments))
     except NoSuchChoice as error:

@@ -2,13 +2,13 @@
 
 isda-bench invert run=runs/<run id> generator=runs/generators/<run id>
     [iterations=10000] of each step; the learning rate falls after each quarter
-    [images=10] [augmentations=3] of each   [nearest=0] training images shown for each augmented feature
+    [images=10] [augmentations=7] of each   [nearest=0] training images shown for each augmented feature
     [strength=...] lambda, else the run's   [eta=1] weight of the pixels in Step I   [seed=0]
     [out=<directory>] [root=data] [device=auto] [compile=false]
 
 Step I finds the generator's input for real images, Step II restores their augmented features. Writes figure
-and curves (.svg, .png) and inversion.json into out, else into inversions/<run id>-<hash> beside the run. The
-same command resumes a stopped inversion; with another nearest= it only draws again.
+and curves (.svg, .png, .pdf) and inversion.json into out, else below inversions/ beside the run.
+The same command resumes a stopped inversion; with another nearest= it only draws again.
 """
 
 from isda_bench.config.options import main

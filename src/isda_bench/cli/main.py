@@ -72,7 +72,7 @@ def run_command(name: str, program: str) -> None:
 
     Args:
         name: one of `COMMANDS`.
-        program: what the user typed for the command; its usage text then says the same.
+        program: the command as the user typed it, for its usage text.
     """
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C during the imports ends without a traceback
     with _whole_output():
@@ -100,7 +100,7 @@ def usage(name: str, program: str | None = None) -> str:
 
     Args:
         name: one of `COMMANDS`.
-        program: what the text calls the command; null: `isda-bench <name>`.
+        program: the command's name in the text; null: `isda-bench <name>`.
     """
     source = Path(__file__).with_name(f"{_module(name)}.py").read_text(encoding="utf-8")
     text = ast.get_docstring(ast.parse(source))
@@ -117,7 +117,7 @@ def print_version() -> None:
 def _whole_output() -> Iterator[None]:
     """Letters that the output's encoding lacks are written as escapes; a reader that is gone ends it quietly.
 
-    Exits with 141, as a program that SIGPIPE ends, where nobody reads stdout any more (`| head`).
+    Exits with 141, as a program that SIGPIPE ends, where the reader of stdout has ended (`| head`).
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
@@ -136,7 +136,7 @@ def _whole_output() -> Iterator[None]:
 
 
 def _is_closed(stream: TextIO) -> bool:
-    """Whether it is a pipe that nobody reads any more."""
+    """Whether it is a pipe whose reader has ended."""
     poll = select.poll()
     poll.register(stream.fileno(), 0)
     return any(event & select.POLLERR for _, event in poll.poll(0))
@@ -167,7 +167,7 @@ def _answered(name: str, program: str, arguments: list[str]) -> bool:
 
 
 def _exit_without_command(name: str, program: str) -> NoReturn:
-    """Exits with 2 and says what the first argument could have meant."""
+    """Exits with 2 and suggests a meaning of the first argument."""
     from isda_bench.config.problems import did_you_mean  # imports pydantic: the help need not wait for it
 
     if not name:

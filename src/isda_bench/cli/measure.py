@@ -4,7 +4,7 @@ isda-bench measure run=runs/generators/<run id> [classifier=runs/<run id>] [root
     [allow=<module>] whose classes a stored run may name
 
 It writes quality.json into the generator's run. Where no classifier is named, it takes the one of lowest
-error on the data set. Of infoGAN it also draws what the codes change (traversal.png) and prints which
+error on the data set. Of infoGAN it also draws the changes by each code (traversal.png) and prints which
 attribute each code changes most steadily.
 """
 
@@ -12,15 +12,13 @@ import json
 from pathlib import Path
 
 from isda_bench.config.options import Options, main
-from isda_bench.config.problems import problems_of
-from isda_bench.errors import ConfigError
 from isda_bench.gan.generator_file import FILE, generator_file, load_generator, read_metadata
 from isda_bench.gan.networks import Generator
 from isda_bench.gan.quality import find_classifier, measure_quality
 from isda_bench.gan.traversal import steadiness, traversal, write_traversal
 from isda_bench.loading import stored_dataset
 from isda_bench.runtime.atomic_files import write_atomically
-from isda_bench.runtime.devices import choose_device
+from isda_bench.runtime.devices import requested_device
 from isda_bench.storage.data_check import check_data
 
 
@@ -35,9 +33,7 @@ class MeasureOptions(Options):
 
 def measure(options: MeasureOptions) -> None:
     """Prints the measures and writes them."""
-    problems = problems_of(lambda: choose_device(options.device), "")
-    if problems:
-        raise ConfigError(problems)
+    device = requested_device(options.device)
     directory = generator_file(options.run).parent
     described = read_metadata(generator_file(options.run))
     dataset = stored_dataset(directory / FILE, described.config, options.root, options.allow)
@@ -47,7 +43,6 @@ def measure(options: MeasureOptions) -> None:
     )
     section, folder = described.config["dataset"], directory.parent.parent
     classifier = find_classifier(options.classifier, folder, dataset, section, data.checksum, options.allow)
-    device = choose_device(options.device)
     generator = load_generator(directory)
     quality = measure_quality(generator.to(device), classifier, dataset, data, device, options.allow)
     print(f"{directory.name}: {quality.line()}")

@@ -13,6 +13,6 @@ from isda_bench.cli.command_line import main
 
 
 def command() -> None:
-    """Prints the plan of what the command line asks for."""
+    """Prints the plan of the command line's runs."""
     sys.argv.append("plan=true")
     main()

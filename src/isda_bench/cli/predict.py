@@ -13,20 +13,18 @@ import csv
 import io
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, PositiveInt
 
 from isda_bench.config.options import Options, main
-from isda_bench.config.problems import problems_of
 from isda_bench.config.run_config import settings_of
 from isda_bench.data.given_images import image_files
-from isda_bench.errors import ConfigError, UserError
 from isda_bench.loading import Prediction, class_names, load_run, predict, stored_dataset
 from isda_bench.reporting.escape import csv_cell
 from isda_bench.runtime.atomic_files import write_atomically
-from isda_bench.runtime.devices import choose_device, set_precision
+from isda_bench.runtime.devices import requested_device, set_precision
+from isda_bench.runtime.home_folder import expand_home
 from isda_bench.runtime.library_faults import on_device
 from isda_bench.runtime.terminal import printable
 from isda_bench.storage.record_files import RECORD
@@ -45,19 +43,16 @@ class PredictOptions(Options):
 
 def predict_images(options: PredictOptions) -> None:
     """Writes the file; exits with 1 if an image could not be read."""
-    problems = problems_of(lambda: choose_device(options.device), "")
-    if problems:
-        raise ConfigError(problems)
-    device = choose_device(options.device)
-    files = image_files(_path(options.images))
+    device = requested_device(options.device)
+    files = image_files(expand_home(options.images))
     run = load_run(options.run, options.allow, options.root)
-    dataset = stored_dataset(_path(options.run) / RECORD, run.config, options.root, options.allow)
+    dataset = stored_dataset(expand_home(options.run) / RECORD, run.config, options.root, options.allow)
     precision = settings_of(run.config).precision
     set_precision(precision)
     model = on_device(run.model, device)
     found = list(predict(model, dataset, files, options.top, device, bf16=precision == "bf16"))
     top = min(options.top, run.model.head.out_features)
-    out = _path(options.out)
+    out = expand_home(options.out)
     out.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(out, csv_text(found, class_names(run, dataset), top).encode())
     unread = [prediction for prediction in found if prediction.problem]
@@ -86,13 +81,6 @@ def csv_text(predictions: list[Prediction], names: Sequence[str] | None, top: in
             cells += [names[number] if names else str(number), f"{probability:.6f}"]
         writer.writerow(csv_cell(cell) for cell in cells + [""] * (1 + 2 * top - len(cells)))
     return out.getvalue()
-
-
-def _path(given: str) -> Path:
-    try:
-        return Path(given).expanduser()
-    except RuntimeError as error:  # ~nobody
-        raise UserError(f"{given}: {error}") from error
 
 
 def command() -> None:

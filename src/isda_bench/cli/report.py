@@ -99,7 +99,7 @@ def _content(options: ReportOptions, places: list[Path], left_out: list[str]) ->
         title = shown[options.experiment].title
     elif len(tables) == len(names) and len(records):
         claims, questions = check_claims(tables, records), answers(tables)
-    pictures = [*_gallery(shown, records, left_out), *spectrum_pictures]
+    pictures = [*_gallery(shown, records, options.deviations, left_out), *spectrum_pictures]
     return _Content(title, list(shown.values()), claims, pictures, records, questions)
 
 
@@ -120,9 +120,11 @@ def _tables(
     return tables
 
 
-def _gallery(tables: dict[str, Table], records: pd.DataFrame, left_out: list[str]) -> list[Picture]:
+def _gallery(
+    tables: dict[str, Table], records: pd.DataFrame, deviations: bool, left_out: list[str]
+) -> list[Picture]:
     try:
-        return list(gallery(tables, records)) if len(records) else []
+        return list(gallery(tables, records, deviations)) if len(records) else []
     except UserError as error:
         left_out.append(f"figures: {error}")
         return []

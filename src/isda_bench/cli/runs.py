@@ -49,7 +49,7 @@ class RunsOptions(Options):
 
 
 def runs(options: RunsOptions) -> None:
-    """Lists what matches; with `prune` says what would be removed, or removes it."""
+    """Lists the matching runs; with `prune` lists removals or performs them."""
     found = _matching(options)
     if options.prune is None:
         print(listing(found) if found else f"no runs in {options.runs_dir}")

@@ -1,4 +1,4 @@
-"""What was probably meant by a key that the configuration does not have."""
+"""Suggestions for a key that the configuration does not have."""
 
 from difflib import get_close_matches
 
@@ -30,11 +30,11 @@ OTHER_NAMES = {
     "weight_decay": "wd decay optim optimizer optimiser",
     "workers": "num_workers",
 }
-"""Last part of a key of ours -> what others call it."""
+"""Last part of a key of ours -> its names elsewhere."""
 
 
 def key_suggestion(key: str, keys: set[str], composed: DictConfig) -> str:
-    """What follows "no such key".
+    """The text after "no such key".
 
     A key with the same last part comes first, in any section (`epochs`: schedule.epochs), also by another
     name (`lr`); then one that is spelled alike, of the same section if there is one.
@@ -64,7 +64,7 @@ def key_suggestion(key: str, keys: set[str], composed: DictConfig) -> str:
 
 
 def _called(name: str, keys: list[str]) -> list[str]:
-    """The keys whose last part is `name`, or is called so by others."""
+    """The keys whose last part is `name`, or has this other name."""
     names = [name, *(ours for ours, others in OTHER_NAMES.items() if name in others.split())]
     return [key for name in names for key in keys if key.rpartition(".")[2] == name]
 

@@ -4,7 +4,7 @@ isda-bench sweep experiment=demo > sweep.yaml
 isda-bench sweep experiment=comparison part=comparison_wgan > sweep.yaml   of one part of a table
 isda-bench sweep model=resnet32 loss=cross_entropy,isda seed=0,1,2 > sweep.yaml
 wandb sweep sweep.yaml                    prints the sweep's id
-wandb agent <entity>/isda_bench/<id>      on each machine: trains runs until none is left
+wandb agent <entity>/isda_bench/<id>      on each machine: trains runs until all are done
 
 It takes the arguments of `isda-bench train -m` and starts nothing. Agents run train.py from the folder in
 which they are started, or the installed command where there is no train.py, and log online.
@@ -64,7 +64,7 @@ def sweep(overrides: list[str], train: list[str]) -> dict[str, Any]:
 
 
 def _single_grid(overrides: list[str]) -> list[str]:
-    """The command line of the grid that is asked for, of a table one part.
+    """The command line of the requested grid, of a table one part.
 
     Raises:
         ConfigError: it is several grids: a table has parts, and none is named.
@@ -91,7 +91,7 @@ def _number(text: str) -> int | str:
 
 
 def command() -> None:
-    """Prints the sweep of what the command line asks for."""
+    """Prints the sweep of the command line's grid."""
     in_checkout = Path("train.py").is_file()
     train = ["${interpreter}", "${program}"] if in_checkout else ["isda-bench", "train"]
     overrides = [argument for argument in sys.argv[1:] if argument not in ("-m", "--multirun")]

@@ -17,7 +17,9 @@ from isda_bench.config.experiment_files import table_names, table_of
 from isda_bench.config.options import Options, main
 from isda_bench.reporting.build_tables import experiment_table
 from isda_bench.reporting.claims import check_claims, markdown_claims
-from isda_bench.reporting.figures import error_curves
+from isda_bench.reporting.figures.error_curves import error_curves
+from isda_bench.reporting.figures.files import write
+from isda_bench.reporting.figures.panels import panels
 from isda_bench.reporting.questions import answers, markdown_answers
 from isda_bench.reporting.render_tables import csv_table, latex, markdown, markdown_table
 from isda_bench.reporting.table import Table
@@ -54,7 +56,7 @@ def make_tables(options: TableOptions) -> None:
         _write_table(shown, out)
     if options.experiment:
         cells = [line.cell for line in shown.lines]
-        _draw(records[records["cell"].isin(cells)], out / options.experiment)
+        _draw(records[records["cell"].isin(cells)], out / options.experiment, options.protocol)
         return
     claims = markdown_claims(check_claims(tables, records))
     print(f"The paper's claims\n\n{claims}")
@@ -64,7 +66,7 @@ def make_tables(options: TableOptions) -> None:
     _write(out / "evidence.md", evidence)
     if not records.empty:
         _write(out / "all.md", markdown_table(records, options.protocol))
-        _draw(records, out / "all")
+        _draw(records, out / "all", options.protocol)
 
 
 def _usual_place(options: TableOptions) -> str:
@@ -85,9 +87,10 @@ def _write_table(table: Table, out: Path) -> None:
     _write(out / f"{table.name}.csv", csv_table(table))
 
 
-def _draw(records: pd.DataFrame, path: Path) -> None:
+def _draw(records: pd.DataFrame, path: Path, protocol: str) -> None:
     if not records.empty:
-        print("written:", *error_curves(records, path.with_name(f"{path.name}_curves.svg")))
+        figure = error_curves(panels(records, protocol), protocol)
+        print("written:", *write(figure, path.with_name(f"{path.name}_curves")))
 
 
 def _write(path: Path, text: str) -> None:

@@ -4,5 +4,5 @@ from isda_bench.cli.command_line import main
 
 
 def command() -> None:
-    """Trains what the command line asks for."""
+    """Trains the runs of the command line."""
     main()

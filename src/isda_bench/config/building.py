@@ -23,7 +23,7 @@ ANY_MODULE = ("*",)
 OPTIMIZERS = ("torch.optim", "timm.optim")
 TARGET = "_target_"
 RESERVED = (TARGET, "_partial_", "_args_", "_recursive_", "_convert_", "_mode_")
-"""Keys with which Hydra would import, call or change what is called."""
+"""Keys with which Hydra would import or call something, or change the called function."""
 DEEPEST = 20  # levels of a configuration
 LARGEST = 2**64  # of an integer
 
@@ -77,8 +77,7 @@ def build_stored(
 
 
 def check_allowed(source: Path, section: str, node: Any, allow: tuple[str, ...] = ()) -> None:
-    """Makes sure that a section of a stored configuration names a class of an allowed module; imports
-    nothing.
+    """Checks that a section of a stored configuration names a class of an allowed module; imports nothing.
 
     Raises:
         UserError: it does not; names file and key.
@@ -152,7 +151,7 @@ def is_within(module: str, roots: tuple[str, ...]) -> bool:
 
 
 def plain_problems(node: Any, key: str = "", depth: int = 0) -> Iterator[str]:
-    """What is no plain value below a section: a line for each, which begins with its dotted key.
+    """Values below a section that are not plain: a line for each, which begins with its dotted key.
 
     Plain are null, booleans, numbers, text without `${`, and lists and sections of plain values.
     """
@@ -191,7 +190,7 @@ def _roots(contract: type, allow: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _imported(target: str, module: str) -> dict[str, Any]:
-    """The names in the module; those that it would make when asked for them are not among them."""
+    """The names in the module; without those that it would create on access."""
     try:
         return vars(import_module(module))
     except Exception as error:  # a module of the user's may raise anything

@@ -29,7 +29,7 @@ REHEARSED_IMAGES = 64  # enough that a crop that can leave the image does so amo
 
 @runtime_checkable
 class Augmentation(Protocol):
-    """What `augment` describes: called with images (N, C, H, W), uint8, it gives augmented ones."""
+    """Maps images (N, C, H, W), uint8, to augmented ones."""
 
     def __call__(self, images: Tensor) -> Tensor:
         """The images, augmented."""
@@ -37,14 +37,14 @@ class Augmentation(Protocol):
 
 @runtime_checkable
 class MixingComponent(Protocol):
-    """What `mix` describes: called with images (N, C, H, W), float32, and their classes (N,)."""
+    """Mixes images (N, C, H, W), float32, and their classes (N,), with one another."""
 
     def __call__(self, images: Tensor, targets: Tensor) -> MixedBatch:
         """The images, mixed with one another."""
 
 
 class BuiltComponent(NamedTuple):
-    """A component, None where something is wrong with it, and what that is."""
+    """A component, None where it has problems, and those problems."""
 
     built: Any
     problems: list[str]
@@ -55,7 +55,7 @@ NOTHING = BuiltComponent(None, [])
 
 
 def component_problems(settings: Settings) -> list[str]:
-    """What is wrong with the components: each is built, on no device and without its data."""
+    """Problems of the components: each is built, on no device and without its data."""
     with torch.device("meta"), at_most(MOST_LAYERS):
         dataset = build_component("dataset", DataSet, settings.dataset)
         sizes = dataset.built or _dataset_class(settings)
@@ -112,7 +112,7 @@ def build_classifier_and_loss(settings: Settings, dataset: DataSet) -> tuple[Cla
 def batch_problems(
     train_count: int | None, batch_size: int, share: GeneratedShare | None = None
 ) -> list[str]:
-    """What is wrong with the size of the batches of a training set, where that is known."""
+    """Problems of the batch size for a training set whose size is known."""
     generated = 0 if share is None else share.images(batch_size)
     if share is not None and not 0 < generated < batch_size:
         return [
@@ -129,7 +129,7 @@ def batch_problems(
     if smallest < processes():
         return [
             f"schedule.batch_size={batch_size}: leaves a last batch of {smallest} images for {processes()} "
-            f"processes; another batch size or dataset.train_size would mend that"
+            f"processes; another batch size or dataset.train_size avoids that"
         ]
     return []
 
@@ -137,7 +137,7 @@ def batch_problems(
 def training_set_problems(
     settings: Settings, dataset: DataSet, train_count: int, share: GeneratedShare | None = None
 ) -> list[str]:
-    """What is wrong with the batches of a training set whose size was unknown before it was read."""
+    """Problems of the batches of a training set whose size was unknown before it was read."""
     problems = batch_problems(train_count, settings.schedule.batch_size, share)
     if problems or _smallest_part(train_count, settings.schedule.batch_size, share) != 1:
         return problems
@@ -162,7 +162,7 @@ def _single_image_problems(
     train_count: int,
     share: GeneratedShare | None,
 ) -> list[str]:
-    """Whether a batch of one image ends the training: BatchNorm needs two values of each channel."""
+    """The problem of a last batch of one image: BatchNorm needs two values of each channel."""
     batch_size = settings.schedule.batch_size
     side = dataset.image_size
     if side is None or _smallest_part(train_count, batch_size, share) != 1:
@@ -176,7 +176,7 @@ def _single_image_problems(
         return [
             f"schedule.batch_size={batch_size}: the last batch of {train_count} training images has a single "
             f"one{where}, and this network's BatchNorm cannot be trained on that; another batch size or "
-            f"dataset.train_size would mend that"
+            f"dataset.train_size avoids that"
         ]
     except Exception:
         return []  # `_rehearsal_problems` reports it
@@ -189,13 +189,13 @@ def logger_parts(node: dict[str, Any]) -> list[tuple[str, type, dict[str, Any]]]
 
 
 def build_component(section: str, contract: type, node: dict[str, Any], **given: Any) -> BuiltComponent:
-    """The component of a section of the command line's configuration, or what is wrong with it.
+    """The component of a section of the command line's configuration, or its problems.
 
     Args:
         section: its dotted key.
         contract: the class that it should be of.
         node: the section.
-        given: arguments that the run gives.
+        given: arguments that the run adds.
     """
     if TARGET not in node:
         return BuiltComponent(None, [f"{section}.{TARGET}: not given"])
@@ -251,7 +251,7 @@ def _compile_problems(loss: Loss | None) -> list[str]:
 
 
 def _capture_problems(device: str, loss: Loss | None) -> list[str]:
-    """What stands in the way of capture=true, in one line."""
+    """Reasons against capture=true, in one line."""
     reasons = []
     if loss is not None and not loss.capturable:
         reasons.append("the shapes of this loss depend on its values")
@@ -267,7 +267,7 @@ def _capture_problems(device: str, loss: Loss | None) -> list[str]:
 
 
 def _rehearsal_problems(dataset: DataSet, model: Classifier | None, augment: Any) -> list[str]:
-    """What does not fit the data set's images: black ones take the way of a batch."""
+    """Components that fail on images of the data set's shape, tried with black ones."""
     if dataset.image_size is None:
         return []
     shape = (REHEARSED_IMAGES, dataset.in_channels, dataset.image_size, dataset.image_size)

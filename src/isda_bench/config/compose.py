@@ -28,7 +28,7 @@ def run_config(composed: DictConfig, choices: dict[str, Any], kind: type[RunConf
     Args:
         composed: without Hydra's own node.
         choices: chosen name of each group.
-        kind: what it describes.
+        kind: of the configured run.
 
     Raises:
         ConfigError: a value is missing, or an interpolation does not resolve.
@@ -51,7 +51,7 @@ def _with_checksum_of_weights(config: dict[str, Any]) -> dict[str, Any]:
     model = config.get("model") or {}
     weights = model.get("weights") if isinstance(model, dict) else None
     if isinstance(weights, str) and model.get("weights_sha256", "") is None:
-        with suppress(OSError, RuntimeError):  # which the check reports; RuntimeError: ~nobody
+        with suppress(OSError, RuntimeError):  # which the check reports; RuntimeError: no such home folder
             model["weights_sha256"] = file_checksum(Path(weights).expanduser())
     return config
 
@@ -79,7 +79,7 @@ def compose_overrides(overrides: list[str]) -> DictConfig:
 
 
 def run_config_of(composed: DictConfig, kind: type[RunConfig] = RunConfig) -> RunConfig:
-    """The plain configuration of what `compose_overrides` gives.
+    """The plain configuration of a result of `compose_overrides`.
 
     Raises:
         ConfigError: as `run_config`.
@@ -98,13 +98,13 @@ def without_hydra(composed: DictConfig) -> DictConfig:
 
 
 def sweep_of(composed: DictConfig) -> dict[str, Any]:
-    """What the configuration itself, an experiment's, varies: key -> values as typed."""
+    """Keys that the configuration itself, an experiment's, varies: key -> values as typed."""
     return dict(composed.hydra.sweeper.params or {})
 
 
 @contextmanager
 def hydra_context(kind: type[RunConfig] = RunConfig) -> Iterator[None]:
-    """Hydra's global state over the groups of `kind`, put back afterwards."""
+    """Hydra's global state over the groups of `kind`, restored afterwards."""
     if GlobalHydra.instance().is_initialized():
         yield
         return
@@ -113,7 +113,7 @@ def hydra_context(kind: type[RunConfig] = RunConfig) -> Iterator[None]:
 
 
 def _first_line(error: Exception) -> str:
-    """What is wrong, after the dotted key where the error knows it."""
+    """The error's first line, after the dotted key where the error has it."""
     line = str(error).splitlines()[0]
     key = getattr(error, "full_key", None)
     return f"{key}: {line}" if key else line

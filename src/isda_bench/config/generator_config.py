@@ -19,7 +19,7 @@ class GeneratorSchedule(Section):
         epochs: of `steps` steps each.
         steps: of the generator in an epoch.
         batch_size: real images in a critic's step; of each class where each has a generator of its own.
-        average: decay of the running mean of the generator's weights, which is what is kept; 0: the newest.
+        average: decay of the moving average of the weights, which is the stored generator; 0: no average.
     """
 
     epochs: PositiveInt
@@ -78,5 +78,5 @@ class GeneratorConfig(RunConfig):
         return Path(self.settings.runs_dir).expanduser() / FOLDER / self.run_id
 
     def setting_problems(self) -> list[str]:
-        """What is wrong with the keys outside the components."""
+        """Problems of the keys outside the components."""
         return problems_of(lambda: GeneratorSettings.model_validate(self.config), "")

@@ -31,7 +31,7 @@ def metric_functions(names: Iterable[str]) -> dict[str, Callable[..., Tensor]]:
 
 
 def metric_problems(names: list[str], num_classes: int) -> list[str]:
-    """What is wrong with the functions; each is called with a batch of zeros.
+    """Problems of the functions; each is called with a batch of zeros.
 
     Args:
         names: of functions, with their modules.

@@ -1,4 +1,4 @@
-"""What is wrong with mixed batches (mixup, cutmix) in a configuration."""
+"""Problems of mixed batches (mixup, cutmix) in a configuration."""
 
 from typing import Any
 
@@ -14,13 +14,13 @@ IMAGES = 4
 def mixing_problems(
     mixing: Any, has_generator: bool, loss: Loss | None, dataset: DataSet | None
 ) -> list[str]:
-    """What forbids mixed batches, a sentence each; black images take the way of a batch.
+    """Reasons against mixed batches, a sentence each; a batch of black images is mixed as a trial.
 
     Args:
         mixing: the built component.
         has_generator: whether batches have generated images.
-        loss: as it is built; None where something is wrong with it.
-        dataset: likewise.
+        loss: the built loss; None where it has problems.
+        dataset: the built data set; None where it has problems.
     """
     problems = []
     if has_generator:

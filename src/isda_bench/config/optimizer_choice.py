@@ -1,4 +1,4 @@
-"""The optimizer that a configuration names: any class of torch.optim, of timm.optim or of a user's module."""
+"""The optimizer of a configuration: any class of torch.optim, of timm.optim or of a user's module."""
 
 import isda_bench.runtime.torchvision_import  # noqa: F401  # isort: skip  # timm.optim imports torchvision
 
@@ -51,7 +51,7 @@ class OptimizerChoice(NamedTuple):
         """The choice of a section `optimizer`; a class and a Nesterov key that it lacks are the default's.
 
         Raises:
-            ValueError: its class cannot be imported or is none of optimizers, or a value is not plain.
+            ValueError: its class cannot be imported or is not an optimizer, or a value is not plain.
         """
         target = section.get(TARGET, SGD_PATH)
         arguments = {key: value for key, value in section.items() if key != TARGET}
@@ -107,13 +107,13 @@ def parameter_groups(model: Classifier, loss: Loss, recipe: TrainingRecipe) -> l
 def optimizer_problems(
     section: Component, recipe: TrainingRecipe, model: Classifier | None, loss: Loss | None
 ) -> list[str]:
-    """What is wrong with a section `optimizer`, by itself and beside the schedule and the loss.
+    """Problems of a section `optimizer`, by itself and beside the schedule and the loss.
 
     Args:
         section: of the configuration.
         recipe: the schedule.
-        model: as it is built, on any device; None where something is wrong with it.
-        loss: likewise.
+        model: the built network, on any device; None where it has problems.
+        loss: the built loss; None where it has problems.
     """
     found: list[OptimizerChoice] = []
     problems = problems_of(lambda: found.append(OptimizerChoice.of(section)), "optimizer.")

@@ -53,7 +53,7 @@ def main(kind: type[Kind], command: Callable[[Kind], None], usage: str | None) -
     try:
         command(parse(kind, arguments))
     except BrokenPipeError:
-        raise  # nobody reads the output any more: isda-bench ends quietly
+        raise  # the output's reader has ended: isda-bench ends quietly
     except (UserError, OSError) as error:
         print(f"error: {printable_lines(str(error))}", file=sys.stderr)
         sys.exit(2 if isinstance(error, ConfigError) else 1)

@@ -1,4 +1,4 @@
-"""Reads what is typed on a command line, `key=value`, with Hydra's parser."""
+"""Parses the overrides of a command line, `key=value`, with Hydra's parser."""
 
 import re
 import shlex

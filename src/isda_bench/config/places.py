@@ -1,7 +1,9 @@
-"""Where the configuration lies: in the repository of an editable install, or in an installed package."""
+"""The folder of the configuration: in the repository of an editable install, or in an installed package."""
 
 from pathlib import Path
 
+SHARED_GROUPS = ("dataset", "logger", "hydra")
+"""Groups of conf/ that the configuration of a generator's training has too."""
 PACKAGE = Path(__file__).resolve().parents[1]
 
 

@@ -1,4 +1,4 @@
-"""How a wrong value of the configuration is reported."""
+"""Reports wrong values of the configuration."""
 
 import re
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 
 def problems_of(build: Callable[[], Any], prefix: str) -> list[str]:
-    """What `build` finds wrong with its arguments, a line for each, beginning with the dotted key.
+    """Problems that `build` finds in its arguments, a line for each, beginning with the dotted key.
 
     Args:
         build: raises ValueError (pydantic's ValidationError lists several) or TypeError for wrong arguments.

@@ -83,7 +83,7 @@ ADDED_LATER: dict[str, Any] = {
 """Dotted key -> default of every key (a whole section, if that is new) that the configuration did not have at
 first: append only.
 
-Where a key has this value it is left out of the identity, so that older runs keep theirs.
+The identity omits a key that has this value, so that older runs keep theirs.
 """
 
 ADDED_LATER_TO_GENERATORS: dict[str, Any] = {"schedule.average": 0.0, "rerun": False, "allow": []}
@@ -104,7 +104,7 @@ class RunConfig:
 
     conf: ClassVar[Path] = CONF
     titled_by: ClassVar[tuple[str, ...]] = ("dataset", "model", "loss")
-    result: ClassVar[str] = "error"  # what every record of such a run has
+    result: ClassVar[str] = "error"  # key of every record of such a run
 
     @cached_property
     def settings(self) -> Settings:
@@ -118,14 +118,14 @@ class RunConfig:
         return (folder / DEBUG_FOLDER if self.settings.debug else folder) / self.run_id
 
     def setting_problems(self) -> list[str]:
-        """What is wrong with the keys outside the components, which check themselves."""
+        """Problems of the keys outside the components, which check themselves."""
         return problems_of(lambda: Settings.model_validate(self.config), "")
 
     def check(self, component_problems: Callable[[Any], list[str]]) -> None:
         """Checks every key, and the components where the other keys are right.
 
         Args:
-            component_problems: settings -> what is wrong with the components.
+            component_problems: settings -> problems of the components.
 
         Raises:
             ConfigError: listing all problems.
@@ -150,7 +150,7 @@ class RunConfig:
         return "-".join(self.names[group] for group in self.titled_by)
 
     def as_dict(self) -> dict[str, Any]:
-        """What is kept of it in files."""
+        """Its content as stored in files."""
         return {
             "run_id": self.run_id,
             "cell": self.cell,
@@ -188,7 +188,7 @@ def _with_older_functions(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def completed(config: dict[str, Any], later: dict[str, Any]) -> dict[str, Any]:
-    """The configuration with what it lacks of the keys in `later`."""
+    """The configuration completed by the keys in `later` that it lacks."""
     complete = deepcopy(config)
     for key, default in later.items():
         *sections, name = key.split(".")
@@ -197,13 +197,13 @@ def completed(config: dict[str, Any], later: dict[str, Any]) -> dict[str, Any]:
         node = complete
         for section in sections:
             node = node.setdefault(section, {}) if isinstance(node, dict) else node
-        if isinstance(node, dict):  # else the check of the types says what is wrong
+        if isinstance(node, dict):  # else the check of the types reports it
             node.setdefault(name, deepcopy(default))
     return complete
 
 
 def identity(config: dict[str, Any]) -> dict[str, Any]:
-    """What decides a run's result: the configuration less `NOT_IN_IDENTITY` and later keys at their default.
+    """The configuration that decides a result: without `NOT_IN_IDENTITY` and later keys at their default.
 
     Whole floats become integers, so that 1 and 1.0 are one value.
     """
@@ -231,7 +231,7 @@ def _identity(node: dict[str, Any], prefix: str) -> dict[str, Any]:
         if not isinstance(value, dict):
             kept[name] = _canonical(value)
         elif (section := _identity(value, f"{key}.")) or not value:
-            kept[name] = section  # one that later keys alone made up is left out
+            kept[name] = section  # a section of later keys alone is omitted
     return kept
 
 

@@ -1,4 +1,4 @@
-"""Where Hydra finds the YAML files: conf/, groups that generators share with classifiers, a user's folder.
+"""Hydra's search path: conf/, groups that generators share with classifiers, a user's folder.
 
 Hydra parses a file anew for each configuration that it composes, in pure Python. Here each is parsed once.
 """
@@ -17,13 +17,11 @@ from hydra.plugins.config_source import ConfigLoadError, ConfigResult, ConfigSou
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import Container, DictConfig, OmegaConf
 
+from isda_bench.config.places import SHARED_GROUPS
 from isda_bench.config.run_config import CONF, GENERATOR_CONF
 
-SHARED_GROUPS = ("dataset", "logger", "hydra")
-"""Groups of conf/ that the configuration of a generator's training has too."""
-
 EMPTY = "_empty_"
-"""A choice of every group of ours, listed by none: composed with it, a section has what the others set."""
+"""A hidden choice of each of our groups, without content: its section has only the other files' keys."""
 
 _users_folders: list[Path] = []
 
@@ -114,7 +112,7 @@ class OwnFolders(SearchPathPlugin):
     """Has Hydra read our folders through `YamlFiles`, and adds those that belong to them."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-        """Called by Hydra for each search path that it makes; leaves those of others alone."""
+        """Called by Hydra for each search path that it makes; changes only our own."""
         for element in search_path.get_path():
             path = str(element.path).removeprefix("file://")
             if element.provider == "main" and path in (str(CONF), str(GENERATOR_CONF)):
@@ -129,7 +127,7 @@ class OwnFolders(SearchPathPlugin):
 def _is_there(kind: Callable[[Path], bool], path: Path) -> bool:
     try:
         return kind(path)
-    except OSError:  # what is typed can be too long for a path
+    except OSError:  # a typed name can be too long for a path
         return False
 
 
@@ -151,7 +149,7 @@ def is_group(key: str) -> bool:
 
 
 def content_of(group: str, name: str | None) -> DictConfig:
-    """What the file of a choice holds, empty where there is none. Within `hydra_context`."""
+    """The content of a choice's file, empty where it has none. Within `hydra_context`."""
     for source in GlobalHydra.instance().config_loader().get_sources():
         if name and source.is_config(f"{group}/{name}"):
             content = source.load_config(f"{group}/{name}").config

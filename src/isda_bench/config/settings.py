@@ -70,7 +70,7 @@ class Every(Section):
 
 
 class Evaluation(Every):
-    """When the network is evaluated, and what is measured.
+    """How often and by which metrics the network is evaluated.
 
     Attributes:
         every: epochs from one time to the next.
@@ -81,11 +81,11 @@ class Evaluation(Every):
 
 
 class Checkpoint(Every):
-    """When the state is saved.
+    """How often the state is saved.
 
     Attributes:
         every: epochs from one time to the next.
-        every_minutes: from one time to the next within an epoch; null: only after epochs.
+        every_minutes: minutes from one checkpoint to the next within an epoch; null: only after epochs.
     """
 
     every_minutes: PositiveFloat | None = None

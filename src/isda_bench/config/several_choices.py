@@ -66,10 +66,10 @@ def with_plain_sections(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def list_problems(override: str, choices: Collection[str]) -> list[str]:
-    """What is wrong with several choices.
+    """Problems of several choices.
 
     Args:
-        override: that `listed` takes apart.
+        override: one that `listed` parses.
         choices: of its group.
     """
     found = listed(override)

@@ -1,4 +1,4 @@
-"""Builds the data set, the network and the loss of a stored configuration: data from anywhere."""
+"""Builds the data set, the network and the loss of a stored configuration, which can come from anywhere."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +18,7 @@ MOST_LAYERS = 10_000  # of a network and a loss; the deepest of the paper's has 
 
 
 class StoredComponents(NamedTuple):
-    """What a stored configuration describes."""
+    """The components of a stored configuration."""
 
     dataset: DataSet
     model: Classifier

@@ -12,7 +12,7 @@ from isda_bench.errors import UserError
 
 
 class NoAugmentation:
-    """The images as they are."""
+    """Leaves the images unchanged."""
 
     def __call__(self, images: Tensor) -> Tensor:
         """Returns `images`."""

@@ -181,7 +181,7 @@ class _Draws:
 
 
 class _AutoAugmentDraws(_Draws):
-    """Sub-policy s has its operation k, with sign, at 4 s + 2 k + (1 where negative); the last is none."""
+    """Operation k of sub-policy s is at 4 s + 2 k + (1 where negative); the last is no operation."""
 
     def __init__(self) -> None:
         super().__init__(

@@ -1,4 +1,4 @@
-"""What a data set gives: arrays of images, split into training and evaluation."""
+"""Data sets: arrays of images, split into training and evaluation."""
 
 import copy
 import hashlib
@@ -32,7 +32,7 @@ class Images(Protocol):
 
     @property
     def unreadable(self) -> Collection[str]:
-        """Names of the images that were found to be unreadable, and left out."""
+        """Names of the images that were found to be unreadable, and skipped."""
 
     def to(self, device: torch.device) -> "Images":
         """The set, to give batches on `device`."""
@@ -42,7 +42,7 @@ class Images(Protocol):
 
         Args:
             indices: a tensor a batch.
-            seed: with an image's index it decides what is drawn for it.
+            seed: with an image's index it seeds the random numbers of that image.
         """
 
 
@@ -78,7 +78,7 @@ class ImageSet(NamedTuple):
 
 
 class DataFingerprint(NamedTuple):
-    """Says whether two runs had the same data."""
+    """Identifies the data of a run."""
 
     data: str
     """SHA-256 of the whole data set, before any split: of its arrays, or of its files' names and sizes."""
@@ -87,7 +87,7 @@ class DataFingerprint(NamedTuple):
 
 
 class ImageData(NamedTuple):
-    """What a run trains on and is evaluated on."""
+    """The images on which a run trains and is evaluated."""
 
     train: Images
     evaluation: Images
@@ -105,7 +105,7 @@ class ImageData(NamedTuple):
 
 
 class DataSet:
-    """A data set whose arrays fit in memory; a subclass says what is in it and writes `read`.
+    """A data set whose arrays fit in memory; a subclass describes it and writes `read`.
 
     Args:
         train_size: images to train on, a stratified subset (a smaller one lies in a larger); null: all.
@@ -131,7 +131,7 @@ class DataSet:
     num_classes: int
     in_channels: int
     image_size: int | None = None
-    """Height and width, where all images are square and of one size: what does not fit is reported early."""
+    """Height and width, where all images are square and of one size; networks are tried with it early."""
     train_images: int | None
     """Images in the training set; None where that is known only when it is read."""
     published_images = 0
@@ -167,13 +167,13 @@ class DataSet:
             raise ValueError(f"padding={padding}: should be less than the images' side, {self.image_size}")
 
     def with_seed(self, seed: int) -> Self:
-        """The data set as a run of this seed has it; another one only where `resample` is true."""
+        """The data set as a run of this seed has it; a different one only where `resample` is true."""
         seeded = copy.copy(self)
         seeded.seed = seed
         return seeded
 
     def check_sizes(self, train_images: int) -> None:
-        """Raises ValueError if the set of `train_images` has not the images that are wanted of it."""
+        """Raises ValueError if `train_images` are too few for the requested sizes."""
         if (self.train_size or 1) + self.val_size > train_images:
             train_size = f" and train_size={self.train_size}" if self.train_size else ""
             raise ValueError(
@@ -222,7 +222,7 @@ class DataSet:
         return ImageData(train, test, "test", *checksums)
 
     def fingerprint(self) -> DataFingerprint | None:
-        """Which data `load` would give; None where they are not there. Nothing is downloaded for it.
+        """The fingerprint of the data that `load` would give; None without data. Downloads nothing.
 
         This one loads them. A subclass that downloads, or takes long to read, writes its own.
 

@@ -1,12 +1,10 @@
 """CIFAR-10 and CIFAR-100: downloaded and checked by torchvision, kept afterwards as arrays."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Any
 
 import torch
-from pydantic import Field, NonNegativeInt, PositiveInt
 
-from isda_bench.arguments import checked
 from isda_bench.data.base import ImageSet
 from isda_bench.data.cifar_classes import CIFAR10_CLASSES, CIFAR100_CLASSES
 from isda_bench.data.downloaded import DownloadedDataSet, PublishedFiles
@@ -18,7 +16,7 @@ class CIFAR10(DownloadedDataSet):
     Args:
         root: folder with torchvision's `cifar-10-batches-py`, or to download it to; relative to the working
             directory. The arrays are kept beside it and read from then on.
-        download: whether to download what is missing.
+        download: whether to download missing files.
         train_size, val_size, split_seed, padding, flip, imbalance, resample: as in `DataSet`.
     """
 
@@ -30,21 +28,6 @@ class CIFAR10(DownloadedDataSet):
     mean = (125.3, 123.0, 113.9)
     std = (63.0, 62.1, 66.7)
     classes: Sequence[str] = CIFAR10_CLASSES
-
-    @checked
-    def __init__(
-        self,
-        root: Annotated[str, Field(min_length=1)] = "data",
-        download: bool = True,
-        train_size: PositiveInt | None = None,
-        val_size: NonNegativeInt = 0,
-        split_seed: NonNegativeInt = 0,
-        padding: NonNegativeInt = 4,
-        flip: bool = True,
-        imbalance: float | None = None,
-        resample: bool = False,
-    ) -> None:
-        super().__init__(root, download, train_size, val_size, split_seed, padding, flip, imbalance, resample)
 
     def published_files(self) -> PublishedFiles:
         """Torchvision's."""

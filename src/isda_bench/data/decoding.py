@@ -31,9 +31,9 @@ class Decoding(NamedTuple):
 
     Attributes:
         conversion: `viewer` shows an image as a viewer does: levels of 16 bits are scaled to 8, transparent
-            images lie on white; floats and 32-bit integers, whose range nobody knows, and images above
+            images lie on white; floats and 32-bit integers, whose range is unknown, and images above
             Pillow's limit (89 million pixels) are refused. `pillow` is the older function, Pillow's
-            `convert("RGB")`: it cuts high levels off and makes what is transparent opaque.
+            `convert("RGB")`: it clips high levels and makes transparent pixels opaque.
         exif: whether a photograph is turned as its EXIF orientation says. torchvision, timm and the published
             protocols of ImageNet ignore the orientation.
     """
@@ -55,7 +55,7 @@ class Decoding(NamedTuple):
             try:
                 image = Image.open(file, formats=FORMATS)
             except Image.UnidentifiedImageError as error:
-                raise OSError(f"is none of {', '.join(FORMATS)}") from error
+                raise OSError(f"is not one of {', '.join(FORMATS)}") from error
             with image:
                 return self.convert(image)
 

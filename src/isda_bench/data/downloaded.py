@@ -34,7 +34,7 @@ class PublishedFiles(NamedTuple):
     url: str
     """Where they are downloaded from."""
     by_hand: str
-    """What a user without a network can put into the root: its name."""
+    """Name of the file that a user without a network can put into the root."""
 
 
 class DownloadedDataSet(DataSet):
@@ -42,33 +42,33 @@ class DownloadedDataSet(DataSet):
 
     A subclass writes `published_files` and `read_published`; this class holds a lock, so that two processes
     do not download at once, keeps the arrays in <root>/<class name>.safetensors, makes them again where they
-    are damaged, and says where it looked and what to do where the data cannot be had.
+    are damaged, and reports places and remedies where the data are missing.
 
     Args:
         root: folder with the published files, or to download them to; relative to the working directory.
-        download: whether to download what is missing.
+        download: whether to download missing files.
         train_size, val_size, split_seed, padding, flip, imbalance, resample: as in `DataSet`.
     """
 
     @checked
     def __init__(
         self,
-        root: Annotated[str, Field(min_length=1)],
-        download: bool,
-        train_size: PositiveInt | None,
-        val_size: NonNegativeInt,
-        split_seed: NonNegativeInt,
-        padding: NonNegativeInt,
-        flip: bool,
-        imbalance: float | None,
-        resample: bool,
+        root: Annotated[str, Field(min_length=1)] = "data",
+        download: bool = True,
+        train_size: PositiveInt | None = None,
+        val_size: NonNegativeInt = 0,
+        split_seed: NonNegativeInt = 0,
+        padding: NonNegativeInt = 4,
+        flip: bool = True,
+        imbalance: float | None = None,
+        resample: bool = False,
     ) -> None:
         super().__init__(train_size, val_size, split_seed, padding, flip, imbalance, resample)
         self.root = Path(root).expanduser()
         self.download = download
 
     def published_files(self) -> PublishedFiles:
-        """Which files are looked for, for the error where they are not usable."""
+        """The expected files, for the error message."""
         raise NotImplementedError
 
     def read_published(self) -> tuple[ImageSet, ImageSet]:
@@ -99,7 +99,7 @@ class DownloadedDataSet(DataSet):
         return sets
 
     def fingerprint(self) -> DataFingerprint | None:
-        """Which data `load` would give; None where they are not there. Nothing is downloaded for it.
+        """The fingerprint of the data that `load` would give; None without data. Downloads nothing.
 
         Of the kept arrays the checksum beside them and the labels are read, not the images. Where only the
         published files are there, the arrays are made from them.
@@ -143,7 +143,7 @@ class DownloadedDataSet(DataSet):
             lock.release()
 
     def _read_arrays(self) -> tuple[ImageSet, ImageSet] | None:
-        """The kept arrays; None where there are none, or none that are whole."""
+        """The kept arrays; None where they are missing or damaged."""
         if not self.arrays.exists():
             return None
         try:

@@ -8,7 +8,7 @@ from isda_bench.arguments import checked
 
 
 class GeneratedShare:
-    """What part of every batch which generator makes.
+    """The share of generated images in every batch, and their generator.
 
     Args:
         kind: of the generator.

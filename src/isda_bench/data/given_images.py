@@ -1,4 +1,4 @@
-"""Image files that a user gives to a trained network."""
+"""A user's image files for a trained network."""
 
 import os
 from pathlib import Path
@@ -11,10 +11,10 @@ from isda_bench.errors import UserError
 
 
 def image_files(path: Path) -> list[Path]:
-    """The image files that `path` is or holds, sub-folders included, sorted; hidden ones are left out.
+    """The image files that `path` is or holds, sub-folders included, sorted; hidden ones are skipped.
 
     Raises:
-        UserError: there is none.
+        UserError: there is no image.
     """
     if not path.is_dir():
         if not path.is_file():

@@ -27,7 +27,7 @@ MOST_WORKERS = 16  # of the default number: beyond it the disk decides
 READ_AT_ONCE = 64  # images that a process reads at a time into memory
 NAMED = 10  # unreadable images that an error names
 MOST_PIXELS = 2**24  # of a resized image, of 3 bytes each
-THIN = 16  # longer over shorter side of what is kept of an image too thin to be resized
+THIN = 16  # longer over shorter side to which an image too thin to be resized is cropped
 AREA, ASPECT = [0.08, 1.0], [3 / 4, 4 / 3]  # of the random crop, in parts of the image; width over height
 
 
@@ -85,7 +85,7 @@ class Crop(NamedTuple):
 
 @contextmanager
 def _seeded(seed: int) -> Iterator[None]:
-    """Seeds the CPU's default generator, and puts it back; `torch.manual_seed` takes far longer."""
+    """Seeds the CPU's default generator, and restores it; `torch.manual_seed` takes far longer."""
     state = torch.get_rng_state()
     torch.default_generator.manual_seed(seed)
     try:
@@ -108,7 +108,7 @@ class ReadImages(ImageSet):
 class ImageFiles:
     """Images in the files of a folder, and their classes.
 
-    An image that cannot be read is left out of its batch and reported, until there are too many of them. If
+    An image that cannot be read is skipped in its batch and reported, until there are too many of them. If
     that leaves one image, the batch holds it twice: BatchNorm cannot be trained on a single one.
 
     Args:
@@ -244,7 +244,7 @@ class ImageFiles:
 
 
 class _Decoder:
-    """What a worker does: reads the images of a batch into one array."""
+    """A worker's task: reads the images of a batch into one array."""
 
     def __init__(
         self, root: bytes, paths: np.ndarray, targets: np.ndarray, crop: Crop, decoding: Decoding
@@ -288,5 +288,5 @@ def _as_it_is(batch: Batch) -> Batch:
 
 
 def _quieten(worker: int) -> None:
-    """Photographs with odd metadata are read all the same."""
+    """Silences warnings about odd metadata of photographs."""
     warnings.filterwarnings("ignore", module="PIL")

@@ -105,7 +105,7 @@ class ImageFolder(DataSet):
 
     @property
     def num_classes(self) -> int:  # type: ignore[override]
-        """The classes asked for, else those of train/.
+        """The requested number of classes, else that of train/.
 
         Raises:
             UserError: they are to be counted, and there is no such folder.
@@ -139,14 +139,14 @@ class ImageFolder(DataSet):
         return ImageData(training, tested, "test", *fingerprint)
 
     def fingerprint(self) -> DataFingerprint | None:
-        """Which data `load` would give, by the names and sizes of the files; None without the folder."""
+        """The fingerprint of the data, by the names and sizes of the files; None without the folder."""
         if not self.root.is_dir():
             return None
         train, test = self._listed()
         return self._fingerprint(train, test, *self._chosen(train))
 
     def read_image(self, path: Path) -> Tensor:
-        """An image file as it is evaluated, (3, H, W), uint8: decoded, resized, its centre.
+        """An image file prepared as for the evaluation, (3, H, W), uint8: decoded, resized, its centre.
 
         Raises:
             OSError, ValueError, ...: it cannot be read (see `Decoding.read`).

@@ -1,4 +1,4 @@
-"""Pictures of what an augmentation does, and of what a network sees."""
+"""Pictures of augmented images, and of a network's input."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -61,11 +61,11 @@ def sample_grid(batches: Loader, dataset: DataSet, device: torch.device) -> np.n
 
 
 def captions(batch: Any, classes: Sequence[str] | None) -> list[str]:
-    """What each image of a batch shows, by the names of its classes or by their numbers.
+    """The class of each image of a batch, by name or number.
 
     Args:
         batch: (images, targets), or a `MixedBatch`, whose images each have two classes.
-        classes: the names; null: there are none.
+        classes: the names; null: numbers are used.
     """
 
     def name(target: int) -> str:

@@ -1,4 +1,4 @@
-"""Which images a folder holds, one sub-folder a class."""
+"""Lists the images of a folder, one sub-folder a class."""
 
 import hashlib
 import os
@@ -57,7 +57,7 @@ def list_images(root: Path) -> ImageList:
     """Lists the images; none is opened.
 
     Not listed are hidden files and folders (.DS_Store, ._x.png, .ipynb_checkpoints), files whose name does
-    not end as an image's, and what is no file (FIFO, device, socket): one line on stderr counts the last two
+    not end as an image's, and special files (FIFO, device, socket): one line on stderr counts the last two
     kinds. Links are followed, but not to a folder that contains the link; a folder is entered once for each
     class.
 
@@ -86,7 +86,7 @@ def list_images(root: Path) -> ImageList:
 
 
 def classes_of(root: Path) -> list[str]:
-    """Names of the sub-folders of a folder, sorted; hidden ones are none.
+    """Names of the sub-folders of a folder, sorted; hidden ones are ignored.
 
     Raises:
         UserError: there is no such folder, it cannot be read, or there is no class in it.
@@ -132,7 +132,7 @@ def _leads_up(entry: os.DirEntry[bytes], folder: bytes) -> bool:
 
 
 def _files_of(top: bytes, name: bytes, target: int, ignored: Counter[str]) -> list[_File]:
-    """The images of a class, in torchvision's order; `ignored` counts what is not listed."""
+    """The images of a class, in torchvision's order; `ignored` counts the others."""
     files: list[_File] = []
     entered: set[tuple[int, int]] = set()
     folders = [name]

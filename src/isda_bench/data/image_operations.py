@@ -36,7 +36,7 @@ class Operation(NamedTuple):
 
 
 class Choice(NamedTuple):
-    """What is done to an image."""
+    """An operation on an image."""
 
     operation: str
     magnitude: float = 0.0
@@ -55,7 +55,7 @@ def choose(operation: str, strength: float, negative: bool) -> Choice:
 
 
 def apply_choices(images: Tensor, choices: Sequence[Choice | None], fill: float) -> Tensor:
-    """Images (N, C, H, W), uint8, with the i-th choice applied to the i-th image; None leaves it alone."""
+    """Images (N, C, H, W), uint8, with the i-th choice applied to the i-th image; None: unchanged."""
     members: dict[Choice, list[int]] = defaultdict(list)
     for i, choice in enumerate(choices):
         if choice is not None:

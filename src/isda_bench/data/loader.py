@@ -24,7 +24,7 @@ class Mix(Protocol):
         ...
 
     def __call__(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """The batch with what is added to its images (N, C, H, W), float32, and targets (N,)."""
+        """The batch with further images (N, C, H, W), float32, and targets (N,) added."""
         ...
 
 
@@ -129,7 +129,7 @@ class Loader:
             self.step, self.order = 0, None
 
     def _draw(self) -> Tensor:
-        """The order of a new epoch, and the seed of what is drawn while its images are read."""
+        """The order of a new epoch, and the seed of the random numbers drawn while its images are read."""
         real = len(self.images.targets)
         if not self.shuffle:
             return torch.arange(real, device=self.device)
@@ -168,7 +168,7 @@ class Normalise:
 
     Args:
         mean: of each channel, in units of a pixel (0 to 255).
-        std: likewise.
+        std: of each channel, 0 to 255.
         device: where the images are.
     """
 

@@ -45,8 +45,8 @@ class Mixup:
 class CutMix:
     """A box of each image is replaced by that of another of its batch; one box for the batch.
 
-    The first image's share is what is left of it: the box is clipped at the border, so it can be more than
-    what was drawn.
+    The first image's share is its part outside the box. The box is clipped at the border, so this part can
+    exceed the drawn share.
 
     Source: Yun et al. 2019, "CutMix: Regularization Strategy to Train Strong Classifiers with Localizable
     Features", equation 2 and the code of its authors.

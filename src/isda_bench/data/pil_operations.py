@@ -21,7 +21,7 @@ SHEAR, TRANSLATE, ROTATE, ENHANCE, BITS = 0.3, 150 / 331, 30.0, 0.9, 4
 
 
 class Operation(NamedTuple):
-    """What is done to an image.
+    """An operation on an image.
 
     Attributes:
         name: Identity, ShearX, ShearY, TranslateX, TranslateY, Rotate, Brightness, Color, Contrast,

@@ -1,4 +1,4 @@
-"""Which images of a data set are trained on and which are held out, by their classes and a seed."""
+"""Splits a data set into training and held-out images, by class and seed."""
 
 import hashlib
 

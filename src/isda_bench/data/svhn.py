@@ -19,9 +19,9 @@ class SVHN(DownloadedDataSet):
     Args:
         root: folder with `train_32x32.mat` and `test_32x32.mat`, or to download them to; relative to the
             working directory. The arrays are kept beside them and read from then on.
-        download: whether to download what is missing.
+        download: whether to download missing files.
         train_size, val_size, split_seed, padding, flip, imbalance, resample: as in `DataSet`. Images
-            are not flipped unless asked for: few digits are digits in a mirror.
+            are not flipped by default: few digits are digits in a mirror.
     """
 
     num_classes = 10

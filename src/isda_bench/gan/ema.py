@@ -9,7 +9,7 @@ from isda_bench.gan.networks import Generator
 
 
 class ExponentialMovingAverage:
-    """The exponential moving average of another generator.
+    """The exponential moving average of another generator's weights.
 
     After n steps its weights and BatchNorm statistics are the exponential mean of those after each step, with
     weight max(1 - decay, 1 / n) for the newest, so that the first ones do not count for more. (torch's
@@ -31,14 +31,14 @@ class ExponentialMovingAverage:
         self.steps = 0
 
     @torch.no_grad()
-    def follow(self, generator: Generator) -> None:
+    def update(self, generator: Generator) -> None:
         """Updates the average with the weights after another step."""
         self.steps += 1
         weight = max(1 - self.decay, 1 / self.steps)
-        for mean, newest in zip(self.generator.parameters(), generator.parameters(), strict=True):
-            mean.lerp_(newest, weight)
-        for kept, now in zip(self.generator.buffers(), generator.buffers(), strict=True):
-            kept.lerp_(now, weight) if kept.is_floating_point() else kept.copy_(now)
+        for average, newest in zip(self.generator.parameters(), generator.parameters(), strict=True):
+            average.lerp_(newest, weight)
+        for kept, new in zip(self.generator.buffers(), generator.buffers(), strict=True):
+            kept.lerp_(new, weight) if kept.is_floating_point() else kept.copy_(new)
 
     def state_dict(self) -> dict[str, Any]:
         """The state that a checkpoint stores."""

@@ -1,4 +1,4 @@
-"""Finds the trained generator that a classifier's run asks for, and refuses one that does not fit."""
+"""Finds the trained generator of a classifier's run, and refuses one that does not fit."""
 
 import sys
 from pathlib import Path
@@ -25,7 +25,7 @@ class FoundGenerator(NamedTuple):
     """A trained generator that fits a run."""
 
     directory: Path
-    kept: GeneratorMetadata
+    metadata: GeneratorMetadata
     share: GeneratedShare
 
     def provenance_of_generator(self, data: ImageData) -> dict[str, Any]:
@@ -34,11 +34,11 @@ class FoundGenerator(NamedTuple):
         Raises:
             UserError: it was trained on other images than `data`.
         """
-        if self.kept.data_sha256 != data.checksum:
+        if self.metadata.data_sha256 != data.checksum:
             raise UserError(
                 f"generator.run: {self.directory} was trained on other images than these: their SHA-256 is "
-                f"{self.kept.data_sha256}, here it is {data.checksum}; generator.run=... names another one, "
-                f"dataset.root=... other data"
+                f"{self.metadata.data_sha256}, here it is {data.checksum}; generator.run=... names "
+                f"another one, dataset.root=... other data"
             )
         return {"generator": {"run": self.directory.name, "sha256": checksum_of(self.directory / FILE)}}
 
@@ -53,7 +53,7 @@ class FoundGenerator(NamedTuple):
 
 
 def find_generator(config: RunConfig, dataset: DataSet, directory: RunDirectory) -> FoundGenerator | None:
-    """The generator that the run started with, else the one asked for, else the newest that fits.
+    """The generator that the run started with, else the requested one, else the newest that fits.
 
     The choice is reported on stderr.
 
@@ -61,7 +61,7 @@ def find_generator(config: RunConfig, dataset: DataSet, directory: RunDirectory)
         None for a run without generated images.
 
     Raises:
-        ConfigError: there is none, or the one asked for does not fit.
+        ConfigError: no generator fits, or the requested one does not.
         UserError: the generator that the run started with no longer exists.
     """
     section = config.settings.generator
@@ -69,11 +69,11 @@ def find_generator(config: RunConfig, dataset: DataSet, directory: RunDirectory)
         return None
     share: GeneratedShare = build(section, GeneratedShare, ANY_MODULE)
     folder = Path(config.settings.runs_dir).expanduser() / FOLDER
-    begun_with = directory.begun().get("generator")
-    if begun_with is not None:
-        found, why = _begun_with(folder, begun_with, share), "the run started with it"
+    used = directory.run_json().get("generator")
+    if used is not None:
+        found, why = _used_before(folder, used, share), "the run started with it"
     elif share.run is not None:
-        found, why = _asked_for(folder, share.run), "as asked for"
+        found, why = _requested(folder, share.run), "as requested"
         problems = _misfits(found, config, dataset, share.kind)
         if problems:
             raise ConfigError([f"generator.run={share.run}: {problem}" for problem in problems])
@@ -82,11 +82,11 @@ def find_generator(config: RunConfig, dataset: DataSet, directory: RunDirectory)
         if not fitting:
             raise ConfigError([_none_found(folder, config, share.kind)])
         found, why = fitting[0], "the only one" if len(fitting) == 1 else f"the newest of {len(fitting)}"
-    kept = read_metadata(found / FILE)
-    if _saw_held_out_images(kept.config.get("dataset", {}), dataset):
+    metadata = read_metadata(found / FILE)
+    if _saw_held_out_images(metadata.config.get("dataset", {}), dataset):
         why += "; it was trained on images that this run leaves out"
     print(f"{config.run_id}: generated images come from {found} ({why})", file=sys.stderr)
-    return FoundGenerator(found, kept, share)
+    return FoundGenerator(found, metadata, share)
 
 
 def _newest_first(folder: Path) -> list[Path]:
@@ -99,7 +99,7 @@ def _newest_first(folder: Path) -> list[Path]:
     return sorted(times, key=lambda path: times[path], reverse=True)
 
 
-def _asked_for(folder: Path, run: str) -> Path:
+def _requested(folder: Path, run: str) -> Path:
     """The directory `run`, or the one of this name in `folder`."""
     for path in (Path(run).expanduser(), folder / run):
         if (path / FILE).is_file() and (path / "record.json").is_file():
@@ -111,12 +111,12 @@ def _asked_for(folder: Path, run: str) -> Path:
     raise ConfigError([f"generator.run={run}: no generator's run{hint}"])
 
 
-def _begun_with(folder: Path, begun_with: dict[str, Any], share: GeneratedShare) -> Path:
+def _used_before(folder: Path, used: dict[str, Any], share: GeneratedShare) -> Path:
     """The directory of the generator that the run has used so far."""
-    name = begun_with["run"]
+    name = used["run"]
     for path in (folder / name, Path(share.run or "").expanduser()):
         if path.name == name and (path / FILE).is_file():
-            if checksum_of(path / FILE) == begun_with["sha256"]:
+            if checksum_of(path / FILE) == used["sha256"]:
                 return path
             raise UserError(
                 f"{path}: is not the generator that this run started with, though it has its name"
@@ -125,7 +125,7 @@ def _begun_with(folder: Path, begun_with: dict[str, Any], share: GeneratedShare)
 
 
 def _fits(found: Path, config: RunConfig, dataset: DataSet, kind: str) -> bool:
-    """Whether the generator in `found` can serve the run; one that cannot be read is skipped."""
+    """Whether the generator in `found` fits the run; one that cannot be read is skipped."""
     try:
         return not _misfits(found, config, dataset, kind)
     except UserError as error:
@@ -134,22 +134,23 @@ def _fits(found: Path, config: RunConfig, dataset: DataSet, kind: str) -> bool:
 
 
 def _misfits(found: Path, config: RunConfig, dataset: DataSet, kind: str) -> list[str]:
-    """Why the generator in `found` cannot serve the run."""
-    kept = read_metadata(found / FILE)
-    made, trained_on = kept.names.get("generator"), kept.config.get("dataset", {})
+    """Reasons why the generator in `found` does not fit the run."""
+    metadata = read_metadata(found / FILE)
+    made, trained_on = metadata.names.get("generator"), metadata.config.get("dataset", {})
     problems = []
     if made != kind:
         problems.append(f"is a generator of another kind, {made}, not {kind}")
     if trained_on.get("_target_") != config.settings.dataset["_target_"]:
-        problems.append(f"was trained on another data set, {kept.names.get('dataset')}")
-    if kept.arguments["num_classes"] != dataset.num_classes:
-        problems.append(f"has {kept.arguments['num_classes']} classes, the data set {dataset.num_classes}")
-    shape = (kept.arguments["in_channels"], kept.arguments["image_size"])
+        problems.append(f"was trained on another data set, {metadata.names.get('dataset')}")
+    arguments = metadata.arguments
+    if arguments["num_classes"] != dataset.num_classes:
+        problems.append(f"has {arguments['num_classes']} classes, the data set {dataset.num_classes}")
+    shape = (arguments["in_channels"], arguments["image_size"])
     if shape != (dataset.in_channels, dataset.image_size):
         problems.append(f"makes images of {shape[0]}x{shape[1]}x{shape[1]}")
-    if not (kept.arguments.get("conditional") or kept.arguments.get("per_class")):
+    if not (arguments.get("conditional") or arguments.get("per_class")):
         problems.append("was trained with generator.per_class=false: its images have no class")
-    if not problems and _drawn_otherwise(kept.run["config"], dataset):
+    if not problems and _drawn_otherwise(metadata.run["config"], dataset):
         problems.append(
             "was trained on another draw of the training images (dataset.resample with split_seed and seed, "
             "dataset.imbalance)"

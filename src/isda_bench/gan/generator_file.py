@@ -20,6 +20,7 @@ from isda_bench.config.problems import problems_of
 from isda_bench.errors import UserError
 from isda_bench.gan.networks import Generator
 from isda_bench.runtime.atomic_files import read_file, write_atomically
+from isda_bench.runtime.home_folder import expand_home
 from isda_bench.storage.checksummed_json import parse_json
 from isda_bench.storage.record_model import config_problems
 
@@ -39,19 +40,19 @@ class GeneratorMetadata(NamedTuple):
 
     @property
     def names(self) -> dict[str, str]:
-        """Chosen name of each group; empty where the file does not say."""
+        """Chosen name of each group; empty where the file lacks them."""
         names: dict[str, str] = self.run.get("names", {})
         return names
 
     @property
     def config(self) -> dict[str, Any]:
-        """The configuration of its training; empty where the file does not say."""
+        """The configuration of its training; empty where the file lacks them."""
         config: dict[str, Any] = self.run.get("config", {})
         return config
 
 
 class _Arguments(BaseModel):
-    """Of `Generator`, as far as a run asks for them; the constructor checks the others."""
+    """Arguments of `Generator` that a run checks; the constructor checks the others."""
 
     model_config = ConfigDict(strict=True)
 
@@ -97,7 +98,7 @@ def load_generator(path: str | Path) -> Generator:
     and is differentiable in the noise.
 
     Raises:
-        UserError: there is none, or it is damaged.
+        UserError: the run has no generator, or its file is damaged.
     """
     file = generator_file(path)
     described, weights = _read(file)
@@ -115,7 +116,7 @@ def read_metadata(file: Path) -> GeneratorMetadata:
     """The metadata in `file`.
 
     Raises:
-        UserError: it is no generator's file, or damaged.
+        UserError: the file is not a generator's, or is damaged.
     """
     return _read(file)[0]
 
@@ -136,12 +137,9 @@ def generator_file(path: str | Path) -> Path:
     """The file in a run's directory.
 
     Raises:
-        UserError: there is none.
+        UserError: the run has no generator.
     """
-    try:
-        directory = Path(path).expanduser()
-    except RuntimeError as error:  # ~nobody
-        raise UserError(f"{path}: {error}") from error
+    directory = expand_home(path)
     file = directory / FILE
     if not file.is_file():
         state = "not finished" if (directory / "run.json").exists() else "no generator's run"
@@ -183,7 +181,7 @@ def _read(file: Path) -> tuple[GeneratorMetadata, dict[str, Tensor]]:
 
 
 def _problems(metadata: dict[str, Any]) -> list[str]:
-    """What is wrong with a file's header."""
+    """Problems of a file's header."""
     problems = list(plain_problems(metadata.get("arguments"), "arguments"))
     problems += problems_of(lambda: _Metadata.model_validate(metadata), "")
     if not problems and "config" in metadata["run"]:
@@ -192,7 +190,7 @@ def _problems(metadata: dict[str, Any]) -> list[str]:
 
 
 def _digest(metadata: dict[str, str], weights: dict[str, Tensor]) -> str:
-    """SHA-256 of all that is in a file."""
+    """SHA-256 of a file's metadata and weights."""
     digest = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
     for name, tensor in sorted(weights.items()):
         digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())

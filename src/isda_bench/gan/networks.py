@@ -87,7 +87,7 @@ class Generator(nn.Module):
 
     @property
     def labelled(self) -> bool:
-        """Whether images of a wanted class can be had."""
+        """Whether it generates images of a wanted class."""
         return self.conditional or self.per_class
 
     def forward(self, inputs: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""How good and how varied generated images are, in the features of a classifier that we trained."""
+"""Quality and variety of generated images, in the features of a trained classifier."""
 
 import sys
 from pathlib import Path
@@ -79,7 +79,7 @@ def measure_quality(
     device: torch.device,
     allow: tuple[str, ...] = (),
 ) -> Quality:
-    """Compares generated images with the training images; torch's default generators are left alone.
+    """Compares generated images with the training images; it draws nothing from torch's default generators.
 
     The process then computes in single precision (`set_precision`).
 
@@ -126,7 +126,7 @@ def find_classifier(
     data_sha256: str | None = None,
     allow: tuple[str, ...] = (),
 ) -> Path:
-    """The run asked for, else the one of lowest error that was trained on the data set's real images alone.
+    """The requested run, else the one of lowest error that was trained on the data set's real images alone.
 
     Runs that cannot be read, or that name a module that is not allowed, are skipped with a line on stderr.
 
@@ -139,7 +139,7 @@ def find_classifier(
         allow: modules beside isda_bench in which a classifier may be defined.
 
     Raises:
-        UserError: there is none, or it was trained on another data set.
+        UserError: there is no such classifier, or it was trained on another data set.
     """
     if asked_for is not None:
         path = Path(asked_for).expanduser()

@@ -22,10 +22,10 @@ from isda_bench.gan.train import COLLAPSED, RealBatches, fit
 from isda_bench.monitoring.grid_position import GridPosition
 from isda_bench.monitoring.logger_list import build_loggers
 from isda_bench.monitoring.progress import Display
-from isda_bench.runtime.devices import choose_device, describe, set_precision
+from isda_bench.runtime.devices import choose_device, describe, peak_memory, prepare_device
 from isda_bench.runtime.library_faults import on_device
 from isda_bench.storage.data_check import as_used
-from isda_bench.storage.provenance import peak_memory, provenance, reset_peak_memory
+from isda_bench.storage.provenance import provenance
 from isda_bench.storage.run_directory import Metrics, RunDirectory, now
 from isda_bench.storage.run_once import run_once
 
@@ -34,7 +34,7 @@ def run(config: RunConfig, position: GridPosition | None = None) -> dict[str, An
     """Trains the generator that `config` describes, or resumes it; a finished run is only reported.
 
     Args:
-        config: what is trained.
+        config: of the run.
         position: its place in a grid, for the display.
 
     Returns:
@@ -42,7 +42,7 @@ def run(config: RunConfig, position: GridPosition | None = None) -> dict[str, An
 
     Raises:
         ConfigError: listing all that is wrong with the configuration; nothing is written then.
-        UserError: the data cannot be had, something cannot be written, a loss is not finite, ...
+        UserError: the data are missing, a file cannot be written, a loss is not finite, ...
     """
     return run_once(config, component_problems, partial(_train, position=position), summary)
 
@@ -70,6 +70,7 @@ class GeneratorDisplay(Display):
 def _train(
     config: RunConfig, directory: RunDirectory, position: GridPosition | None = None
 ) -> dict[str, Any]:
+    """Reads the data, then trains under the directory's lock; returns the run's record."""
     assert isinstance(config, GeneratorConfig)
     settings = config.settings
     device = choose_device(settings.device)
@@ -81,29 +82,38 @@ def _train(
         raise ConfigError(["dataset: its images stay in their files; generators learn those kept in memory"])
     with directory.locked(as_used(data)):
         record = directory.finished()  # another process may have finished it meanwhile
-        if record is not None:
-            return record
-        if device.type == "cuda":
-            torch.cuda.set_device(device)  # whose random state the checkpoints keep
-        reset_peak_memory(device)
-        torch.manual_seed(settings.seed)
-        set_precision(settings.precision)
-        gan: Gan = on_device(build(settings.generator, Gan, ANY_MODULE, **_sizes(dataset)), device)
-        schedule = settings.schedule
-        mean = ExponentialMovingAverage(gan.generator, schedule.average)
-        batches = RealBatches(data.train, schedule.batch_size, gan.generator.groups, device)
-        every, per_class = settings.samples.every, settings.samples.per_class
-        samples = Samples(data.train, dataset.num_classes, every, per_class, device)
-        logger = build_loggers(settings.logger)
-        display = GeneratorDisplay(config.run_id, schedule.epochs, schedule.steps, position)
-        with logger.open(config), display:
-            metrics = fit(
-                gan, mean, schedule, batches, samples, directory, display, logger, settings.checkpoint.every
-            )
-            gan.generator = mean.generator
-            record = _record(config, directory, gan, dataset, data, metrics, device)
-            logger.finish(record)
-        directory.finish(record, metrics)
+        if record is None:
+            prepare_device(device, settings.seed, settings.precision)
+            record = _fit(config, directory, dataset, data, device, position)
+    return record
+
+
+def _fit(
+    config: GeneratorConfig,
+    directory: RunDirectory,
+    dataset: DataSet,
+    data: ImageData,
+    device: torch.device,
+    position: GridPosition | None,
+) -> dict[str, Any]:
+    """Builds everything on the device, trains, logs, and writes the record."""
+    settings, schedule, images = config.settings, config.settings.schedule, data.train
+    assert isinstance(images, ImageSet)
+    gan: Gan = on_device(build(settings.generator, Gan, ANY_MODULE, **_sizes(dataset)), device)
+    average = ExponentialMovingAverage(gan.generator, schedule.average)
+    batches = RealBatches(images, schedule.batch_size, gan.generator.groups, device)
+    every, per_class = settings.samples.every, settings.samples.per_class
+    samples = Samples(images, dataset.num_classes, every, per_class, device)
+    logger = build_loggers(settings.logger)
+    display = GeneratorDisplay(config.run_id, schedule.epochs, schedule.steps, position)
+    with logger.open(config), display:
+        metrics = fit(
+            gan, average, schedule, batches, samples, directory, display, logger, settings.checkpoint.every
+        )
+        gan.generator = average.generator
+        record = _record(config, directory, gan, dataset, data, metrics, device)
+        logger.finish(record)
+    directory.finish(record, metrics)
     return record
 
 
@@ -146,7 +156,7 @@ def _record(
 def _quality(
     settings: GeneratorSettings, gan: Gan, dataset: DataSet, data: ImageData, device: torch.device
 ) -> dict[str, Any] | None:
-    """Quality in the features of a classifier; None, and a word about it, where there is no classifier."""
+    """Quality in the features of a classifier; None without one, with the reason on stderr."""
     try:
         classifier = find_classifier(
             settings.classifier,

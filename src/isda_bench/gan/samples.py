@@ -13,7 +13,7 @@ SPREAD_IMAGES = 16  # of each class, to see whether they differ
 
 
 class Samples:
-    """Looks at a generator with the same noise every time; torch's default generators are left alone.
+    """Images of a generator for the same noise every time; draws nothing from torch's default generators.
 
     Args:
         real: the training set, which says how much the images of a class differ.

@@ -21,7 +21,7 @@ from isda_bench.storage import checkpoint
 from isda_bench.storage.run_directory import Metrics, RunDirectory
 
 COLLAPSED = 0.05
-"""A class whose generated images differ from their mean by less than this part of what real ones do."""
+"""Spread, relative to that of real images, below which a class counts as collapsed."""
 
 
 class RealBatches:
@@ -59,7 +59,7 @@ class RealBatches:
 
 def fit(
     gan: Gan,
-    mean: ExponentialMovingAverage,
+    average: ExponentialMovingAverage,
     schedule: GeneratorSchedule,
     batches: RealBatches,
     samples: Samples,
@@ -72,12 +72,12 @@ def fit(
 
     Args:
         gan: on the device of `batches`.
-        mean: the moving average of its generator, whose samples are shown.
+        average: of its generator's weights, whose samples are shown.
         schedule: epochs and their steps.
         batches: the training set.
         samples: measures and shows the generator's images after an epoch.
-        directory: where metrics, grids and checkpoints go.
-        display: shows how far it is.
+        directory: stores metrics, grids and checkpoints.
+        display: shows the progress.
         logger: receives each epoch's metrics.
         checkpoint_every: epochs from one checkpoint to the next; the last epoch always has one.
 
@@ -85,36 +85,34 @@ def fit(
         The metrics of every epoch.
 
     Raises:
-        NonFiniteLoss: naming epoch and step; the checkpoints before it stay.
-        RunLocked: another process has taken the run over while this one slept.
-        UserError: something cannot be written.
+        NonFiniteLoss: naming epoch and step; the earlier checkpoints stay.
+        RunLocked: another process has taken the run over while this one was suspended.
+        UserError: a file cannot be written.
     """
     optimizers = gan.optimizers()
-    metrics = _resume(gan, mean, optimizers, directory)
+    metrics = _resume(gan, average, optimizers, directory)
     logger.resume(metrics)
     display.begin(len(metrics))
     for epoch in range(len(metrics) + 1, schedule.epochs + 1):
         start = time.perf_counter()
         row: Metrics = {"epoch": epoch}
-        row |= train_epoch(gan, mean, optimizers, batches, schedule.steps, epoch, display)
-        spread = samples.spread(gan.generator)
-        row |= {"spread": spread.mean().item(), "least_spread": spread.min().item()}
-        _warn_of_collapse(spread, metrics, epoch)
+        row |= train_epoch(gan, average, optimizers, batches, schedule.steps, epoch, display)
+        row |= _spread(gan, samples, metrics, epoch)
         row["seconds"] = time.perf_counter() - start
         metrics.append(row)
         directory.append(row)
         logger.log(row)
         display.epoch(row)
         if epoch % samples.every == 0 or epoch == schedule.epochs:
-            samples.write(mean.generator, directory.path, epoch)
+            samples.write(average.generator, directory.path, epoch)
         if epoch % checkpoint_every == 0 or epoch == schedule.epochs:
-            directory.save(_state(gan, mean, optimizers, metrics), epoch)
+            directory.save(_state(gan, average, optimizers, metrics), epoch)
     return metrics
 
 
 def train_epoch(
     gan: Gan,
-    mean: ExponentialMovingAverage,
+    average: ExponentialMovingAverage,
     optimizers: tuple[Optimizer, Optimizer],
     batches: RealBatches,
     steps: int,
@@ -138,7 +136,7 @@ def train_epoch(
             losses[step, 0] += critic_loss.detach().mean() / gan.critic_steps
         generator_loss = gan.generator_loss(batches.batch_size)
         _descend(generator_optimizer, generator_loss, "generator", epoch, step)
-        mean.follow(gan.generator)
+        average.update(gan.generator)
         losses[step, 1] = generator_loss.detach().mean()
         display.step()
     for step, (of_critic, of_generator) in enumerate(losses.tolist()):
@@ -171,8 +169,9 @@ def _check_finite(loss: float, whose: str, epoch: int, step: int) -> None:
         )
 
 
-def _warn_of_collapse(spread: Tensor, metrics: list[Metrics], epoch: int) -> None:
-    """Tells when classes begin to have nearly one image for all noise."""
+def _spread(gan: Gan, samples: Samples, metrics: list[Metrics], epoch: int) -> Metrics:
+    """Mean and least spread over the classes; warns in the first epoch in which a class has collapsed."""
+    spread = samples.spread(gan.generator)
     collapsed = (spread < COLLAPSED).nonzero().flatten().tolist()
     if collapsed and not (metrics and metrics[-1]["least_spread"] < COLLAPSED):
         print(
@@ -180,14 +179,18 @@ def _warn_of_collapse(spread: Tensor, metrics: list[Metrics], epoch: int) -> Non
             f"in {len(collapsed)} of {len(spread)} classes ({', '.join(map(str, collapsed[:10]))})",
             file=sys.stderr,
         )
+    return {"spread": spread.mean().item(), "least_spread": spread.min().item()}
 
 
 def _state(
-    gan: Gan, mean: ExponentialMovingAverage, optimizers: tuple[Optimizer, Optimizer], metrics: list[Metrics]
+    gan: Gan,
+    average: ExponentialMovingAverage,
+    optimizers: tuple[Optimizer, Optimizer],
+    metrics: list[Metrics],
 ) -> dict[str, Any]:
     return {
         "gan": gan.state_dict(),
-        "mean": mean.state_dict(),
+        "mean": average.state_dict(),
         "optimizers": [optimizer.state_dict() for optimizer in optimizers],
         "rng_states": checkpoint.random_states(),
         "metrics": metrics,
@@ -195,18 +198,21 @@ def _state(
 
 
 def _resume(
-    gan: Gan, mean: ExponentialMovingAverage, optimizers: tuple[Optimizer, Optimizer], directory: RunDirectory
+    gan: Gan,
+    average: ExponentialMovingAverage,
+    optimizers: tuple[Optimizer, Optimizer],
+    directory: RunDirectory,
 ) -> list[Metrics]:
-    """Puts everything back as the newest checkpoint has it; returns the metrics up to there."""
+    """Restores the newest checkpoint's state; returns the metrics of the epochs before it."""
     state = directory.newest_state()
     if state is None:
         directory.rewrite([])
         return []
     gan.load_state_dict(state["gan"])
     if "mean" in state:
-        mean.load_state_dict(state["mean"])
+        average.load_state_dict(state["mean"])
     else:  # of an older version, which kept the newest weights
-        mean.generator.load_state_dict(gan.generator.state_dict())
+        average.generator.load_state_dict(gan.generator.state_dict())
     for optimizer, kept in zip(optimizers, state["optimizers"], strict=True):
         optimizer.load_state_dict(kept)
     checkpoint.restore_random_states(checkpoint.rng_states(state)[0])

@@ -1,4 +1,4 @@
-"""What infoGAN's continuous codes do to an image: pictures, and how steadily they change something."""
+"""The effect of infoGAN's continuous codes on an image: pictures, and the steadiness of attributes."""
 
 from pathlib import Path
 

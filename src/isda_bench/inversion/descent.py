@@ -13,7 +13,7 @@ from isda_bench.models.base import Classifier
 STAGES = 4  # of equal length; the learning rate is divided by 10 from one to the next
 CHUNK = 50  # iterations between two looks at the device
 TRACED = ("features", "pixels", "mean", "std")
-"""What is kept of each iteration and image: ||f - a||^2, ||G - x||^2, and how far zhat's mean is from 0 and
+"""Stored for each iteration and image: ||f - a||^2, ||G - x||^2, and how far zhat's mean is from 0 and
 its standard deviation from 1."""
 
 

@@ -1,85 +1,29 @@
 """The results of an inversion: figures and a record."""
 
+import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
-import numpy as np
 import torch
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from torch import Tensor
 
-from isda_bench.data.image_grid import GAP, ZOOM, picture_of
 from isda_bench.inversion.augmented_features import nearest
 from isda_bench.inversion.descent import TRACED, Search, standardised
+from isda_bench.inversion.drawings import Columns, curves, gallery
 from isda_bench.inversion.setup import Setup, weights_sha256
 from isda_bench.inversion.state import State, search_of
-from isda_bench.reporting import figures
-from isda_bench.reporting.figures import COLOURS, PANEL, STYLE
+from isda_bench.reporting.figures.files import write
 from isda_bench.storage.checksummed_json import write_checksummed
 from isda_bench.storage.provenance import git_state, provenance
 from isda_bench.storage.run_directory import now
-
-TILE = 0.55  # inches of an image
-DRAWN = 500  # points of a curve
-
-
-@mpl.rc_context(STYLE | {"font.size": 7})
-def grid(images: Tensor, columns: Sequence[str], rows: Sequence[str]) -> Figure:
-    """Figure 2: a row for each original.
-
-    Args:
-        images: (M, n, C, H, W), uint8.
-        columns: n titles.
-        rows: M names.
-    """
-    m, n = images.shape[:2]
-    figure = Figure(figsize=(TILE * (n + 1), TILE * (m + 1)), layout="constrained")
-    axis = figure.subplots()
-    axis.imshow(picture_of(images), interpolation="nearest")
-    height, width = (ZOOM * (side + GAP) for side in images.shape[-2:])
-    axis.set_xticks([width * (i + 0.5) for i in range(n)], columns, rotation=45, ha="left")
-    axis.set_yticks([height * (i + 0.5) for i in range(m)], rows)
-    axis.tick_params(length=0, top=False, labeltop=True, bottom=False, labelbottom=False)
-    axis.spines[:].set_visible(False)
-    return figure
-
-
-@mpl.rc_context(STYLE)
-def curves(traces: Sequence[Tensor]) -> Figure:
-    """Both objectives' parts over the iterations: the median over images, and the range of the middle half.
-
-    Args:
-        traces: of Step I and Step II, (iterations, 4, N) each.
-    """
-    figure = Figure(figsize=(2 * PANEL[0], PANEL[1]), layout="constrained")
-    drawn = (("Step I", TRACED[:2]), ("Step II", TRACED[:1]))  # Step II minimises no pixels
-    for axis, trace, (title, parts) in zip(figure.subplots(1, 2), traces, drawn, strict=True):
-        axis.set(title=title, xlabel="iteration", ylabel="squared distance", yscale="log")
-        for part in parts:
-            _draw(axis, trace[:, TRACED.index(part)].numpy(), part)
-        axis.grid()
-        axis.legend()
-    return figure
-
-
-def _draw(axis: Axes, values: np.ndarray, part: str) -> None:
-    """A line and its band; `values` (iterations, N)."""
-    places = np.unique(np.linspace(0, len(values) - 1, DRAWN).astype(int))
-    low, middle, high = np.quantile(values[places], [0.25, 0.5, 0.75], axis=1)
-    colour = COLOURS[TRACED.index(part)]
-    axis.plot(places, middle, color=colour, label=part)
-    axis.fill_between(places, low, high, color=colour, alpha=0.2, linewidth=0)
-
 
 RECORD, FIGURE, CURVES = "inversion.json", "figure", "curves"
 
 
 @torch.no_grad()
 def write_report(directory: Path, setup: Setup, state: State) -> None:
-    """Writes <directory>/figure and curves (.svg, .png) and inversion.json.
+    """Writes <directory>/figure and curves (.svg, .png, .pdf) and inversion.json.
 
     Raises:
         UserError: one of them cannot be written.
@@ -95,20 +39,52 @@ def write_report(directory: Path, setup: Setup, state: State) -> None:
             setup.classifier, setup.training_images(), state.augmented.to(setup.device), own,
             setup.options.nearest,
         )  # fmt: skip
-    columns = ["original", "restored", *(f"augmented {k}" for k in range(1, draws + 1))]
+    columns = [Columns("Initial"), Columns("Restored"), Columns("Augmented", draws)]
     rows = [pixels_of(searches[0], state.images)[:, None], pixels_of(searches[0], found[0])[:, None]]
     rows.append(pixels_of(searches[1], found[1]).unflatten(0, (n, draws)))
     if near is not None:
         shown, _ = next(iter(setup.data.train.batches([near.flatten()], setup.options.seed)))
         rows.append(shown.unflatten(0, (n, near.numel() // n)))
-        columns += [f"near {k}" for k in range(1, draws + 1) for _ in range(near.shape[1])]
-    names = [f"class {y}" for y in state.labels.tolist()]
-    figures.write(grid(torch.cat(rows, 1), columns, names), directory / FIGURE)
-    figures.write(curves([point.trace for point in state.points]), directory / CURVES)
+        columns.append(Columns("Nearest training images", near.numel() // n))
     record = _record(setup, state, searches, found)
+    names = class_names(setup.dataset.classes, state.labels.tolist())
+    write(gallery(torch.cat(rows, 1), columns, names, caption(record)), directory / FIGURE)
+    write(curves([point.trace for point in state.points]), directory / CURVES)
     if near is not None and distances is not None:
         record["nearest"] = {"indices": near.tolist(), "distances": distances.tolist()}
     write_checksummed(directory / RECORD, record)
+
+
+def class_names(classes: Sequence[str] | None, labels: list[int]) -> list[str]:
+    """The labels by the data set's names; 'class 3' where it has none."""
+    return [f"class {y}" if classes is None else classes[y] for y in labels]
+
+
+def caption(record: dict[str, Any]) -> str:
+    """What a gallery shows and what it does not, in numbers of the inversion's record.
+
+    Args:
+        record: with identity, labels, taken_for, squared_distance_of_augmentation and steps.
+    """
+    about, labels = record["identity"], record["labels"]
+    taken = record["taken_for"]
+    draws = len(taken["augmented"]) // len(labels)
+    expected = {"restored": labels, "augmented": [y for y in labels for _ in range(draws)]}
+    counts = [
+        f"{sum(a == b for a, b in zip(taken[kind], right, strict=True))} of {len(right)} {kind}"
+        for kind, right in expected.items()
+    ]
+    moved = record["squared_distance_of_augmentation"]
+    rest = [
+        end / max(start, 1e-12)
+        for end, start in zip(record["steps"][1]["features"]["end"], moved, strict=True)
+    ]
+    return (
+        f"Images of {about['generator']}, {about['iterations']:,} iterations a step. The classifier "
+        f"{about['classifier']} recognises {' and '.join(counts)} images as their class. Step II stops at a "
+        f"distance from the augmented features: in the median, {100 * statistics.median(rest):.0f}% of the "
+        "squared displacement remains."
+    )
 
 
 def pixels_of(search: Search, images: Tensor) -> Tensor:

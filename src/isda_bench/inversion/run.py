@@ -55,12 +55,12 @@ def _descend(
     descent = STEPS[step]._replace(iterations=setup.options.iterations)
     iteration = iteration_of(search_of(setup, state, step), descent, setup.options.compile)
     saved = time.monotonic()
-    begun = saved - state.seconds[step]
+    start = saved - state.seconds[step]
     try:
         for point in descend(iteration, descent, state.points[step]):
             _check_finite(point, step)
             lock.check()
-            state.points[step], state.seconds[step] = point, time.monotonic() - begun
+            state.points[step], state.seconds[step] = point, time.monotonic() - start
             display.show(step, point)
             done = len(point.trace) == descent.iterations
             if done or time.monotonic() - saved > SECONDS_BETWEEN_SAVES:

@@ -9,7 +9,6 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch import nn
 
 from isda_bench.config.options import Options
-from isda_bench.config.problems import problems_of
 from isda_bench.data.base import DataSet, ImageData
 from isda_bench.data.loader import Loader, evaluation_loader
 from isda_bench.errors import ConfigError
@@ -19,7 +18,7 @@ from isda_bench.inversion.augmented_features import Statistics
 from isda_bench.loading import load_loss, load_run, stored_dataset
 from isda_bench.losses.isda import ISDA
 from isda_bench.models.base import Classifier
-from isda_bench.runtime.devices import choose_device, set_precision
+from isda_bench.runtime.devices import requested_device, set_precision
 from isda_bench.runtime.library_faults import on_device
 from isda_bench.storage.record_files import DATA, RECORD
 
@@ -35,7 +34,7 @@ class InversionOptions(Options):
         generator: directory of the generator's run.
         iterations: of each step; the learning rate falls after each quarter of them.
         images: in the batch, as many of one class as of another where that can be.
-        augmentations: of each image.
+        augmentations: of each image; seven as in the paper's Figure 2.
         strength: lambda; null: the run's, 0.5 for one without ISDA.
         eta: weight of the pixels in Step I.
         seed: of the choice of images, the first z and the augmentations.
@@ -50,7 +49,7 @@ class InversionOptions(Options):
     generator: str
     iterations: Annotated[int, Field(gt=0, lt=10**6)] = 10_000
     images: PositiveInt = 10
-    augmentations: PositiveInt = 3
+    augmentations: PositiveInt = 7
     strength: NonNegativeFloat | None = None
     eta: NonNegativeFloat = 1.0
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
@@ -90,10 +89,7 @@ def prepare(options: InversionOptions) -> Setup:
         ConfigError: options that are wrong or do not fit one another.
         UserError: a run is not there, not finished or damaged; the data set cannot be had.
     """
-    problems = problems_of(lambda: choose_device(options.device), "")
-    if problems:
-        raise ConfigError(problems)
-    device = choose_device(options.device)
+    device = requested_device(options.device)
     set_precision("fp32")
     config, classifier, record = load_run(options.run, options.allow)
     source = Path(options.run).expanduser() / RECORD

@@ -44,6 +44,15 @@ class Loss(nn.Module):
     never calls the model. Where several processes train together, `update_statistics` and `compute` get the
     global batch on every rank: all sums of a loss are those of one process.
 
+    A mixed batch, l x_1 + (1 - l) x_2, has the loss l L(y_1) + (1 - l) L(y_2). It enters the statistics once,
+    as samples of the dominant target: the one whose weight is max(l, 1 - l). Where features are linear in the
+    image, the mean of a class is then off by at most E[min(l, 1 - l)] times the distance between its own mean
+    and its partners' mean: a quarter of it for l from Beta(1, 1), half of the error that the first target
+    would cause.
+
+    Shapes, dtypes, and numbers of classes and features are always checked. Values (labels, progress, weight)
+    are checked where reading them needs no synchronisation: not on CUDA, and not in compiled code.
+
     Args:
         num_classes: C.
         feature_dim: A.
@@ -78,15 +87,6 @@ class Loss(nn.Module):
         logits: Tensor | None = None,
     ) -> Tensor:
         """The mean loss of a batch, a scalar in float32 (float64 for float64 outputs), also under autocast.
-
-        A mixed batch, l x_1 + (1 - l) x_2, has the loss l L(y_1) + (1 - l) L(y_2). It enters the statistics
-        once, as samples of the dominant target: the one whose weight is max(l, 1 - l). Where features are
-        linear in the image, the mean of a class is then off by at most E[min(l, 1 - l)] times the distance
-        between its own mean and its partners' mean: a quarter of it for l from Beta(1, 1), half of the
-        error that the first target would leave.
-
-        Shapes, dtypes, and numbers of classes and features are always checked. Values (labels, progress,
-        weight) are checked where reading them needs no wait: not on CUDA, and not in compiled code.
 
         Args:
             outputs: features (N, A), logits (N, C) and head; or the features alone, with `head`.

@@ -1,6 +1,6 @@
-"""The check of a loss's arguments: one sentence says what is wrong and what is expected.
+"""The check of a loss's arguments: one sentence states the fault and the expectation.
 
-Shapes and dtypes are always checked. Values are read only where nothing has to wait for them: from Python
+Shapes and dtypes are always checked. Values are read only where that needs no synchronisation: from Python
 numbers and from tensors on the CPU, outside compiled code.
 """
 

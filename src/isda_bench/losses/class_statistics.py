@@ -78,7 +78,7 @@ class OnlineStatistics(nn.Module):
 
         Args:
             kept: n / (n + m) of each class, (C,): 1 for a class that is not in the batch.
-            deviations: R's rows of the samples, (N, A); 0 for a sample that is left out.
+            deviations: R's rows of the samples, (N, A); 0 for an ignored sample.
             shifts: R's row of each class's shift, (C, A).
             targets: (N,).
             member: 1 where a sample counts for a class, else 0, (C, N).

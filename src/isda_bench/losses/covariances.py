@@ -16,7 +16,7 @@ from isda_bench.losses.class_statistics import ClassStatistics, OnlineStatistics
 
 
 class DiagonalCovariance(OnlineStatistics):
-    """The variances of each class's features (what the paper uses on ImageNet).
+    """The variances of each class's features (the paper's choice on ImageNet).
 
     Args:
         num_classes: C.

@@ -252,6 +252,6 @@ def _augment_class_by_class(
 
 
 def _grad_logits(log_p: Tensor, targets: Tensor) -> Tensor:
-    """dL/dz (Eq. 4) over the batch, to the bit what the backward of cross-entropy gives."""
+    """dL/dz (Eq. 4) over the batch, to the bit the gradient of cross-entropy's backward pass."""
     grad_log_p = torch.zeros_like(log_p).scatter_(1, targets[:, None], -1.0 / len(targets))
     return torch.ops.aten._log_softmax_backward_data(grad_log_p, log_p, 1, log_p.dtype)

@@ -109,7 +109,7 @@ def _truncate(rows: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor]:
         rank: r.
 
     Returns:
-        B (K, r, A), the diagonal of what is dropped (K, A), and l_{r+1} (K,), float64.
+        B (K, r, A), the diagonal of the dropped part (K, A), and l_{r+1} (K,), float64.
     """
     gram = rows.double() @ rows.double().mT  # squares would cost float32 half its digits
     values, vectors = (part.flip(-1) for part in torch.linalg.eigh(gram))

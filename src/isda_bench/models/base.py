@@ -1,5 +1,6 @@
-"""The contract that every network keeps (features, then one linear layer), and what the families share."""
+"""The contract that every network keeps (features, then one linear layer), and shared building blocks."""
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import torch
@@ -29,7 +30,7 @@ class Classifier(nn.Module):
         return [{"params": [parameter for parameter in self.parameters() if parameter.requires_grad]}]
 
     def pretraining(self) -> dict[str, str]:
-        """What a record says of the weights that training starts from; empty for random ones."""
+        """A record's entry about the initial weights; empty for random ones."""
         return {}
 
     def forward(self, images: Tensor) -> Tensor:
@@ -58,6 +59,29 @@ def convolution(in_channels: int, channels: int, kernel: int, stride: int = 1, g
         groups: number of groups into which the channels are split.
     """
     return nn.Conv2d(in_channels, channels, kernel, stride, kernel // 2, groups=groups, bias=False)
+
+
+def projection(in_channels: int, channels: int, stride: int) -> nn.Module:
+    """The shortcut of a residual block: a 1x1 convolution with BatchNorm where the shape changes."""
+    if stride == 1 and in_channels == channels:
+        return nn.Identity()
+    return nn.Sequential(convolution(in_channels, channels, 1, stride), nn.BatchNorm2d(channels))
+
+
+def stage(
+    block: Callable[[int, int, int], nn.Module], in_channels: int, channels: int, blocks: int, stride: int
+) -> nn.Sequential:
+    """Residual blocks of which the first changes the shape.
+
+    Args:
+        block: makes a block of its input's channels, its output's, and its stride.
+        in_channels: channels of the first block's input.
+        channels: channels of every block's output.
+        blocks: their number.
+        stride: of the first block.
+    """
+    rest = (block(channels, channels, 1) for _ in range(blocks - 1))
+    return nn.Sequential(block(in_channels, channels, stride), *rest)
 
 
 def blocks_per_stage(depth: int, layers_per_block: int, other_layers: int) -> int:

@@ -40,7 +40,7 @@ class DenseLayer(nn.Module):
     def _checkpointed(self, *x: Tensor) -> Tensor:
         # the bottleneck draws nothing, so no random state needs keeping
         run = partial(checkpoint, self._bottleneck, use_reentrant=False, preserve_rng_state=False)
-        if torch.compiler.is_compiling():  # a compiler repeats computations, and not what they do to buffers
+        if torch.compiler.is_compiling():  # a compiler repeats computations, but not their effects on buffers
             return run(*x)
         return run(*x, context_fn=self._contexts)
 
@@ -111,7 +111,7 @@ class DenseNet(Classifier):
 
     Raises:
         ValueError: a depth that is not 6n + 4, a rate outside [0, 1), a compression outside (0, 1] or so
-            small that no channel is left, a size that is not positive.
+            small that no channel remains, a size that is not positive.
     """
 
     @checked

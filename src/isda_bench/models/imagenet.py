@@ -53,7 +53,7 @@ class ImageNetResNet(Backbone):
         dropout: rate of the features.
 
     Raises:
-        ValueError: a depth that is none of these, a rate outside [0, 1), a size that is not positive.
+        ValueError: another depth, a rate outside [0, 1), a size that is not positive.
     """
 
     @checked
@@ -96,7 +96,7 @@ class ImageNetDenseNet(Backbone):
         dropout: rate of the features.
 
     Raises:
-        ValueError: a depth that is none of these, a rate outside [0, 1), a size that is not positive.
+        ValueError: another depth, a rate outside [0, 1), a size that is not positive.
     """
 
     @checked

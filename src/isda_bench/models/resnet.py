@@ -4,12 +4,22 @@ Sources: He et al. 2016, "Deep Residual Learning", section 4.2; Hu et al. 2018, 
 Networks".
 """
 
+from functools import partial
+
 from pydantic import PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from isda_bench.arguments import checked
-from isda_bench.models.base import Classifier, Rate, blocks_per_stage, convolution, he_initialise
+from isda_bench.models.base import (
+    Classifier,
+    Rate,
+    blocks_per_stage,
+    convolution,
+    he_initialise,
+    projection,
+    stage,
+)
 
 
 class SqueezeExcitation(nn.Module):
@@ -27,10 +37,15 @@ class SqueezeExcitation(nn.Module):
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions and a shortcut, a 1x1 convolution with BatchNorm where the shape changes."""
+    """Two 3x3 convolutions and a shortcut."""
 
     def __init__(
-        self, in_channels: int, channels: int, stride: int, dropout: float, se_reduction: int | None
+        self,
+        in_channels: int,
+        channels: int,
+        stride: int,
+        dropout: float = 0.0,
+        se_reduction: int | None = None,
     ) -> None:
         super().__init__()
         self.conv1 = convolution(in_channels, channels, 3, stride)
@@ -39,10 +54,7 @@ class BasicBlock(nn.Module):
         self.conv2 = convolution(channels, channels, 3)
         self.norm2 = nn.BatchNorm2d(channels)
         self.attention = SqueezeExcitation(channels, se_reduction) if se_reduction else nn.Identity()
-        self.shortcut: nn.Module = nn.Identity()
-        if stride != 1 or in_channels != channels:
-            projection = convolution(in_channels, channels, 1, stride)
-            self.shortcut = nn.Sequential(projection, nn.BatchNorm2d(channels))
+        self.shortcut = projection(in_channels, channels, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps (N, in_channels, H, W) to (N, channels, H / stride, W / stride)."""
@@ -82,12 +94,13 @@ class ResNet(Classifier):
         blocks = blocks_per_stage(depth, layers_per_block=2, other_layers=2)
         if se_reduction and 16 % se_reduction:
             raise ValueError(f"se_reduction={se_reduction}: should be null or divide 16: 1, 2, 4, 8, 16")
+        block = partial(BasicBlock, dropout=dropout, se_reduction=se_reduction)
         self.stem = convolution(in_channels, 16, 3)
         self.norm = nn.BatchNorm2d(16)
         self.stages = nn.Sequential(
-            _stage(16, 16, blocks, 1, dropout, se_reduction),
-            _stage(16, 32, blocks, 2, dropout, se_reduction),
-            _stage(32, 64, blocks, 2, dropout, se_reduction),
+            stage(block, 16, 16, blocks, stride=1),
+            stage(block, 16, 32, blocks, stride=2),
+            stage(block, 32, 64, blocks, stride=2),
         )
         self.head = nn.Linear(64, num_classes)
         he_initialise(self)
@@ -96,11 +109,3 @@ class ResNet(Classifier):
         """Deep features (N, 64)."""
         out = F.relu(self.norm(self.stem(images)), inplace=True)
         return self.stages(out).mean((2, 3))
-
-
-def _stage(
-    in_channels: int, channels: int, blocks: int, stride: int, dropout: float, se_reduction: int | None
-) -> nn.Sequential:
-    first = BasicBlock(in_channels, channels, stride, dropout, se_reduction)
-    rest = (BasicBlock(channels, channels, 1, dropout, se_reduction) for _ in range(blocks - 1))
-    return nn.Sequential(first, *rest)

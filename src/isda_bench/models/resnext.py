@@ -1,18 +1,28 @@
 """ResNeXt for small images (Xie et al. 2017, "Aggregated Residual Transformations", section 5.3)."""
 
+from functools import partial
+
 from pydantic import PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from isda_bench.arguments import checked
-from isda_bench.models.base import Classifier, Rate, blocks_per_stage, convolution, he_initialise
+from isda_bench.models.base import (
+    Classifier,
+    Rate,
+    blocks_per_stage,
+    convolution,
+    he_initialise,
+    projection,
+    stage,
+)
 
 
 class BottleneckBlock(nn.Module):
-    """1x1, grouped 3x3 and 1x1 convolutions; a 1x1 convolution with BatchNorm where the shape changes."""
+    """1x1, grouped 3x3 and 1x1 convolutions, and a shortcut."""
 
     def __init__(
-        self, in_channels: int, inner: int, channels: int, groups: int, stride: int, dropout: float
+        self, in_channels: int, channels: int, stride: int, inner: int, groups: int, dropout: float
     ) -> None:
         super().__init__()
         self.conv1 = convolution(in_channels, inner, 1)
@@ -22,10 +32,7 @@ class BottleneckBlock(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.conv3 = convolution(inner, channels, 1)
         self.norm3 = nn.BatchNorm2d(channels)
-        self.shortcut: nn.Module = nn.Identity()
-        if stride != 1 or in_channels != channels:
-            projection = convolution(in_channels, channels, 1, stride)
-            self.shortcut = nn.Sequential(projection, nn.BatchNorm2d(channels))
+        self.shortcut = projection(in_channels, channels, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps (N, in_channels, H, W) to (N, channels, H / stride, W / stride)."""
@@ -68,12 +75,13 @@ class ResNeXt(Classifier):
     ) -> None:
         super().__init__()
         blocks = blocks_per_stage(depth, layers_per_block=3, other_layers=2)
+        block, inner = partial(BottleneckBlock, groups=cardinality, dropout=dropout), cardinality * width
         self.stem = convolution(in_channels, 64, 3)
         self.norm = nn.BatchNorm2d(64)
         self.stages = nn.Sequential(
-            _stage(64, 256, blocks, cardinality, width, 1, dropout),
-            _stage(256, 512, blocks, cardinality, 2 * width, 2, dropout),
-            _stage(512, 1024, blocks, cardinality, 4 * width, 2, dropout),
+            stage(partial(block, inner=inner), 64, 256, blocks, stride=1),
+            stage(partial(block, inner=2 * inner), 256, 512, blocks, stride=2),
+            stage(partial(block, inner=4 * inner), 512, 1024, blocks, stride=2),
         )
         self.head = nn.Linear(1024, num_classes)
         he_initialise(self)
@@ -82,12 +90,3 @@ class ResNeXt(Classifier):
         """Deep features (N, 1024)."""
         out = F.relu(self.norm(self.stem(images)), inplace=True)
         return self.stages(out).mean((2, 3))
-
-
-def _stage(
-    in_channels: int, channels: int, blocks: int, groups: int, width: int, stride: int, dropout: float
-) -> nn.Sequential:
-    inner = groups * width
-    first = BottleneckBlock(in_channels, inner, channels, groups, stride, dropout)
-    rest = (BottleneckBlock(channels, inner, channels, groups, 1, dropout) for _ in range(blocks - 1))
-    return nn.Sequential(first, *rest)

@@ -1,5 +1,6 @@
 """Shake-Shake (Gastaldi 2017, "Shake-Shake regularization")."""
 
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -8,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from isda_bench.arguments import checked
-from isda_bench.models.base import Classifier, Rate, blocks_per_stage, convolution, he_initialise
+from isda_bench.models.base import Classifier, Rate, blocks_per_stage, convolution, he_initialise, stage
 
 
 class _Mix(torch.autograd.Function):
@@ -141,12 +142,13 @@ class ShakeShake(Classifier):
         super().__init__()
         blocks = blocks_per_stage(depth, layers_per_block=2, other_layers=2)
         widths = (width, 2 * width, 4 * width)
+        block = partial(ShakeBlock, dropout=dropout, skip=skip)
         self.stem = nn.Conv2d(in_channels, 16, 3, padding=1)  # with a bias, as the reference counts have it
         self.norm = nn.BatchNorm2d(16)
         self.stages = nn.Sequential(
-            _stage(16, widths[0], blocks, 1, dropout, skip),
-            _stage(widths[0], widths[1], blocks, 2, dropout, skip),
-            _stage(widths[1], widths[2], blocks, 2, dropout, skip),
+            stage(block, 16, widths[0], blocks, stride=1),
+            stage(block, widths[0], widths[1], blocks, stride=2),
+            stage(block, widths[1], widths[2], blocks, stride=2),
         )
         size = (blocks - 1) * sum(w * w + 2 * w for w in widths) if idle_projections else 0
         self.idle = nn.Parameter(torch.zeros(size)) if size else None
@@ -159,11 +161,3 @@ class ShakeShake(Classifier):
         averages = F.relu(out, inplace=True).mean((2, 3))
         # in the graph: DistributedDataParallel wants a gradient from every parameter
         return averages if self.idle is None else averages + 0 * self.idle.sum()
-
-
-def _stage(
-    in_channels: int, channels: int, blocks: int, stride: int, dropout: float, skip: Skip
-) -> nn.Sequential:
-    first = ShakeBlock(in_channels, channels, stride, dropout, skip)
-    rest = (ShakeBlock(channels, channels, 1, dropout, skip) for _ in range(blocks - 1))
-    return nn.Sequential(first, *rest)

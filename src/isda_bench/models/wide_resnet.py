@@ -1,11 +1,13 @@
 """Wide-ResNet (Zagoruyko and Komodakis 2016, "Wide Residual Networks")."""
 
+from functools import partial
+
 from pydantic import PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from isda_bench.arguments import checked
-from isda_bench.models.base import Classifier, Rate, blocks_per_stage, convolution, he_initialise
+from isda_bench.models.base import Classifier, Rate, blocks_per_stage, convolution, he_initialise, stage
 
 
 class PreactivationBlock(nn.Module):
@@ -60,11 +62,12 @@ class WideResNet(Classifier):
     ) -> None:
         super().__init__()
         blocks = blocks_per_stage(depth, layers_per_block=2, other_layers=4)
+        block = partial(PreactivationBlock, dropout=dropout)
         self.stem = convolution(in_channels, 16, 3)
         self.stages = nn.Sequential(
-            _stage(16, 16 * width, blocks, 1, dropout),
-            _stage(16 * width, 32 * width, blocks, 2, dropout),
-            _stage(32 * width, 64 * width, blocks, 2, dropout),
+            stage(block, 16, 16 * width, blocks, stride=1),
+            stage(block, 16 * width, 32 * width, blocks, stride=2),
+            stage(block, 32 * width, 64 * width, blocks, stride=2),
         )
         self.norm = nn.BatchNorm2d(64 * width)
         self.head = nn.Linear(64 * width, num_classes)
@@ -74,9 +77,3 @@ class WideResNet(Classifier):
         """Deep features (N, 64 x width)."""
         out = self.norm(self.stages(self.stem(images)))
         return F.relu(out, inplace=True).mean((2, 3))
-
-
-def _stage(in_channels: int, channels: int, blocks: int, stride: int, dropout: float) -> nn.Sequential:
-    first = PreactivationBlock(in_channels, channels, stride, dropout)
-    rest = (PreactivationBlock(channels, channels, 1, dropout) for _ in range(blocks - 1))
-    return nn.Sequential(first, *rest)

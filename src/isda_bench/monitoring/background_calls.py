@@ -1,4 +1,4 @@
-"""Calls that the training does not wait for, made in a thread of their own."""
+"""Calls made in a thread, without a wait of the training."""
 
 import os
 import sys
@@ -20,7 +20,7 @@ class BackgroundCalls:
     def __init__(self) -> None:
         self.queue: SimpleQueue[Callable[[], Any] | None] = SimpleQueue()
         self.thread: Thread | None = None
-        self.begun = 0.0  # when the call under way was
+        self.call_start = 0.0  # of the current call
         self.failed = False
         self.started = Event()
 
@@ -30,7 +30,7 @@ class BackgroundCalls:
         return not self.failed
 
     def add(self, call: Callable[[], Any]) -> None:
-        """Makes it when those before it are done."""
+        """Makes the call after the earlier ones."""
         if self.thread is None:
             self.thread = Thread(target=self._work, daemon=True)
             _starting.add(self)
@@ -42,9 +42,9 @@ class BackgroundCalls:
         if self.thread is None:
             return
         self.queue.put(None)
-        self.begun = max(self.begun, time.monotonic())
-        while self.thread.is_alive() and time.monotonic() < self.begun + seconds:
-            self.thread.join(self.begun + seconds - time.monotonic())
+        self.call_start = max(self.call_start, time.monotonic())
+        while self.thread.is_alive() and time.monotonic() < self.call_start + seconds:
+            self.thread.join(self.call_start + seconds - time.monotonic())
         if self.thread.is_alive():
             self._fail(f"no answer for {seconds:g} s", otherwise)
         if self.failed:  # at the end of the process a broken service would be complained about or waited for
@@ -54,11 +54,11 @@ class BackgroundCalls:
 
     def _work(self) -> None:
         while (call := self.queue.get()) is not None:
-            self.begun = time.monotonic()
+            self.call_start = time.monotonic()
             try:
                 if not self.failed:
                     call()
-            except Exception as error:  # whatever wandb raises, the training is worth more
+            except Exception as error:  # whatever wandb raises, the training continues
                 self._fail(error)
             self.started.set()
 
@@ -69,7 +69,7 @@ class BackgroundCalls:
 
 
 class NoCalls(BackgroundCalls):
-    """Makes none."""
+    """Makes no call."""
 
     wanted = False
 
@@ -81,7 +81,7 @@ _starting: WeakSet[BackgroundCalls] = WeakSet()
 
 
 def _wait_for_starts() -> None:
-    """A process forked while wandb is imported and started would have its locks, and nobody to open them."""
+    """A process forked during the import or start of wandb would inherit locks that no thread releases."""
     for calls in list(_starting):
         if calls.thread is not current_thread():
             calls.started.wait(SECONDS_TO_START)

@@ -49,7 +49,7 @@ def outline(workspace: Any) -> str:
 
 
 def _groups(expr: Any, table: str | None) -> list[Any]:
-    """What a curve stands for: network and data set, then method.
+    """The grouping of runs to curves: network and data set, then method.
 
     In a table that chooses hyper-parameters, or among the runs of all tables, a method has several cells
     (runs that differ in the seed alone): each is a curve of its own.

@@ -24,12 +24,12 @@ class CsvLogger(Logger):
         self.path = Path()
 
     def open(self, config: RunConfig) -> Self:
-        """Begins with the run's directory, which exists by then."""
+        """Opens the file in the run's directory, which exists by then."""
         self.path = config.directory / "metrics.csv"
         return self
 
     def resume(self, rows: Sequence[dict[str, Any]]) -> None:
-        """Begins with the earlier epochs."""
+        """Writes the earlier epochs."""
         self.rows = list(rows)
 
     def log(self, row: dict[str, Any]) -> None:
@@ -72,7 +72,7 @@ class TensorBoardLogger(Logger):
         self.pixels = picture()  # now: it draws from the run's loader, which is then put back
 
     def resume(self, rows: Sequence[dict[str, Any]]) -> None:
-        """Begins to write. TensorBoard ignores what a stopped process wrote after the last of `rows`."""
+        """Begins to write; TensorBoard ignores entries of a stopped process after the last of `rows`."""
         from torch.utils.tensorboard import SummaryWriter
 
         self.writer = SummaryWriter(str(self.folder), purge_step=len(rows) + 1)

@@ -1,4 +1,4 @@
-"""The loggers that a configuration asks for, together: where a run's metrics are sent during the training."""
+"""The loggers of a configuration, one or several."""
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Loggers(Logger):
-    """Several loggers at once. One that fails is reported and left out from then on: the run continues.
+    """Several loggers at once. One that fails is reported and skipped from then on: the run continues.
 
     Args:
         loggers: name -> `Logger`.
@@ -26,7 +26,7 @@ class Loggers(Logger):
         self.loggers: dict[str, Logger] = dict(loggers)
 
     def open(self, config: RunConfig) -> Self:
-        """Begins to log with each."""
+        """Opens each."""
         self._each(lambda logger: logger.open(config))
         return self
 
@@ -41,33 +41,33 @@ class Loggers(Logger):
         self._each(lambda logger: logger.__exit__(kind, error, trace))
 
     def resume(self, rows: Sequence[dict[str, Any]]) -> None:
-        """Hands the earlier epochs to each."""
+        """Passes the earlier epochs to each."""
         self._each(lambda logger: logger.resume(rows))
 
     def log(self, row: dict[str, Any]) -> None:
-        """Hands an epoch's metrics to each."""
+        """Passes an epoch's metrics to each."""
         self._each(lambda logger: logger.log(row))
 
     def show(self, picture: Callable[[], "np.ndarray"]) -> None:
-        """Hands the picture to each; it is made at most once."""
+        """Passes the picture to each; it is made at most once."""
         once = cache(picture)
         self._each(lambda logger: logger.show(once))
 
     def finish(self, record: dict[str, Any]) -> None:
-        """Hands the record to each."""
+        """Passes the record to each."""
         self._each(lambda logger: logger.finish(record))
 
     def _each(self, call: Callable[[Logger], object]) -> None:
         for name, logger in list(self.loggers.items()):
             try:
                 call(logger)
-            except Exception as error:  # whatever it is, the training is worth more
+            except Exception as error:  # a logger must not end the training
                 del self.loggers[name]
                 print(f"{name} failed ({error}); the run continues without it", file=sys.stderr, flush=True)
 
 
 def build_loggers(node: dict[str, Any]) -> Loggers:
-    """The loggers that the configuration's section asks for, one or several; none ever stops a run.
+    """The loggers of the configuration's section, one or several; a failing logger never stops a run.
 
     Args:
         node: the section `logger` of the user's own command line and conf/, never of a stored file.

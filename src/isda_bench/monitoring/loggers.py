@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 SECONDS_TO_ANSWER = 90.0  # for wandb's own process, which itself does not wait longer than the next
-SECONDS_TO_WAIT = 60  # for wandb's servers: the next run of a grid is worth more
+SECONDS_TO_WAIT = 60  # for wandb's servers, before the next run of a grid starts
 
 
 class Logger:
@@ -119,7 +119,7 @@ class WandbLogger(Logger):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Ends wandb's run, as failed if an exception is under way, and says where it is."""
+        """Ends wandb's run, as failed if an exception is being raised, and prints its address."""
         self.calls.add(lambda: self.run.finish(exit_code=0 if kind is None else 1))
         if kind is None:
             self.calls.close(SECONDS_TO_ANSWER, "the run continues without it")
@@ -129,7 +129,7 @@ class WandbLogger(Logger):
             print(f"wandb: {self._place()}", file=sys.stderr, flush=True)
 
     def _place(self) -> str:
-        """Where wandb has the run, and how an offline one is sent."""
+        """The run's address, or the command that sends an offline run."""
         if self.mode == "online":
             return str(self.run.url)
         folder = Path(self.run.dir).parent
@@ -137,7 +137,7 @@ class WandbLogger(Logger):
         return f"offline run in {shown}; wandb sync {shlex.quote(shown)}"
 
     def resume(self, rows: Sequence[dict[str, Any]]) -> None:
-        """Sends the epochs that wandb's run has not got: all of them to an offline one."""
+        """Sends the epochs that wandb's run lacks: all of them to an offline one."""
         earlier = [dict(row) for row in rows]
         self.calls.add(lambda: self._resume(earlier))
 
@@ -152,7 +152,7 @@ class WandbLogger(Logger):
         self.calls.add(lambda: self.run.log(sent, step=sent["epoch"]))
 
     def show(self, picture: Callable[[], "np.ndarray"]) -> None:
-        """Sends the picture with the first epoch's metrics, if wandb's run has not got those yet."""
+        """Sends the picture with the first epoch's metrics, if wandb's run lacks those."""
         if not self.calls.wanted:
             return
         pixels = picture()  # here, not in the thread: it draws from the run's loader

@@ -19,9 +19,9 @@ from isda_bench.runtime.ranks import processes
 
 SECONDS_BETWEEN_LINES = 30.0
 SECONDS_OF_A_RATE = 0.5
-"""Before so long an epoch says little about its images a second."""
+"""Seconds of an epoch before which its images a second are not reliable."""
 LEAST_BAR, MOST_BAR = 8, 40
-"""Columns of the bar; what is less important than it gives way."""
+"""Columns of the bar; less important parts are dropped to make room for it."""
 GAP = 2
 """Columns between the parts of a line."""
 Batch_co = TypeVar("Batch_co", covariant=True)
@@ -39,7 +39,7 @@ class Display:
         title: the run's name.
         epochs: of the whole run.
         steps: of an epoch.
-        position: the run's place in a grid; null: it is no part of one.
+        position: the run's place in a grid; null: it is not part of a grid.
         clock: gives the time, in seconds.
     """
 
@@ -114,7 +114,7 @@ class Display:
         self._print_if_due(at_once=row["epoch"] == self.epochs)
 
     def status(self, row: dict[str, Any]) -> list[str]:
-        """What an epoch's metrics say, in short parts: its error; none where it was not evaluated."""
+        """An epoch's error in short parts; empty where it was not evaluated."""
         names = [name for name in row if name in ("test_error", "validation_error")]
         return [f"{name.removesuffix('_error')} error {row[name]:.2f}%" for name in names]
 
@@ -176,7 +176,7 @@ class Display:
         width = options.max_width
         left, grid_left = self._left()
         yield _heading_line(self._heading(), grid_left or "", width)
-        # What comes last gives way first where the line is too short for all.
+        # Where the line is too short for all, the last parts are dropped first.
         by_importance = [self.place(), left, *self.shown, self._rate()]
         wanted = [part for part in by_importance if part]
         while len(wanted) > 1 and _width(wanted) + GAP + LEAST_BAR > width:
@@ -195,7 +195,7 @@ class Display:
 
 
 def _heading_line(name: str, right: str, width: int) -> Text:
-    """The name, cut if need be, and what stands at the line's right end where there is room for both."""
+    """The name, cut if need be, and `right` at the line's end where there is room for both."""
     room = width - cell_len(right) - GAP
     line = Text(name, no_wrap=True, overflow="ellipsis")
     if right and room >= cell_len(name):

@@ -8,12 +8,17 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from isda_bench.experiments.selection import EXPERIMENTS, hyperparameter_selections
-from isda_bench.reporting import figures
 from isda_bench.reporting.build_tables import grouped
+from isda_bench.reporting.figures.class_spectrum import class_spectrum
+from isda_bench.reporting.figures.error_curves import error_curves
+from isda_bench.reporting.figures.figure_3 import figure_3
+from isda_bench.reporting.figures.gain import gain, sizes_of
+from isda_bench.reporting.figures.panels import Panel, methods_of, panels
+from isda_bench.reporting.figures.tried_settings import tried_settings
 from isda_bench.reporting.table import Table
 
-PUBLISHED_CURVES = {"figure_3": (("cifar10", "resnet110"), ("cifar100", "resnet110"))}
-"""Table -> data set and network of the panels with the paper's curves."""
+TRAINING_SIZES = ("evidence_sizes", "small_data")
+"""Experiments about the number of training images; the README's picture shows the first one with runs."""
 
 
 class Picture(NamedTuple):
@@ -24,40 +29,43 @@ class Picture(NamedTuple):
     figure: Figure
 
 
-def gallery(tables: dict[str, Table], records: pd.DataFrame) -> Iterator[Picture]:
-    """The pictures of some experiments.
+def gallery(tables: dict[str, Table], records: pd.DataFrame, deviations: bool = False) -> Iterator[Picture]:
+    """The pictures of some experiments, each panel once: not where a larger one shows all of its cells.
 
     Args:
         tables: of the experiments, by name.
         records: as read_records gives them.
+        deviations: whether runs that deviate from an experiment are drawn among its own.
     """
-    for name, table in tables.items():
-        runs = records[records["cell"].isin([line.cell for line in table.lines])]
-        behind = PUBLISHED_CURVES.get(name, ())
-        if not runs.empty or behind:
-            caption = (
-                f"{table.title.rstrip('.')}: {table.split} error over epochs; median and range over n seeds."
-            )
-            caption += " Dotted: the paper's curves, from epoch 82 on." if behind else ""
-            yield Picture(f"{name}_curves", caption, figures.curves(runs, behind))
-        drawn = figures.gain(table) if name == "small_data" else None
+    shown = {name: table if deviations else table.without_deviations for name, table in tables.items()}
+    known = methods_of(records)
+    all_panels = {name: panels(_runs_of(table, records), table.protocol) for name, table in shown.items()}
+    for name, own in _each_once(all_panels).items():
+        table = shown[name]
+        if name == "figure_3":
+            yield Picture("figure_3_curves", _about_figure_3(table), figure_3(own, table.protocol, known))
+        elif own:
+            yield Picture(f"{name}_curves", _about_curves(table), error_curves(own, table.protocol, known))
+        drawn = gain(table) if name in TRAINING_SIZES else None
         if drawn is not None:
-            caption = (
-                "Gain of ISDA over its baseline, runs of the same seed, over the number of training images."
-            )
-            yield Picture(f"{name}_gain", caption, drawn)
-    chosen = [name for name in EXPERIMENTS if name in tables]
-    if not chosen:
-        return
-    groups = grouped(records, "last_10")
-    decided = hyperparameter_selections({cell: group.errors for cell, group in groups.items()})
-    for name in chosen:
-        drawn = figures.selection([c for c in decided if c.experiment == name], groups)
-        if drawn is not None:
-            caption = (
-                "Error on the held-out images over the values tried; mean and standard deviation over seeds."
-            )
-            yield Picture(f"{name}_curves_of_choice", caption, drawn)
+            yield Picture(f"{name}_gain", _about_gain(table), drawn)
+    yield from _selections([name for name in EXPERIMENTS if name in tables], records)
+
+
+def gain_picture(tables: dict[str, Table]) -> Iterator[Picture]:
+    """The README's picture: the gain in the first experiment about training sizes that has two sizes.
+
+    Runs that deviate from an experiment are shown where its own have not come so far; the legend then says in
+    what they deviate.
+    """
+    known = [tables[name] for name in TRAINING_SIZES if name in tables]
+    candidates = [*(table.without_deviations for table in known), *known]
+    for least in (2, 1):
+        for table in candidates:
+            drawn = gain(table) if sizes_of(table) >= least else None
+            if drawn is not None:
+                yield Picture("gain_over_training_size", _about_gain(table), drawn)
+                return
 
 
 def spectra(runs: list[Path], allow: tuple[str, ...] = ()) -> Iterator[Picture]:
@@ -76,9 +84,8 @@ def spectra(runs: list[Path], allow: tuple[str, ...] = ()) -> Iterator[Picture]:
 
     for run in runs:
         caption = f"Spectrum of the covariance of each class's deep features, {run.name}."
-        yield Picture(
-            f"spectrum_{run.name}", caption, figures.spectrum(covariance_spectrum(run, allow), run.name)
-        )
+        figure = class_spectrum(covariance_spectrum(run, allow), run.name)
+        yield Picture(f"spectrum_{run.name}", caption, figure)
 
 
 def runs_with_statistics(records: pd.DataFrame) -> list[Path]:
@@ -87,3 +94,59 @@ def runs_with_statistics(records: pd.DataFrame) -> list[Path]:
     here = records["path"].map(lambda path: any(path.glob("checkpoint-*.pt")))
     runs = records[(records["loss"] == "isda") & (own != "identity") & here]
     return list(runs.groupby(["model", "dataset"], sort=False)["path"].first())
+
+
+def _runs_of(table: Table, records: pd.DataFrame) -> pd.DataFrame:
+    return records[records["cell"].isin([row.cell for row in table.lines])]
+
+
+def _each_once(all_panels: dict[str, list[Panel]]) -> dict[str, list[Panel]]:
+    """Without the panels whose cells another panel shows too; of equal ones the first stays.
+
+    Figure 3 keeps its own: it has the paper's curves.
+    """
+    everywhere = [panel for name, own in all_panels.items() if name != "figure_3" for panel in own]
+    kept: dict[str, list[Panel]] = {}
+    drawn: set[frozenset[str]] = set()
+    for name, own in all_panels.items():
+        kept[name] = []
+        for panel in own:
+            part_of_another = any(panel.cells < other.cells for other in everywhere)
+            if name == "figure_3" or not (part_of_another or panel.cells in drawn):
+                kept[name].append(panel)
+                drawn |= {panel.cells} if name != "figure_3" else set()
+    return kept
+
+
+def _selections(names: list[str], records: pd.DataFrame) -> Iterator[Picture]:
+    if not names:
+        return
+    groups = grouped(records, "last_10")
+    decided = hyperparameter_selections({cell: group.errors for cell, group in groups.items()})
+    for name in names:
+        drawn = tried_settings([each for each in decided if each.experiment == name], groups)
+        if drawn is not None:
+            caption = (
+                "Error on the held-out images over the values tried: mean and 95% t interval over seeds."
+            )
+            yield Picture(f"{name}_curves_of_choice", caption, drawn)
+
+
+def _about_curves(table: Table) -> str:
+    return (
+        f"{table.title.rstrip('.')}: {table.split} error over epochs, median and range over n seeds; right, "
+        "the mean of each method's final errors with its 95% t interval."
+    )
+
+
+def _about_figure_3(table: Table) -> str:
+    paper = "Thin lines: the paper's curves, one run each, from epoch 82 on."
+    return f"{_about_curves(table)} {paper}" if table.has_runs else f"{table.title.rstrip('.')}. {paper}"
+
+
+def _about_gain(table: Table) -> str:
+    baseline = next(row.paired.baseline for row in table.lines if row.paired is not None)
+    return (
+        f"Gain of ISDA over {baseline}, runs of the same seed, over the number of training images: mean with "
+        "95% t interval, and each seed; above zero, ISDA is better."
+    )

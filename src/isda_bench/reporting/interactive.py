@@ -22,7 +22,8 @@ from matplotlib.lines import Line2D
 from matplotlib.transforms import Bbox
 
 from isda_bench.reporting.escape import escape_labels
-from isda_bench.reporting.figures import INK, drawing
+from isda_bench.reporting.figures.files import drawing
+from isda_bench.reporting.figures.page import INK
 from isda_bench.reporting.inline_svg import CURVE, Drawing
 from isda_bench.runtime.terminal import printable_lines
 

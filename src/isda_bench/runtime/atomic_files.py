@@ -53,7 +53,7 @@ def write_atomically(path: Path, content: bytes) -> None:
 def remove_leftovers(directory: Path) -> None:
     """Removes files that processes of this machine were writing in `directory` when they were killed.
 
-    Files of other machines, whose processes cannot be probed from here, are left alone.
+    Files of other machines, whose processes cannot be probed from here, stay.
     """
     for leftover in directory.glob(f"{ASIDE}*"):
         _remove_if_abandoned(leftover)

@@ -1,4 +1,4 @@
-"""Errors of devices, as sentences: memory that does not suffice, a GPU that is lost."""
+"""Errors of devices, as messages: out of memory, a lost GPU."""
 
 import traceback
 from collections.abc import Iterator, Sequence
@@ -14,7 +14,7 @@ _ACCELERATOR = ("CUDA error", "CUDNN_STATUS_", "CUBLAS_STATUS_")
 
 @contextmanager
 def reported_device_errors(remedies: Sequence[str]) -> Iterator[None]:
-    """Turns what torch raises about memory and devices into one error for the user.
+    """Turns torch's errors about memory and devices into one error for the user.
 
     Args:
         remedies: settings that need less memory, as the user types them.
@@ -33,7 +33,7 @@ def reported_device_errors(remedies: Sequence[str]) -> Iterator[None]:
 
 
 def _reported(error: RuntimeError | MemoryError, remedies: Sequence[str]) -> UserError | None:
-    """The error for the user; None where it is no matter of a device."""
+    """The error for the user; None where it is not about a device."""
     reason = (str(error).strip() or type(error).__name__).partition("\n")[0]
     if isinstance(error, MemoryError | torch.OutOfMemoryError) or any(w in reason for w in _NO_MEMORY):
         return UserError(f"out of memory: {reason.rstrip('.')}; less is needed with {_either(remedies)}")
@@ -53,7 +53,7 @@ def _either(remedies: Sequence[str]) -> str:
 
 
 def _context_is_lost() -> bool:
-    """Whether each further call fails too; where there is none to try, an error counts as a loss."""
+    """Whether every further call fails; where no call can be tried, an error counts as a loss."""
     if not torch.cuda.is_initialized():
         return True
     try:

@@ -1,17 +1,20 @@
 """The device of a run, and how exactly it computes."""
 
 import multiprocessing
+from pathlib import Path
 
 import torch
 
+from isda_bench.errors import ConfigError
 from isda_bench.runtime.ranks import local_processes, local_rank, processes
 
 TENSOR_CORES = (8, 0)
 """Compute capability of the first GPUs (Ampere) with units for bfloat16 and TF32."""
+_STATUS = Path("/proc/self/status")
 
 
 def choose_device(name: str) -> torch.device:
-    """`auto` is the GPU where there is one, `spread` the GPU that is this process's by turns.
+    """`auto` is the GPU where there is one, `spread` gives the processes the GPUs in turn.
 
     Of several processes that train one network together each takes its own.
 
@@ -45,6 +48,18 @@ def choose_device(name: str) -> torch.device:
     return torch.device(wanted)
 
 
+def requested_device(name: str) -> torch.device:
+    """`choose_device` of a command's option.
+
+    Raises:
+        ConfigError: there is no such device.
+    """
+    try:
+        return choose_device(name)
+    except ValueError as error:
+        raise ConfigError([str(error)]) from error
+
+
 def cuda_problem() -> str | None:
     """Why no GPU can be used, in torch's words; None where one can.
 
@@ -75,7 +90,7 @@ def describe(device: torch.device, wanted: str, precision: str, execution: str) 
 
     Args:
         device: the one that was chosen.
-        wanted: what the configuration names.
+        wanted: the name in the configuration.
         precision: fp32, tf32 or bf16.
         execution: how steps are executed: eager, captured, compiled, ...
     """
@@ -89,7 +104,7 @@ def describe(device: torch.device, wanted: str, precision: str, execution: str) 
 
 
 def precision_warning(device: torch.device, precision: str) -> str | None:
-    """What a GPU older than the precision makes of it; None where it has units for it."""
+    """A warning for a GPU that lacks units for the precision; None where it has them."""
     if device.type != "cuda" or precision == "fp32":
         return None
     capability = torch.cuda.get_device_capability(device)
@@ -102,8 +117,33 @@ def precision_warning(device: torch.device, precision: str) -> str | None:
     )
     return (
         f"warning: precision={precision}: {torch.cuda.get_device_name(device)} has compute capability "
-        f"{capability[0]}.{capability[1]}, below 8.0: {effect}; precision=fp32 says what it is"
+        f"{capability[0]}.{capability[1]}, below 8.0: {effect}; precision=fp32 states that"
     )
+
+
+def prepare_device(device: torch.device, seed: int, precision: str) -> None:
+    """Prepares the process for a training on `device`: memory measurement, random numbers, precision.
+
+    Args:
+        device: made the current one, whose random state the checkpoints keep.
+        seed: of torch's default generators.
+        precision: as in `set_precision`.
+    """
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+        torch.cuda.reset_peak_memory_stats(device)
+    elif _STATUS.exists():
+        Path("/proc/self/clear_refs").write_text("5")  # runs of a grid share a process: resets VmHWM
+    torch.manual_seed(seed)
+    set_precision(precision)
+
+
+def peak_memory(device: torch.device) -> int | None:
+    """Peak bytes since `prepare_device`: of a GPU's tensors, of the process on the CPU (None: unknown)."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    lines = _STATUS.read_text().splitlines() if _STATUS.exists() else []
+    return next((1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM")), None)
 
 
 def set_precision(precision: str) -> None:

@@ -146,7 +146,7 @@ def _gather(values: Tensor) -> list[Tensor]:
 
 
 def _talk_device(values: Tensor) -> torch.device:
-    """Where small numbers are exchanged: on the CPU, which need not wait for the GPU, if the group can."""
+    """The device of small exchanges: the CPU, which avoids synchronisation, if the group can use it."""
     return torch.device("cpu") if "cpu:" in distributed.get_backend_config() else values.device
 
 

@@ -1,4 +1,4 @@
-"""Checksums of files, computed once while a file stays as it is."""
+"""Checksums of files, computed once for an unchanged file."""
 
 import hashlib
 from functools import lru_cache

@@ -1,6 +1,6 @@
 """Known faults of the libraries that a run computes with, and how a run avoids them.
 
-torchvision's import is mended beside this, in `torchvision_import`. `on_device` is the one place where the
+`torchvision_import` repairs torchvision's import. `on_device` is the one place where the
 framework puts a network on a device: there the faults of that device are avoided.
 
 **torch's oneDNN, 1x1 convolutions with stride > 1, on a CPU** (`STRIDED_1X1`). The kernel of the
@@ -30,7 +30,7 @@ Module = TypeVar("Module", bound=nn.Module)
 
 
 class LibraryFault(NamedTuple):
-    """What is wrong in which versions of torch, and who reported it."""
+    """A fault of torch: its symptom, its versions, and its report."""
 
     what: str
     report: str
@@ -39,7 +39,7 @@ class LibraryFault(NamedTuple):
 
     @property
     def present(self) -> bool:
-        """Whether this process's torch has it; a version that nobody has tried counts as having it."""
+        """Whether this process's torch has it; an untested version counts as having it."""
         return self.fixed_in is None or torch.__version__ < self.fixed_in
 
 

@@ -14,7 +14,7 @@ def pretrained_weights_wanted() -> bool:
 
 @contextmanager
 def without_pretrained_weights() -> Iterator[None]:
-    """Within it networks are built without pretrained weights: nobody needs them, or a checkpoint follows."""
+    """Within it networks are built without pretrained weights, which are not needed there."""
     token = _wanted.set(False)
     try:
         yield

@@ -1,4 +1,4 @@
-"""Which of the processes that train one network together this is, as torchrun says; imports no torch."""
+"""The rank of this process among those that train one network, from torchrun; imports no torch."""
 
 import os
 from collections.abc import Iterator

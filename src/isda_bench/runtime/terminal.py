@@ -1,4 +1,4 @@
-"""Text from elsewhere on a terminal."""
+"""Makes foreign text safe to print on a terminal."""
 
 
 def printable(text: str) -> str:

@@ -32,7 +32,7 @@ def has_operators() -> bool:
 
 
 def load_operators() -> bool:
-    """Whether torchvision's own operators load; true without torchvision, which then has nothing to cure."""
+    """Whether torchvision's own operators load; true without torchvision, which then needs no patch."""
     spec = importlib.util.find_spec("torchvision")
     if spec is None:
         return True

@@ -1,1 +1,1 @@
-"""What runs leave on disk: directories, locks, checkpoints, records."""
+"""The files of runs: directories, locks, checkpoints, records."""

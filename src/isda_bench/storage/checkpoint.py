@@ -21,7 +21,7 @@ KEPT = 2
 
 
 class NonFiniteState(UserError):
-    """What should be kept has become NaN or infinite."""
+    """A value of the state has become NaN or infinite."""
 
 
 def save(directory: Path, epoch: int, state: dict[str, Any], step: int | None = None) -> Path:
@@ -62,7 +62,7 @@ def remove_older(directory: Path) -> None:
 
 
 def load_newest(directory: Path) -> dict[str, Any] | None:
-    """The state of the newest whole checkpoint, on the CPU; None if there is none.
+    """The state of the newest whole checkpoint, on the CPU; None without a checkpoint.
 
     A damaged one is named on stderr and renamed, so that it takes no whole one's place.
     """
@@ -74,7 +74,7 @@ def load_newest(directory: Path) -> dict[str, Any] | None:
             with suppress(OSError):  # a directory that can only be read
                 path.replace(path.with_suffix(".damaged"))
             left = path != found[-1]
-            print(f"{error}; {'using the one before' if left else 'none is left'}", file=sys.stderr)
+            print(f"{error}; {'using the one before' if left else 'there is no other'}", file=sys.stderr)
     return None
 
 
@@ -92,7 +92,7 @@ def load(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path}: damaged: its content is not what its name says")
     try:
         state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except Exception as error:  # what a damaged file makes of torch.load has no common class
+    except Exception as error:  # a damaged file makes torch.load raise anything
         raise ValueError(f"{path}: refused: not a checkpoint ({str(error).partition(chr(10))[0]})") from error
     if not isinstance(state, dict):
         raise ValueError(f"{path}: refused: not a checkpoint")
@@ -105,7 +105,7 @@ def checkpoints(directory: Path) -> list[Path]:
 
 
 def _on_cpu(node: Any) -> Any:
-    """`node` in plain lists and dicts, its tensors on the CPU, where looking at them costs no waiting."""
+    """`node` in plain lists and dicts, its tensors on the CPU, where reading needs no synchronisation."""
     if isinstance(node, dict):
         return {key: _on_cpu(value) for key, value in node.items()}
     if isinstance(node, list | tuple):
@@ -138,7 +138,7 @@ def rng_states(state: dict[str, Any]) -> list[dict[str, torch.Tensor]]:
 
 
 def restore_random_states(states: dict[str, torch.Tensor]) -> None:
-    """Goes on drawing where `random_states` was called."""
+    """Restores the states that `random_states` returned."""
     torch.set_rng_state(states["cpu"])
     if torch.cuda.is_initialized() and "cuda" in states:
         torch.cuda.set_rng_state(states["cuda"])

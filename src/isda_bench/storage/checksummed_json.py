@@ -1,9 +1,9 @@
-"""JSON files that show damage: beside their content stands its SHA-256, and that of files in the same
+"""JSON files that show damage: they contain the SHA-256 of their content, and that of files in the same
 directory.
 
 A checksum shows damage and careless edits. It is no signature: whoever writes a file can compute it, so that
-a right checksum says nothing of where the content comes from. What is read is data, to be checked like any
-input. Files of before there was a checksum, which have no key of it, are read as they are.
+a right checksum does not prove the content's origin. The content is data, to be checked like any
+input. Older files without a checksum are read unchecked.
 """
 
 import hashlib
@@ -54,7 +54,7 @@ def read_checksummed(path: Path) -> dict[str, Any]:
 
 
 def read_beside(path: Path, name: str) -> bytes:
-    """The content of the file `name` whose checksum stands in the one at `path`.
+    """The content of the file `name` whose checksum is in the file at `path`.
 
     Raises:
         UserError: one of them cannot be read, or is not what was written.
@@ -73,7 +73,7 @@ def read_beside(path: Path, name: str) -> bytes:
 
 
 def read_unchecked(path: Path) -> dict[str, Any]:
-    """The object in a JSON file, whatever its checksum says.
+    """The object in a JSON file, without a check of its checksum.
 
     Raises:
         UserError: it cannot be read, or is not JSON.
@@ -91,7 +91,7 @@ def parse_json(text: str) -> Any:
     """The value that a text holds: its numbers are finite, its integers have at most 64 bits.
 
     Raises:
-        ValueError: it is not JSON, or holds what no file of ours does.
+        ValueError: it is not JSON, or has a value that our files never contain.
     """
     try:
         value = json.loads(text, parse_constant=_refuse)
@@ -122,7 +122,7 @@ def verify_checksum(path: Path, content: dict[str, Any]) -> None:
 
 
 def _problems(value: Any) -> Iterator[str]:
-    """What no file of ours holds."""
+    """Values that our files never contain."""
     level = [value]
     for _ in range(DEEPEST):
         below: list[Any] = []

@@ -20,7 +20,7 @@ WITHOUT_MEANING = ("ctx", "kind", "type_comment")
 
 
 def component_code(config: dict[str, Any]) -> dict[str, str]:
-    """Section -> checksum of its component's code; sections whose source cannot be read are left out.
+    """Section -> checksum of its component's code; without sections whose source cannot be read.
 
     Args:
         config: of the user's own command line: the packages of its components are imported.
@@ -31,7 +31,7 @@ def component_code(config: dict[str, Any]) -> dict[str, str]:
 
 
 def changed_sections(before: dict[str, str], now: dict[str, str]) -> list[str]:
-    """The sections whose code differs; what only one of them knows does not count."""
+    """The sections whose code differs; sections in only one of them do not count."""
     return [section for section in now if before.get(section, now[section]) != now[section]]
 
 

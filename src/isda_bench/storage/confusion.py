@@ -26,12 +26,12 @@ Counts = list[list[int]]
 """(C, C): a row for each true class, a column for each class that its images are taken for."""
 
 
-def keep_confusion(directory: "RunDirectory", counts: Counts | None) -> None:
+def keep_confusion(directory: "RunDirectory", counts: Any) -> None:
     """Writes the matrix of the evaluation of the last epoch.
 
     Args:
         directory: of the run.
-        counts: the matrix; None: nothing is written.
+        counts: the matrix, `Counts`; None: nothing is written.
 
     Raises:
         RunLocked: another process has taken the run over.

@@ -1,4 +1,4 @@
-"""One run, one data set: compares the checksum of the data at hand with the one that a run began with."""
+"""One run, one data set: compares the checksum of the present data with that of the run's start."""
 
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,10 @@ def check_data(run: Path, held: Any, found: str, ways_on: str, what: str = "data
 
     Args:
         run: its directory.
-        held: the checksum that the run has; None: an older run has none.
-        found: the checksum of the data that are there.
-        ways_on: what the user can do.
-        what: was compared.
+        held: the run's checksum; None: an older run has none.
+        found: the checksum of the present data.
+        ways_on: advice for the user.
+        what: the name of the compared data.
 
     Raises:
         OtherData: they differ.
@@ -35,11 +35,7 @@ def check_data(run: Path, held: Any, found: str, ways_on: str, what: str = "data
 
 
 def fingerprint_at_hand(dataset: DataSet) -> DataFingerprint | None:
-    """The checksums of the data that are there.
-
-    Returns:
-        None where they are not, or cannot be read. Nothing is downloaded.
-    """
+    """The checksums of the present data; None where there are none that can be read. Downloads nothing."""
     try:
         return dataset.fingerprint()
     except UserError:
@@ -47,5 +43,5 @@ def fingerprint_at_hand(dataset: DataSet) -> DataFingerprint | None:
 
 
 def as_used(data: ImageData) -> dict[str, str]:
-    """What run.json has of the data with which a run begins."""
+    """The entries of run.json about the data with which a run starts."""
     return {DATA: data.checksum, INDICES: data.indices}

@@ -11,8 +11,8 @@ THEN = ", then "
 
 
 def warn_of_another_execution(directory: RunDirectory, execution: str) -> None:
-    """Says on stderr that a run resumes in another mode than the one in which it was interrupted."""
-    before = directory.begun().get(EXECUTION)
+    """Reports on stderr that a run resumes in another mode than the one in which it was interrupted."""
+    before = directory.run_json().get(EXECUTION)
     if before is not None and before.rpartition(THEN)[2] != execution:
         print(
             f"{directory.config.run_id}: its steps were {before} so far, now they are {execution}: "
@@ -29,7 +29,7 @@ def record_execution(directory: RunDirectory, execution: str) -> None:
     """
     if rank() != 0:
         return
-    held = directory.begun()
+    held = directory.run_json()
     before = held.get(EXECUTION)
     if not held or (before is not None and before.rpartition(THEN)[2] == execution):
         return
@@ -38,6 +38,6 @@ def record_execution(directory: RunDirectory, execution: str) -> None:
 
 
 def recorded_execution(directory: RunDirectory) -> dict[str, str]:
-    """The entry of a record; empty where it is not known."""
-    held = directory.begun()
+    """The entry of a record; empty where run.json has none."""
+    held = directory.run_json()
     return {EXECUTION: held[EXECUTION]} if EXECUTION in held else {}

@@ -1,4 +1,4 @@
-"""The run directories below a folder: what is there, how large it is, and how to make room."""
+"""Lists the run directories below a folder with their states and sizes, and prunes them."""
 
 import os
 import shutil
@@ -28,7 +28,7 @@ BEGINNING = b'{\n  "format": 2'  # of our files
 
 
 class RunSummary(NamedTuple):
-    """A run directory at a glance."""
+    """The summary of a run directory."""
 
     path: Path
     state: State
@@ -40,7 +40,7 @@ class RunSummary(NamedTuple):
     epochs: int | None
     """Of the whole run."""
     error: float | None
-    """In percent, as `leading_error`; None while there is none, and for a generator."""
+    """In percent, as `leading_error`; None for an unfinished run and for a generator."""
     size: int
     """In bytes."""
     changed: float
@@ -71,7 +71,7 @@ def remove_checkpoints(run: RunSummary) -> None:
 
 
 def remove_run(run: RunSummary) -> None:
-    """Removes the directory; of symbolic links in it the links, never what they lead to.
+    """Removes the directory; of symbolic links in it the links, never their targets.
 
     Raises:
         RunLocked: a process holds its lock.
@@ -89,7 +89,7 @@ def remove_run(run: RunSummary) -> None:
 
 
 def checkpoint_bytes(run: RunSummary) -> int:
-    """What `remove_checkpoints` would give back."""
+    """Bytes that `remove_checkpoints` would free."""
     return sum(_size_of(path) for path in checkpoints(run.path))
 
 
@@ -113,7 +113,7 @@ def listing(runs: list[RunSummary]) -> str:
 
 
 def size(count: float) -> str:
-    """A number of bytes for people: '3.4 MB'."""
+    """A number of bytes in a readable unit: '3.4 MB'."""
     for unit in ("B", "kB", "MB"):
         if count < 1000:
             return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
@@ -144,10 +144,10 @@ def _summary(path: Path) -> RunSummary:
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any] | None, type[RunConfig]]:
-    """What run.json says, or the record where that is all there is; the record; the kind of the run.
+    """The content of run.json, or of the record where run.json is missing; the record; the kind of the run.
 
     Raises:
-        UserError: a file is damaged, or there is none.
+        UserError: a file is damaged, or there is neither.
     """
     first = path / (RUN if os.path.lexists(path / RUN) else RECORD)
     run = read_run(first)
@@ -157,7 +157,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any] | None, type[RunCo
 
 
 def _is_ours(path: Path) -> bool:
-    """Whether a run that cannot be read was one of ours: our keys are in a file, or our claims lie there."""
+    """Whether an unreadable directory is of a run of ours: it has our keys in a file, or our claims."""
     if any((path / "claims").glob("[0-9]*.json")) or checkpoints(path):
         return True
     for name in (RUN, RECORD):
@@ -171,14 +171,14 @@ def _is_ours(path: Path) -> bool:
 
 def _refuse_link(path: Path) -> None:
     if path.is_symlink():
-        raise UserError(f"{path}: is a symbolic link: neither it nor what it leads to is removed")
+        raise UserError(f"{path}: is a symbolic link: neither it nor its target is removed")
 
 
 def _size_and_change(path: Path) -> tuple[int, float]:
     total, changed = 0, 0.0
     for folder, _, files in os.walk(path):  # links to folders are not followed
         for name in files:
-            with suppress(OSError):  # a run at work removes its old checkpoints
+            with suppress(OSError):  # a running process removes its old checkpoints
                 state = Path(folder, name).lstat()
                 total += state.st_size if stat.S_ISREG(state.st_mode) else 0
                 changed = max(changed, state.st_mtime)

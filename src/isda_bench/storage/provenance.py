@@ -1,4 +1,4 @@
-"""Where a number comes from: code, versions, machine."""
+"""The provenance of a number: code, versions, machine."""
 
 import os
 import platform
@@ -13,11 +13,10 @@ import torch
 from isda_bench.config.places import PACKAGE, checkout
 
 CODE = ("src", "conf", "conf_generator", "train.py")
-"""What of the repository decides a run's result."""
+"""Parts of the repository that decide a run's result."""
 
 _OF_A_REPOSITORY = r"GIT_(?!CONFIG)"
 """Variables that point git at a repository; GIT_CONFIG... stay: a container may name its safe.directory."""
-_STATUS = Path("/proc/self/status")
 
 
 def provenance(device: torch.device) -> dict[str, Any]:
@@ -62,22 +61,6 @@ def device_name(device: torch.device) -> str:
         return platform.processor() or platform.machine()
 
 
-def reset_peak_memory(device: torch.device) -> None:
-    """Begins to measure anew: runs of a grid share a process."""
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-    elif _STATUS.exists():
-        Path("/proc/self/clear_refs").write_text("5")
-
-
-def peak_memory(device: torch.device) -> int | None:
-    """Most bytes in use since the reset: by tensors on the GPU, by the process on the CPU (None: unknown)."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    lines = _STATUS.read_text().splitlines() if _STATUS.exists() else []
-    return next((1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM")), None)
-
-
 def _version(package: str) -> str | None:
     try:
         return version(package)
@@ -96,7 +79,7 @@ def _commit(root: Path, package: Path) -> str | None:
 
 
 def _git(root: Path, *arguments: str) -> str | None:
-    """What git prints in `root`, whatever $GIT_DIR says, without a lock on its index; None where it fails."""
+    """The output of git in `root`, ignoring $GIT_DIR, without a lock on its index; None where it fails."""
     environment = {key: value for key, value in os.environ.items() if not re.match(_OF_A_REPOSITORY, key)}
     command = ["git", "--no-optional-locks", *arguments]
     try:

@@ -8,6 +8,7 @@ from typing import Any
 from isda_bench.config.generator_config import GeneratorConfig
 from isda_bench.config.run_config import RunConfig
 from isda_bench.errors import UserError
+from isda_bench.runtime.home_folder import expand_home
 from isda_bench.storage.checksummed_json import read_beside, read_checksummed
 from isda_bench.storage.record_model import is_set_aside, record_problems, run_problems
 
@@ -28,7 +29,7 @@ def read_record(path: Path, kind: type[RunConfig] = RunConfig) -> dict[str, Any]
         kind: of the run.
 
     Raises:
-        UserError: it cannot be read, is damaged, or is not what a record of such a run is.
+        UserError: it cannot be read, is damaged, or is not the record of such a run.
     """
     record = read_checksummed(path)
     _refuse(path, record_problems(record, kind))
@@ -36,10 +37,10 @@ def read_record(path: Path, kind: type[RunConfig] = RunConfig) -> dict[str, Any]
 
 
 def read_run(path: Path) -> dict[str, Any]:
-    """The content of `path`, the run.json of a run that has begun (or its record), checked as records are.
+    """The content of `path`, the run.json of a started run (or its record), checked as records are.
 
     Raises:
-        UserError: it cannot be read, is damaged, or is not what the run.json of such a run is.
+        UserError: it cannot be read, is damaged, or is not the run.json of such a run.
     """
     run = read_checksummed(path)
     _refuse(path, run_problems(run, kind_of(run)))
@@ -56,7 +57,7 @@ def read_finished(directory: Path) -> dict[str, Any]:
     """The record of a finished run's directory.
 
     Raises:
-        UserError: there is none.
+        UserError: the run is not finished, or the folder is not a run's directory.
     """
     path = directory / RECORD
     if not path.exists():
@@ -66,15 +67,12 @@ def read_finished(directory: Path) -> dict[str, Any]:
 
 
 def record_file(path: str) -> Path:
-    """The record.json that a user means: the file itself, or that of a run's directory.
+    """The record.json at a user's path: the file itself, or that of a run's directory.
 
     Raises:
-        UserError: there is none.
+        UserError: there is no such file.
     """
-    try:
-        given = Path(path).expanduser()
-    except RuntimeError as error:  # ~nobody
-        raise UserError(f"{path}: {error}") from error
+    given = expand_home(path)
     file = given / RECORD if given.is_dir() else given
     if not file.is_file():
         raise UserError(f"{path}: is neither a record nor the directory of a finished run (no {RECORD})")
@@ -82,7 +80,7 @@ def record_file(path: str) -> Path:
 
 
 def record_files(root: Path) -> list[Path]:
-    """<root>/<run id>/record.json of every finished run, sorted; what `rerun=true` has set aside is none."""
+    """<root>/<run id>/record.json of every finished run, sorted; not of those that `rerun=true` set aside."""
     return sorted(path for path in root.glob(f"*/{RECORD}") if not is_set_aside(path.parent))
 
 
@@ -105,7 +103,7 @@ def metrics_content(directory: Path) -> bytes:
     """The lines of the finished run's metrics.jsonl, as written.
 
     Raises:
-        UserError: they cannot be read, or are not those whose checksum the record has.
+        UserError: they cannot be read, or do not have the checksum in the record.
     """
     return read_beside(directory / RECORD, METRICS)
 

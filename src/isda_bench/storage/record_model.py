@@ -1,6 +1,6 @@
-"""What a record has to be: types, ranges, and ids that follow from the configuration in it.
+"""The model of a record: types, ranges, and ids that follow from its configuration.
 
-A record comes from anywhere. What is checked here can be relied on by everything that reads records; keys
+A record comes from anywhere. Every reader of records can rely on these checks; keys
 that only newer records have may lack.
 """
 
@@ -29,7 +29,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 def _is_name(value: str) -> str:
-    """Refuses what could lead out of a folder, or is not printable."""
+    """Refuses names that lead out of a folder, or are not printable."""
     if not re.fullmatch(r"\w[^/\\]*", value) or len(value) > LONGEST or not value.isprintable():
         raise ValueError("should be a plain name, without / or control characters")
     return value
@@ -78,7 +78,7 @@ class _Quality(_Stored):
 
 
 class RunIdentity(_Stored):
-    """What run.json and record.json have in common."""
+    """The common keys of run.json and record.json."""
 
     run_id: Name
     cell: Name
@@ -149,18 +149,18 @@ SECTIONS: dict[str, type[_Stored]] = {
 
 
 def record_problems(record: dict[str, Any], kind: type[RunConfig]) -> list[str]:
-    """What is wrong with a record of a run of this kind; each line begins with a key."""
+    """Problems of a record of a run of this kind; each line begins with a key."""
     model = RunRecord if kind is RunConfig else GeneratorRecord
     return _types(record, model) or config_problems(record, kind)
 
 
 def run_problems(run: dict[str, Any], kind: type[RunConfig]) -> list[str]:
-    """What is wrong with the content of a run.json."""
+    """Problems of the content of a run.json."""
     return _types(run, RunIdentity) or config_problems(run, kind)
 
 
 def config_problems(content: dict[str, Any], kind: type[RunConfig]) -> list[str]:
-    """What is wrong with configuration and names, and which ids do not follow from them."""
+    """Problems of configuration and names, and ids that do not follow from them."""
     config, names = content.get("config"), content.get("names")
     if not isinstance(config, dict) or not isinstance(names, dict):
         return ["config, names: should be sections"]
@@ -185,7 +185,7 @@ def config_problems(content: dict[str, Any], kind: type[RunConfig]) -> list[str]
 
 
 def is_set_aside(directory: Path) -> bool:
-    """Whether `rerun=true` has set this directory aside: readers pass it over."""
+    """Whether `rerun=true` has set this directory aside: readers skip it."""
     return re.search(r"\.old-\d+$", directory.name) is not None
 
 

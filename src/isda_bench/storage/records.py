@@ -89,7 +89,7 @@ def _refuse_other_content(first: dict[str, Any], second: dict[str, Any]) -> None
 
 
 class UnfinishedRun(NamedTuple):
-    """A run that has begun: its id, cell and seed, and the epochs behind it."""
+    """An unfinished run: its id, cell and seed, and its finished epochs."""
 
     run_id: str
     cell: str
@@ -184,7 +184,7 @@ def collect_records(runs_dir: Path, out: Path) -> list[Path]:
 
 
 def is_debug(record: dict[str, Any]) -> bool:
-    """Whether it is of a run with `debug=true`, which belongs in no table, wherever it lies."""
+    """Whether it is of a run with `debug=true`, which belongs in no table."""
     return bool(record["config"].get("debug"))
 
 
@@ -256,7 +256,7 @@ def _unfinished(path: Path) -> UnfinishedRun:
 
 
 def epochs_done(directory: Path) -> int:
-    """Lines of the run's metrics.jsonl, which is not checked; 0 where there is none that can be read."""
+    """Lines of the run's metrics.jsonl, which is not checked; 0 where it cannot be read."""
     try:
         return read_file(directory / METRICS).count(b"\n")
     except OSError:

@@ -44,7 +44,7 @@ class RunDirectory:
         record.json    the completion mark, written last
 
     Args:
-        config: what is run; its id names the directory.
+        config: of the run; its id names the directory.
 
     Attributes:
         path: the directory.
@@ -57,12 +57,11 @@ class RunDirectory:
 
     @contextmanager
     def locked(self, used: dict[str, Any] | None = None) -> Iterator[None]:
-        """Makes the directory and holds its lock, which goes with the process that holds it.
+        """Makes the directory and holds its lock, which the end of the process releases, too.
 
         Args:
-            used: what else decides the result (the checksum of the data, the generator): kept in run.json,
-            and to
-                be the same when the run resumes.
+            used: further inputs that decide the result (checksum of the data, generator): stored in run.json,
+                and required to be the same when the run resumes.
 
         Raises:
             RunLocked: another process trains this run.
@@ -82,7 +81,7 @@ class RunDirectory:
             yield
 
     def _claim(self, used: dict[str, Any]) -> None:
-        """Writes the configuration, or checks that it is the one that is there."""
+        """Writes the configuration, or checks that the stored one is the same."""
         path = self.path / RUN
         code = component_code(self.config.config)
         if not path.exists():
@@ -103,23 +102,23 @@ class RunDirectory:
         self.warn_of_changed_code()
 
     def check_data(self, found: DataFingerprint | None) -> None:
-        """Compares the data that are here with those that the run began with, or was finished with.
+        """Compares the present data with those that the run started with, or was finished with.
 
         Args:
-            found: their checksums; None: they are not here, and nothing is compared.
+            found: their checksums; None: they cannot be read, and nothing is compared.
 
         Raises:
-            OtherData: they are others.
+            OtherData: they differ.
             UserError: run.json is damaged.
         """
         if found is not None:
-            held = self.begun() | (self.finished() or {})
+            held = self.run_json() | (self.finished() or {})
             check_data(self.path, held.get(DATA), found.data, WAYS_ON)
             check_data(self.path, held.get(INDICES), found.indices, WAYS_ON, DATA_KEYS[INDICES])
 
     def warn_of_changed_code(self) -> None:
-        """Says on stderr which components have been edited since the run began; older runs do not know."""
-        held = self.begun().get(CODE)
+        """Reports components edited since the run started, on stderr; older runs lack the entry."""
+        held = self.run_json().get(CODE)
         if not isinstance(held, dict):
             return
         config = self.config.config
@@ -131,7 +130,7 @@ class RunDirectory:
             )
 
     def set_aside(self) -> Path | None:
-        """Renames the directory to <run id>.old-<n>, which readers of runs pass over.
+        """Renames the directory to <run id>.old-<n>, which readers of runs skip.
 
         Returns:
             The new path; None where there was no directory.
@@ -153,8 +152,8 @@ class RunDirectory:
             raise UserError(f"{self.path}: cannot be renamed: {error.strerror or error}") from error
         return target
 
-    def begun(self) -> dict[str, Any]:
-        """What run.json holds; empty where the run was not begun.
+    def run_json(self) -> dict[str, Any]:
+        """The content of run.json; empty where there is no such file.
 
         Raises:
             UserError: it is damaged.
@@ -164,7 +163,7 @@ class RunDirectory:
 
     def beginning(self) -> dict[str, Any]:
         """When the run was first started (UTC), and the state of the code then."""
-        held = self.begun()
+        held = self.run_json()
         return {key: held.get(key) for key in ("started", "git")}
 
     def finished(self) -> dict[str, Any] | None:
@@ -185,7 +184,7 @@ class RunDirectory:
         """Adds an epoch's metrics.
 
         Raises:
-            RunLocked: another process has taken the run over while this one slept.
+            RunLocked: another process has taken the run over while this one was suspended.
             UserError: the line cannot be written.
         """
         self.lock.check()
@@ -197,7 +196,7 @@ class RunDirectory:
             raise UserError(f"{path}: cannot be written: {error.strerror or error}") from error
 
     def rewrite(self, metrics: list[Metrics]) -> None:
-        """Makes the file of metrics hold these epochs and no other."""
+        """Replaces the file of metrics by these epochs."""
         write_atomically(self.path / METRICS, _lines(metrics))
 
     def save(self, state: dict[str, Any], epoch: int, step: int | None = None) -> None:
@@ -215,7 +214,7 @@ class RunDirectory:
         return checkpoint.load_newest(self.path)
 
     def finish(self, record: dict[str, Any], metrics: list[Metrics]) -> None:
-        """Writes the record, with the checksum of the metrics: from here on the run is finished.
+        """Writes the record, with the checksum of the metrics: the run is finished from then on.
 
         Raises:
             RunLocked: another process has taken the run over.
@@ -243,7 +242,7 @@ class NullRunDirectory(RunDirectory):
         """Does nothing."""
 
     def beginning(self) -> dict[str, Any]:
-        """Nothing is known of it."""
+        """Empty: only the first rank reads run.json."""
         return {}
 
     def append(self, row: Metrics) -> None:
@@ -256,7 +255,7 @@ class NullRunDirectory(RunDirectory):
         """Does nothing."""
 
     def newest_state(self) -> dict[str, Any] | None:
-        """None: the first rank's counts."""
+        """None: only the first rank reads checkpoints."""
 
     def finish(self, record: dict[str, Any], metrics: list[Metrics]) -> None:
         """Does nothing."""

@@ -31,11 +31,11 @@ BEATS_MISSED = 3  # after which the process of a claim that cannot be read count
 
 
 class RunLocked(UserError):
-    """Another process is at work on the run."""
+    """Another process holds the run's lock."""
 
 
 class RunLock:
-    """Used as a context manager around the work on a run.
+    """Used as a context manager around the training of a run.
 
     Args:
         directory: the run's; made if it is not there.
@@ -69,7 +69,7 @@ class RunLock:
         while self.claim is None:
             newest = self._newest()
             if newest is not None and self._held(newest):
-                raise RunLocked(f"{self.directory}: another process is at work on this run; nothing done")
+                raise RunLocked(f"{self.directory}: another process is running this run; nothing done")
             self.claim = self._make_claim(self._after(newest))
         for old in sorted(self._claims(), key=_number)[:-2]:
             with suppress(OSError):  # a directory, or removed already
@@ -89,7 +89,7 @@ class RunLock:
         self.claim = None
 
     def check(self) -> None:
-        """Makes sure that the lock is still this process's, which may have slept too long.
+        """Checks that the lock is still this process's, which may have been suspended too long.
 
         Raises:
             RunLocked: another process has taken the run over.
@@ -118,7 +118,7 @@ class RunLock:
         return claim if self._newest() == claim else None  # an old number, removed since the last look
 
     def seems_held(self) -> bool:
-        """Whether a process seems to be at work, at a glance: by this machine's clock if it is on another."""
+        """Whether a process seems to hold the lock, without waiting; for other machines by our clock."""
         newest = self._newest()
         if newest is None:
             return False
@@ -138,11 +138,11 @@ class RunLock:
     def _after(self, claim: Path | None) -> Path:
         number = 0 if claim is None else _number(claim)
         if number == LAST:
-            raise UserError(f"{claim}: no number comes after it; remove the claims if no process is at work")
+            raise UserError(f"{claim}: no number comes after it; remove the claims if nothing runs it")
         return self.claims / f"{number + 1:06d}.json"
 
     def _held(self, claim: Path) -> bool:
-        """Whether the process that made the claim still works on the run; found out by waiting if need be."""
+        """Whether the process that made the claim still holds it; waits for its heartbeat if need be."""
         content, sign = _read(claim)
         if content.get("released"):
             return False
@@ -207,7 +207,7 @@ def _lives(process: dict[str, Any]) -> bool:
 
 
 def _host() -> str:
-    """Machine, boot and container: within one, a process number tells whether a process lives."""
+    """Machine, boot and container: within one, a process number identifies a process."""
     boot, namespace = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
     try:
         return f"{platform.node()} {boot.read_text().strip()} {namespace.stat().st_ino}"
@@ -216,7 +216,7 @@ def _host() -> str:
 
 
 def _start_of(pid: Any) -> int | None:
-    """When a process began, in ticks of the kernel's clock: numbers are used again. None: there is none."""
+    """When a process began, in ticks of the kernel's clock: numbers are used again. None: no such process."""
     if not isinstance(pid, int):
         return None
     try:

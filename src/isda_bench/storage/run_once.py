@@ -1,4 +1,4 @@
-"""Trains what has no record yet."""
+"""Trains a configuration that has no record yet, and reports one that has."""
 
 import gc
 import sys
@@ -24,35 +24,28 @@ def run_once(
 ) -> dict[str, Any]:
     """Checks `config` and trains it, if its directory has no record yet, or `rerun` asks for it.
 
-    A finished run is reported: its data, where they are there, are compared with those that are there now.
+    A finished run is reported, after its data are compared with the present ones, if those can be read.
 
     Args:
-        config: what is run.
-        component_problems: settings -> what is wrong with the components.
+        config: of the run.
+        component_problems: settings -> the problems of its components.
         train: makes the record.
         format_summary: record -> its line on the terminal.
 
     Raises:
         ConfigError: the configuration is wrong.
-        OtherData: the finished run was trained on other data than those that are there now.
+        OtherData: the finished run was trained on other data than the present ones.
         UserError: a file of the run is damaged.
     """
     config.check(component_problems)
     directory = RunDirectory(config) if rank() == 0 else NullRunDirectory(config)
-    record = None
     if config.settings.rerun:
-        aside = directory.set_aside()
-        if aside is not None:
-            print(f"{config.run_id}: the earlier run is now {aside}", file=sys.stderr)
+        _set_aside(directory)
     else:
         record = directory.finished()
-    if record is not None:
-        found = fingerprint_at_hand(build_dataset(config.settings)) if record.get(DATA) else None
-        directory.check_data(found)
-        directory.warn_of_changed_code()
-        compared = "; data not there, not compared" if record.get(DATA) and found is None else ""
-        print(f"{format_summary(record)} (finished already{compared})")
-        return record
+        if record is not None:
+            _report_finished(directory, record, format_summary)
+            return record
     try:
         with reported_device_errors(_memory_remedies(config)):
             record = train(config, directory)
@@ -63,6 +56,24 @@ def run_once(
         _free_memory()
     print(format_summary(record))
     return record
+
+
+def _set_aside(directory: RunDirectory) -> None:
+    """Renames the directory of an earlier run, if there is one."""
+    renamed = directory.set_aside()
+    if renamed is not None:
+        print(f"{directory.config.run_id}: the earlier run is now {renamed}", file=sys.stderr)
+
+
+def _report_finished(
+    directory: RunDirectory, record: dict[str, Any], format_summary: Callable[[dict[str, Any]], str]
+) -> None:
+    """Prints the summary of a finished run, after comparing its data with those that are there now."""
+    found = fingerprint_at_hand(build_dataset(directory.config.settings)) if record.get(DATA) else None
+    directory.check_data(found)
+    directory.warn_of_changed_code()
+    compared = "; data not there, not compared" if record.get(DATA) and found is None else ""
+    print(f"{format_summary(record)} (finished already{compared})")
 
 
 def _memory_remedies(config: RunConfig) -> list[str]:

@@ -111,7 +111,7 @@ class CapturedStep(Step):
         return Captured(replay, inputs, results)
 
     def _check_replayable(self, places: dict[str, int], values: dict[str, Any]) -> None:
-        """Raises CaptureFailed if a step changed what a replay does not.
+        """Raises CaptureFailed if a step changed a value that a replay would not change.
 
         Args:
             places: the addresses of the tensors before; replays would read a tensor that a step replaced.

@@ -73,7 +73,7 @@ def shortened(
 
 
 def discard_debug_run(config: RunConfig) -> None:
-    """Removes what an earlier debug run of this configuration left: each begins anew.
+    """Removes the directory of an earlier debug run of this configuration: each starts anew.
 
     Raises:
         RunLocked: a process trains it now.
@@ -83,7 +83,7 @@ def discard_debug_run(config: RunConfig) -> None:
     if rank() or not directory.exists():
         return
     if directory.is_symlink():
-        raise UserError(f"{directory}: is a symbolic link; a debug run removes what an earlier one left")
+        raise UserError(f"{directory}: is a symbolic link; a debug run removes the earlier one")
     try:
         with RunLock(directory):
             shutil.rmtree(directory)

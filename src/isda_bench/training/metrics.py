@@ -1,8 +1,8 @@
-"""What an evaluation measures, summed over its batches on the device.
+"""The metrics of an evaluation, summed over its batches on the device.
 
 A new metric is a function and its name in `METRICS`: the function gives the sum over the images of a batch,
-and the metric is the mean over all images. Where that is not all, a second function makes the metric of the
-sums. A metric outside this package is named in the configuration, `evaluate.metrics=[module.function]`.
+and the metric is the mean over all images. Where the metric is not a mean, a second function computes it
+from the sums. The configuration names a metric outside this package: `evaluate.metrics=[module.function]`.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -44,8 +44,8 @@ class Metric(NamedTuple):
     Attributes:
         sums: logits (N, C) and targets (N,) of a batch -> sums over its images, of any one shape.
         value: sums over all images, float64, on the CPU, and the number of images -> the metric.
-        above: classes that there must be more than for the metric to mean anything.
-        most: classes that there may be at most; null: any number.
+        above: number of classes up to which the metric has no meaning.
+        most: the largest number of classes for which it is measured; null: any.
     """
 
     sums: Callable[[Tensor, Tensor], Tensor]
@@ -64,7 +64,7 @@ def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 def errors(logits: Tensor, targets: Tensor) -> Tensor:
-    """Images whose likeliest class is another one."""
+    """Number of images whose likeliest class is wrong."""
     return (logits.argmax(1) != targets).sum()
 
 
@@ -166,7 +166,7 @@ class Measurement:
         self.sums: dict[str, Tensor] = {}
 
     def add(self, logits: Tensor, targets: Tensor) -> None:
-        """Takes in a batch: logits (N, C) and targets (N,)."""
+        """Adds a batch: logits (N, C) and targets (N,)."""
         self.images += len(targets)
         for name, metric in self.metrics.items():
             sums = metric.sums(logits, targets).double()

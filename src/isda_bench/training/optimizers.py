@@ -35,7 +35,7 @@ def make_optimizer(
 
 
 def set_learning_rate(optimizer: Optimizer, factor: float) -> None:
-    """Makes it `factor` times what each group began with."""
+    """Sets each group's learning rate to `factor` times its initial one."""
     for group in optimizer.param_groups:
         rate = group["initial_lr"] * factor
         if isinstance(group["lr"], Tensor):  # that captured steps read

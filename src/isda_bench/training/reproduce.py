@@ -40,8 +40,8 @@ def train_again(
         The configuration that was trained; its `directory` has the new record.
 
     Raises:
-        UserError: the record is damaged or names what is not allowed, `runs_dir` holds the recorded run
-            itself, or the training fails.
+        UserError: the record is damaged or names a class that is not allowed, `runs_dir` holds the recorded
+            run itself, or the training fails.
     """
     record = read_record(file)
     config = reproduction(file, record, runs_dir, device, root, allow)

@@ -51,3 +51,8 @@ def learning_rate(schedule: TrainingRecipe, epoch: int) -> float:
 def progress(step: int, total_steps: int) -> float:
     """The part of the training that lies behind `step`, counted from 0: 0 at the first step."""
     return step / total_steps
+
+
+def progress_of_steps(epoch: int, epochs: int, steps: int) -> list[float]:
+    """`progress` at each of the `steps` of an epoch, counted from 1, of a run of `epochs`."""
+    return [progress((epoch - 1) * steps + i, epochs * steps) for i in range(steps)]

@@ -1,4 +1,4 @@
-"""The whole state of a run: saved after an epoch or within one, and put back."""
+"""The whole state of a run: saved after an epoch or within one, and restored."""
 
 import time
 from typing import Any, NamedTuple
@@ -16,11 +16,11 @@ from isda_bench.training.step import TrainingModule
 
 
 class EpochProgress(NamedTuple):
-    """What an epoch has measured so far.
+    """The sums and the time of an epoch so far.
 
     Attributes:
         sums: of loss, errors and images, float64, on the device, of this rank.
-        seconds: that it has taken.
+        seconds: elapsed in the epoch.
     """
 
     sums: Tensor
@@ -28,18 +28,18 @@ class EpochProgress(NamedTuple):
 
 
 class RunState:
-    """Saves and puts back model, loss, optimizer, random states, metrics, and the place within an epoch.
+    """Saves and restores model, loss, optimizer, random states, metrics, and the place within an epoch.
 
-    A run that goes on is the run that was never interrupted: to the bit with one or two ranks, with more of
-    them up to the order in which DistributedDataParallel sums gradients: after its first step it is another.
-    With another number of ranks it goes on too; those that are new draw from their seeds.
+    A resumed run has the numbers of an uninterrupted one: to the bit with one or two ranks; with more, up to
+    the order in which DistributedDataParallel sums gradients, which changes after its first step. A run also
+    resumes with another number of ranks; additional ranks draw from their seeds.
 
     Args:
         module: model and loss.
         optimizer: over their parameters.
         batches: the training set.
-        directory: where it is saved.
-        minutes: from one time to the next within an epoch; null: never.
+        directory: stores the checkpoints.
+        minutes: from one checkpoint to the next within an epoch; null: none within an epoch.
     """
 
     def __init__(
@@ -56,14 +56,14 @@ class RunState:
         self.directory = directory
         self.minutes = minutes
         self.metrics: list[Metrics] = []
-        self.begun: EpochProgress | None = None
+        self.epoch_progress: EpochProgress | None = None
         self.saved = time.monotonic()
 
     def resume(self) -> list[Metrics]:
-        """Puts everything back as the newest checkpoint has it; returns the metrics of the epochs before.
+        """Restores the newest checkpoint; returns the metrics of the epochs before it.
 
         Raises:
-            UserError: it is of another training set.
+            UserError: the checkpoint is of another training set.
         """
         state = broadcast_object(self.directory.newest_state())
         if state is not None:
@@ -81,19 +81,20 @@ class RunState:
 
     def _resume_within(self, within: dict[str, Any]) -> None:
         self.batches.restore_position(within["position"])
-        shares = within["sums"][rank() :: processes()]  # of ranks that there no longer are too
+        shares = within["sums"][rank() :: processes()]  # those of ranks that no longer exist, too
         sums = torch.stack(shares).sum(0) if shares else torch.zeros_like(within["sums"][0])
-        self.begun = EpochProgress(sums.to(self.batches.device), within["seconds"])
+        self.epoch_progress = EpochProgress(sums.to(self.batches.device), within["seconds"])
 
     @property
     def seconds_before(self) -> float:
-        """That the epoch has taken, before it was interrupted."""
-        return self.begun.seconds if self.begun else 0.0
+        """Seconds that the epoch had taken when it was interrupted."""
+        return self.epoch_progress.seconds if self.epoch_progress else 0.0
 
     def pop_epoch_progress(self) -> EpochProgress:
-        """What the epoch that goes on has measured; zeros for a new one."""
+        """The progress of a resumed epoch, once; zeros for a new epoch."""
         zeros = torch.zeros(3, dtype=torch.float64, device=self.batches.device)
-        progress, self.begun = self.begun or EpochProgress(zeros, 0.0), None
+        progress = self.epoch_progress or EpochProgress(zeros, 0.0)
+        self.epoch_progress = None
         return progress
 
     def save(self, within: dict[str, Any] | None = None) -> None:
@@ -123,14 +124,14 @@ class RunState:
             return False
         return broadcast_object(time.monotonic() - self.saved >= 60 * self.minutes)
 
-    def save_within(self, begun: EpochProgress) -> None:
-        """Writes a checkpoint after the newest batch of an epoch that has measured `begun`."""
-        sums = all_gather_objects(begun.sums.cpu())
-        self.save({"position": self.batches.position(), "sums": sums, "seconds": begun.seconds})
+    def save_within(self, progress: EpochProgress) -> None:
+        """Writes a checkpoint after the newest batch of an epoch whose `progress` it stores."""
+        sums = all_gather_objects(progress.sums.cpu())
+        self.save({"position": self.batches.position(), "sums": sums, "seconds": progress.seconds})
 
 
 def _load_optimizer(optimizer: Optimizer, state: dict[str, Any]) -> None:
-    """Its kernels stay those of this device, on whatever the state was saved; rates are plain numbers."""
+    """Loads a state from any device: kernels stay those of this device, rates become plain numbers."""
     names = ("fused", "foreach", "capturable")  # not all of them are settings of every optimizer
     kernels = [{key: group[key] for key in names if key in group} for group in optimizer.param_groups]
     optimizer.load_state_dict(state)

@@ -18,7 +18,7 @@ class TrainingModule(nn.Module):
 
     Args:
         model: the network.
-        loss: given the network's features, logits and head.
+        loss: of the network's features, logits and head.
         bf16: whether the network runs under bfloat16 autocast; the loss never does.
 
     Attributes:

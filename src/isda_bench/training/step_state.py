@@ -1,4 +1,4 @@
-"""Everything that a training step changes: its tensors, where they lie, and the numbers beside them."""
+"""The state that a training step changes: tensors, their addresses, and the host's numbers."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -40,7 +40,7 @@ class StepState:
         return {name: tensor.data_ptr() for name, tensor in self.tensors()}
 
     def host_values(self) -> dict[str, Any]:
-        """What the host keeps for a step: plain attributes of the modules, numbers of the optimizer.
+        """The host's values of a step: plain attributes of the modules, numbers of the optimizer.
 
         A graph keeps the values that they had at the capture.
         """
@@ -115,6 +115,6 @@ def _copy(value: Any) -> Any:
 
 
 def _attributes(module: nn.Module) -> dict[str, Any]:
-    """What a step can replace in a module itself: parameters, buffers and plain attributes."""
+    """A module's own parameters, buffers and plain attributes, which a step can replace."""
     plain = {name: value for name, value in vars(module).items() if isinstance(value, PLAIN)}
     return plain | dict(module.named_parameters(recurse=False)) | dict(module.named_buffers(recurse=False))

@@ -214,7 +214,7 @@ def generating(name):
                         loss().sum().backward()
                         optimizer.step()
                     gan.after_critic_step()
-                    average.follow(gan.generator)
+                    average.update(gan.generator)
         return _not_captured(watch.found)
 
     return case

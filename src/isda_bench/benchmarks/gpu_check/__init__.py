@@ -1,1 +1,1 @@
-"""What a first user of a GPU wants to know, as checks that each pass, fail or say why they were skipped."""
+"""Checks of a GPU: each passes, fails, or is skipped with a reason."""

@@ -1,4 +1,4 @@
-"""Short trainings on random images from one state, step by step: what the checks compare."""
+"""Short trainings on random images from one state, step by step, for the checks to compare."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -84,7 +84,7 @@ class Trial:
 
 
 def first_difference(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> str | None:
-    """The first tensor that is not the same to the bit, and by how much it differs; None if there is none."""
+    """The first tensor that differs in a bit, and the size of the difference; None if all are equal."""
     for name, value in theirs.items():
         if not torch.equal(ours[name], value):
             off = (ours[name].double() - value.double()).abs().max().item()

@@ -96,13 +96,14 @@ def _train(model: nn.Module, images: Tensor) -> None:
 
 def _megabytes(name: str, side: str, batch_size: int) -> float:
     """Rise of the peak memory over two steps, in a process of its own."""
-    code = f"import sys; sys.path[:] = {sys.path!r}; from isda_bench.benchmarks import networks as n; "
-    code += f"print(n._rise({name!r}, {side!r}, {batch_size}))"
+    code = f"import sys; sys.path[:] = {sys.path!r}; import networks as n; "
+    code += f"print(n.rise({name!r}, {side!r}, {batch_size}))"
     output = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
     return float(output)
 
 
-def _rise(name: str, side: str, batch_size: int) -> float:
+def rise(name: str, side: str, batch_size: int) -> float:
+    """MiB by which two steps raise this process's peak memory."""
     step = _step(name, side, batch_size)
     before = _kilobytes("VmRSS")
     for _ in range(2):
@@ -111,6 +112,6 @@ def _rise(name: str, side: str, batch_size: int) -> float:
 
 
 def _kilobytes(field: str) -> int:
-    """A field of /proc/self/status; unlike getrusage's maximum, it knows nothing of the parent process."""
+    """A field of /proc/self/status, which excludes the parent process, unlike getrusage's maximum."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return int(next(line for line in lines if line.startswith(field)).split()[1])

@@ -1,4 +1,4 @@
-"""Files that show damage."""
+"""Checksums of stored JSON files show damage."""
 
 import json
 
@@ -11,15 +11,15 @@ CONTENT = {"error": {"last_10": 12.345, "final": 12.5}, "names": {"loss": "isda"
 
 
 @pytest.fixture
-def sealed(tmp_path):
+def record_file(tmp_path):
     (tmp_path / "metrics.jsonl").write_bytes(b'{"epoch": 1}\n')
     write_checksummed(tmp_path / "record.json", CONTENT, {"metrics.jsonl": b'{"epoch": 1}\n'})
     return tmp_path / "record.json"
 
 
-def test_what_was_written_is_read(sealed):
-    assert read_checksummed(sealed) == CONTENT
-    assert read_beside(sealed, "metrics.jsonl") == b'{"epoch": 1}\n'
+def test_the_written_content_is_read(record_file):
+    assert read_checksummed(record_file) == CONTENT
+    assert read_beside(record_file, "metrics.jsonl") == b'{"epoch": 1}\n'
 
 
 @pytest.mark.parametrize(
@@ -33,17 +33,17 @@ def test_what_was_written_is_read(sealed):
         ('"format": 2', '"format": 3'),
     ],
 )
-def test_every_change_shows(sealed, old, new):
-    text = sealed.read_text()
-    sealed.write_text(text.replace(old, new, 1))
+def test_every_change_shows(record_file, old, new):
+    text = record_file.read_text()
+    record_file.write_text(text.replace(old, new, 1))
     with pytest.raises(UserError, match=r"record\.json: damaged or edited"):
-        read_checksummed(sealed)
+        read_checksummed(record_file)
 
 
-def test_a_changed_file_beside_it_shows(sealed):
-    (sealed.parent / "metrics.jsonl").write_bytes(b'{"epoch": 3}\n')
+def test_a_changed_file_beside_it_shows(record_file):
+    (record_file.parent / "metrics.jsonl").write_bytes(b'{"epoch": 3}\n')
     with pytest.raises(UserError, match=r"metrics\.jsonl: damaged or edited"):
-        read_beside(sealed, "metrics.jsonl")
+        read_beside(record_file, "metrics.jsonl")
 
 
 def test_older_files_without_a_seal_are_read(tmp_path):

@@ -1,4 +1,4 @@
-"""How long a user waits: for the help, and for the first batch."""
+"""Seconds of start-up: to the help, and to the first batch."""
 
 import json
 import statistics

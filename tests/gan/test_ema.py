@@ -23,7 +23,7 @@ def test_it_is_the_weighted_mean_of_the_states_after_each_step(decay):
     mean, wanted = ExponentialMovingAverage(generator, decay), None
     for n in range(1, 9):
         step(generator)
-        mean.follow(generator)
+        mean.update(generator)
         newest = {name: value.double() for name, value in generator.state_dict().items()}
         weight = max(1 - decay, 1 / n)
         if wanted is None:
@@ -38,7 +38,7 @@ def test_it_is_the_weighted_mean_of_the_states_after_each_step(decay):
     assert not any(parameter.requires_grad for parameter in mean.generator.parameters())
 
 
-def test_it_is_what_a_run_keeps(tmp_path, configuration):
+def test_a_run_stores_the_average(tmp_path, configuration):
     kept = {}
     for average in (0.0, 0.9):
         config = configuration(tmp_path / str(average), "generator=cgan", f"schedule.average={average}")

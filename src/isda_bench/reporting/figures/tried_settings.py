@@ -1,0 +1,131 @@
+"""Error on held-out images over the values of a setting that were tried."""
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import NullLocator
+
+from isda_bench.experiments.selection import HyperparameterSelection
+from isda_bench.reporting.build_tables import Group
+from isda_bench.reporting.figures.method_styles import MethodStyle, method_styles
+from isda_bench.reporting.figures.page import (
+    COLUMN,
+    INK,
+    PAGE,
+    STYLE,
+    legend_below,
+    legend_line,
+    page,
+    wrapped,
+)
+from isda_bench.reporting.inference import interval
+
+HEIGHT = 2.3  # inches of a row
+COLUMNS = 2  # panels in a row
+WIDE = 20  # times the smallest value
+APART = 0.12  # of the values' range: names of ticks that are nearer would touch
+
+
+@mpl.rc_context(STYLE)
+def tried_settings(selections: list[HyperparameterSelection], groups: dict[str, Group]) -> Figure | None:
+    """The mean over seeds with its 95% t interval; the chosen value has a ring, a single run is hollow.
+
+    A panel for each choice; where two settings vary, a line for each value of the first. None where nothing
+    has been tried.
+
+    Args:
+        selections: what is chosen.
+        groups: the finished runs of each cell.
+    """
+    tried = [each for each in selections if any(cell.config.cell in groups for cell in each.cells)]
+    if not tried:
+        return None
+    columns = min(COLUMNS, len(tried))
+    rows = -(-len(tried) // columns)
+    figure = page(PAGE if columns > 1 else COLUMN, HEIGHT * rows)
+    axes = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for axis in axes[len(tried) :]:
+        axis.set_visible(False)
+    for axis, selection in zip(axes, tried, strict=False):
+        _draw(axis, selection, groups)
+    legend_below(figure, _reading(tried, groups))
+    return figure
+
+
+def _reading(tried: list[HyperparameterSelection], groups: dict[str, Group]) -> dict[str, Line2D]:
+    counts = {
+        len(groups[cell.config.cell].errors)
+        for each in tried
+        for cell in each.cells
+        if cell.config.cell in groups
+    }
+    handles = {}
+    if max(counts) > 1:
+        handles["mean over seeds, 95% t interval"] = legend_line(marker="o")
+    if min(counts) == 1:
+        handles["hollow: a single run"] = legend_line(marker="o", line="none", markerfacecolor="none")
+    if any(each.winner is not None for each in tried):
+        handles["ring: chosen"] = legend_line(marker="o", line="none", markersize=10, markerfacecolor="none")
+    return handles
+
+
+def _draw(axis: Axes, selection: HyperparameterSelection, groups: dict[str, Group]) -> None:
+    *first, last = selection.keys
+    lines: dict[str, dict[float, tuple[float, ...]]] = {}
+    for cell in selection.cells:
+        group = groups.get(cell.config.cell)
+        if group is None:
+            continue
+        values = selection.values(cell.config)
+        label = ", ".join(f"{_name(key)} {values[key]:g}" for key in first)
+        errors = tuple(group.errors.values())
+        lines.setdefault(label, {})[values[last]] = errors
+        if selection.winner is not None and selection.winner.config.cell == cell.config.cell:
+            axis.plot(
+                values[last], np.mean(errors), "o", markersize=10, markerfacecolor="none", color=INK,
+                linestyle="none", gid="chosen",
+            )  # fmt: skip
+    component = selection.component[1]
+    names = {label: f"{component} ({label})" if label else component for label in lines}
+    styles = method_styles(names.values())
+    for label, points in lines.items():
+        _draw_line(axis, dict(sorted(points.items())), label, styles[names[label]])
+    at = selection.cells[0].at
+    title = f"{component}, {at.model} on {at.dataset}"
+    axis.set(xlabel=_name(last), ylabel=f"{at.split} error, %")
+    axis.set_title(wrapped(title, COLUMN - 0.7))
+    _value_axis(axis, sorted({float(value) for points in lines.values() for value in points}))
+    axis.grid(visible=True)
+    if axis.get_legend_handles_labels()[1]:
+        axis.legend()
+
+
+def _draw_line(axis: Axes, points: dict[float, tuple[float, ...]], label: str, style: MethodStyle) -> None:
+    """Value -> errors of the seeds: dots at the means with a line through them, and their intervals."""
+    means = [float(np.mean(errors)) for errors in points.values()]
+    axis.plot(list(points), means, color=style.colour, linestyle=style.line, label=label)
+    for (value, errors), mean in zip(points.items(), means, strict=True):
+        low, high = (float(bound) for bound in interval(errors))
+        face = style.colour if len(errors) > 1 else "none"
+        axis.plot(value, mean, style.marker, color=style.colour, markerfacecolor=face)
+        if np.isfinite(low):
+            axis.vlines(value, low, high, color=style.colour)
+
+
+def _value_axis(axis: Axes, values: list[float]) -> None:
+    """Ticks at the values that were tried, on a logarithmic axis where they span more than `WIDE`."""
+    logarithmic = values[0] > 0 and values[-1] > WIDE * values[0]
+    places = np.log(values) if logarithmic else np.array(values)
+    length = max(places[-1] - places[0], 1e-9)
+    named = [0]
+    named += [i for i in range(1, len(values)) if (places[i] - places[i - 1]) >= APART * length]
+    if logarithmic:
+        axis.set_xscale("log")
+    axis.xaxis.set_minor_locator(NullLocator())
+    axis.set_xticks(values, [f"{value:g}" if i in named else "" for i, value in enumerate(values)])
+
+
+def _name(key: str) -> str:
+    return key.rpartition(".")[2].replace("_", " ")

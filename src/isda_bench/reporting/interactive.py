@@ -7,6 +7,7 @@ the page's policy forbids; the page's own script has 4.4 kB.
 """
 
 import json
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from itertools import chain
@@ -29,6 +30,7 @@ from isda_bench.runtime.terminal import printable_lines
 
 MARGIN = 0.04  # inches around a panel
 POINTS = 72  # of an inch
+ZOOM = 1.6  # pixels of a page for a point of a drawing, at most
 STYLES = {"--": "dashed", ":": "dotted", "-.": "dashed"}
 
 
@@ -81,10 +83,17 @@ def interactive(figure: Figure, name: str) -> InteractiveFigure:
     figure.draw_without_rendering()
     figure.set_layout_engine("none")  # hidden neighbours would move a panel
     panels = list(_panels(figure, axes, labels, name))
-    sheet = [panel.drawing.css for panel in panels]
+    sheet = [f"{panel.drawing.css}\n{_natural_size(panel.drawing)}" for panel in panels]
     return InteractiveFigure(
         panels, [curve for curve, _ in curves], "\n".join([*sheet, *(r for _, r in curves)])
     )
+
+
+def _natural_size(drawn: Drawing) -> str:
+    """The rule by which a small panel is not blown up: text is of one size in all of them."""
+    found = re.search(r'<svg[^>]* viewBox="0 0 ([\d.]+) [\d.]+"', drawn.svg)
+    name = re.search(r'<svg[^>]* class="([\w-]+)"', drawn.svg)
+    return f".panel svg.{name[1]} {{ max-width: {ZOOM * float(found[1]):.0f}px; }}" if found and name else ""
 
 
 def _labels(axis: Axes) -> list[str]:

@@ -120,6 +120,7 @@ def _choice(path: Path) -> Choice:
     text = path.read_text()
     content = yaml.safe_load(text) or {}
     comments = [line[2:] for line in text.splitlines() if line.startswith("# ") and "@package" not in line]
+    comments = [content["table"]["title"]] if "table" in content else comments
     target = content.get("_target_")
     summary = comments[0] if comments else _summary(target)
     values = {key: value for key, value in content.items() if key not in ("_target_", "defaults")}

@@ -32,10 +32,15 @@ def pytest_addoption(parser):
     parser.addoption("--order", default="given", help="of files and of tests in them: reversed, random:SEED")
 
 
+LONG_SETUPS = ("test_rehearsal.py", "test_distributed.py", "test_documents.py", "test_library_faults.py")
+"""Files of which a part takes long and cannot be divided between workers."""
+
+
 def pytest_collection_modifyitems(config, items):
     """Tests depend on none before them; those of a file stay together, as do their shared set-ups."""
     kind, _, seed = config.getoption("order").partition(":")
     files = [list(tests) for _, tests in groupby(items, key=lambda item: item.path)]
+    files.sort(key=lambda tests: tests[0].path.name not in LONG_SETUPS)  # the last ones keep all workers busy
     arrange = {"given": lambda _: None, "reversed": list.reverse, "random": random.Random(seed).shuffle}[kind]
     for part in (files, *files):
         arrange(part)

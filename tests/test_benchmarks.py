@@ -77,7 +77,7 @@ def test_the_numbers_on_the_page_are_the_measured_ones():
     assert f"{small[0]:.1f}% more of a ResNet-32's training step" in text
     assert f"{small[1]:.1f}% for 100, for WRN-28-10 {large[0]:.2f}% and {large[1]:.1f}%" in text
     assert f"{rows['plain'][-1]['speedup']:.1f} times as fast" in text
-    loops = [f"{row['epoch_over_steps']:.2f} +- {row['uncertainty']:.2f}" for row in rows["loop"]]
+    loops = [f"{row['epoch_over_steps']:.2f} ± {row['uncertainty']:.2f}" for row in rows["loop"]]
     assert f"its bare steps: {loops[0]} and {loops[1]} of their time" in text
     help_, batch = (row["seconds"] for row in rows["start"][1:])
     assert (

@@ -3,7 +3,6 @@
 import importlib
 import re
 import signal
-import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 
 import isda_bench
 from helpers.forked import run_forked
+from helpers.processes import run_python
 from helpers.tiny import REPOSITORY
 from isda_bench.cli.main import COMMANDS, main, overview, run_command, usage
 
@@ -53,8 +53,7 @@ def test_help_reads_the_usage_texts_and_imports_nothing_heavy():
         "    main()\n"
         "assert not {'torch', 'pandas', 'hydra', 'pydantic', 'numpy'} & set(sys.modules)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
+    done = run_python("-c", code).check()
     for name in COMMANDS:
         assert f"-c {name}" not in done.stdout and f"isda-bench {name}" in done.stdout
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from helpers.forked import serve
 from helpers.processes import DEADLINE, Started, free_ports, start_python
 from helpers.ranks_worker import LOSSES, configuration, joining, loading, training, work
 from helpers.run_files import metrics_of, same_weights
@@ -22,8 +23,14 @@ from isda_bench.training.run import run
 
 
 def spawned(function, *arguments) -> None:
-    """Calls `function(rank, *arguments)` in two processes; those that hang are killed."""
-    ranks_at_work = torch.multiprocessing.spawn(function, arguments, nprocs=2, join=False)
+    """Calls `function(rank, *arguments)` in two processes, forked from one that has imported everything.
+
+    Those that hang are killed.
+    """
+    serve()
+    ranks_at_work = torch.multiprocessing.start_processes(
+        function, arguments, nprocs=2, join=False, start_method="forkserver"
+    )
     try:
         ended = [ranks_at_work.join(timeout=DEADLINE) for _ in range(2)]  # returns as soon as one has ended
     finally:

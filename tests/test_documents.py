@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from helpers.processes import run_python
+from helpers.processes import Done, run_python
 from helpers.tiny import REPOSITORY
 from isda_bench.cli.main import COMMANDS
 from isda_bench.config.experiment_files import table_names
@@ -149,11 +149,12 @@ def contributing_commands(word: str) -> list[list[str]]:
 def test_contributing_a_loss(contributed):
     found = contributing_commands("loss=poly")
     assert len(found) == 2
-    for command in found:
-        call(contributed, command).check()
+    wrong = ["train.py", "dataset=digits", "loss=poly", "loss.epsilon=-2"]
+    *trained, refused = calls(contributed, *found, wrong)
+    for done in trained:
+        done.check()
     assert len(list(contributed.glob("runs/digits-resnet8-poly-s0-*/record.json"))) == 3
-    wrong = call(contributed, ["train.py", "dataset=digits", "loss=poly", "loss.epsilon=-2"])
-    assert "loss.epsilon=-2" in wrong.check(2).stderr
+    assert "loss.epsilon=-2" in refused.check(2).stderr
 
 
 def test_the_contributed_loss_is_the_paper_s(contributed):
@@ -178,12 +179,32 @@ def test_contributing_an_image_folder(contributed):
             for i in range(images):
                 Image.new("RGB", (20 + i, 30), (100 * number + i,) * 3).save(folder / f"{i}.png")
     (command,) = contributing_commands("dataset=my_images")
-    done = call(contributed, command).check()
-    assert "my_images-resnet8-isda-s0" in done.stdout
+    (done,) = calls(contributed, command)
+    assert "my_images-resnet8-isda-s0" in done.check().stdout
 
 
-def call(project, arguments):
-    return run_python(*arguments, cwd=project, env={"PYTHONPATH": str(project / "src")})
+FORKS = """
+import json, os, runpy, sys
+import isda_bench.cli.command_line, isda_bench.training.run, torch._dynamo  # which any optimizer imports
+for number, arguments in enumerate(json.loads(sys.argv[1])):
+    child = os.fork()
+    if not child:
+        for descriptor, name in ((1, "out"), (2, "err")):
+            os.dup2(os.open(f"{number}.{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
+        sys.argv = arguments
+        runpy.run_path(arguments[0], run_name="__main__")
+        sys.exit()
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def calls(project, *commands):
+    """How each `python <command>` ends in the project: forks of one process that has imported its code."""
+    code = run_python(
+        "-c", FORKS, json.dumps(commands), cwd=project, env={"PYTHONPATH": str(project / "src")}
+    )
+    texts = [[(project / f"{i}.{name}").read_text() for name in ("out", "err")] for i in range(len(commands))]
+    return [Done(int(line), *text) for line, text in zip(code.check().stdout.split(), texts, strict=True)]
 
 
 @pytest.mark.slow

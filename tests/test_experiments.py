@@ -34,6 +34,7 @@ TABLES = [
     "imagenet_journal",
     "journal_table_2",
     "journal_table_4",
+    "mixing",
     "small_data",
     "strength_selection",
 ]
@@ -68,6 +69,7 @@ SIZES = {
     "imagenet_journal": (14, 1),
     "journal_table_2": (36, 5),
     "journal_table_4": (36, 5),
+    "mixing": (16, 3),
     "small_data": (12, 3),
     "strength_selection": (20, 3),
 }
@@ -119,6 +121,9 @@ def test_a_grid_has_the_configurations_of_its_jobs(name):
         ["experiment=strength_selection", "seed=1", "dataset=cifar100", "augment=none,cutout"],
         ["generator=none,cgan", "dataset=digits,cifar10", "dataset.padding=2", "logger=none"],
         ["experiment=ablation_constant", "seed=0", "loss=isda,cross_entropy"],
+        ["experiment=imagenet_journal_basic", "dataset.root=data", "model=resnet50,densenet121"],
+        ["method=dropout,focal", "model=resnet110", "dataset=cifar100,digits", "mix=mixup"],
+        ["experiment=conference_table_2_shake_shake,demo", "seed=0", "loss=isda"],
         ["seed=${schedule.epochs}", "model=resnet32,densenet_bc_100_12", "evaluate={every: 2}"],
     ],
 )
@@ -127,6 +132,19 @@ def test_every_job_of_a_grid_equals_hydras_composition(overrides):
     assert len(jobs) > 1
     for job, config in jobs:
         assert config == compose_run(job)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("table", TABLES)
+def test_every_planned_cell_is_what_hydra_composes(table):
+    for cell in cells_of(table):
+        lines = [*cell.job, f"seed={cell.seeds[0]}"]
+        found = compose_run([*lines, "dataset.root=data"] if "imagenet" in table else lines)
+        assert (found.run_id, found.config, list(found.names.items())) == (
+            cell.config.run_id,
+            cell.config.config | {"dataset": found.config["dataset"]},
+            list(cell.config.names.items()),
+        )
 
 
 def test_a_section_that_the_experiment_touches_is_composed():

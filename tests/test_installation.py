@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import isda_bench
+from helpers.processes import DEADLINE
 from helpers.tiny import REPOSITORY
 from isda_bench.cli.main import COMMANDS
 
@@ -34,7 +35,7 @@ def build(project: Path, what: str, out: Path) -> Path:
     """What pip builds of the project without isolation: `wheel` or `sdist`."""
     command = [sys.executable, "-c", BUILD, f"build_{what}", str(out)]
     done = subprocess.run(
-        command, cwd=project, env=environment(), capture_output=True, text=True, timeout=120
+        command, cwd=project, env=environment(), capture_output=True, text=True, timeout=DEADLINE
     )
     assert done.returncode == 0, done.stderr
     return out / done.stdout.splitlines()[-1]
@@ -113,7 +114,12 @@ def installed(wheel, tmp_path_factory):
     def call(*arguments: str, program: tuple[str, ...] = ("isda-bench",), **variables: str):
         command = [str(scripts / program[0]), *program[1:], *arguments]
         return subprocess.run(
-            command, cwd=folder, env=environment(**variables), capture_output=True, text=True, timeout=300
+            command,
+            cwd=folder,
+            env=environment(**variables),
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE,
         )
 
     call.folder = folder

@@ -16,11 +16,11 @@ EXAMPLE = REPOSITORY / "examples" / "own_project"
 
 
 def commands() -> list[list[str]]:
-    (block,) = re.findall(
+    blocks = re.findall(
         r"^```bash\n(.*?)^```$", (EXAMPLE / "README.md").read_text(), re.DOTALL | re.MULTILINE
     )
-    lines = [shlex.split(line) for line in block.splitlines()]
-    assert all(line[:2] == ["isda-bench", "train"] for line in lines)
+    lines = [shlex.split(line) for block in blocks for line in block.splitlines()]
+    assert all(line[0] == "isda-bench" for line in lines)
     return [line[1:] for line in lines]
 
 
@@ -30,10 +30,20 @@ def project(tmp_path):
 
 
 def test_the_commands_of_its_page_train(project):
-    for command in commands():
+    for command in commands()[:-2]:
         done = run_forked([*command, "dataset.train_size=200"], project, script=MODULE)
         assert done.returncode == 0, done.stderr
     assert len(list(project.glob("runs/digits-mine-*/record.json"))) == 4  # the first is one of the grid
+
+
+@pytest.mark.slow
+def test_the_table_of_its_page_is_trained_and_written(project):
+    for command in commands()[-2:]:
+        done = run_forked(command, project, script=MODULE)
+        assert done.returncode == 0, done.stderr
+    assert len(list(project.glob("runs/digits-mine-*/record.json"))) == 6
+    page = (project / "runs" / "tables" / "own_table.md").read_text()
+    assert page.count("(2)") >= 5 and "missing" not in page and "difference to Cross-entropy" in page
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,9 @@ from isda_bench.config.grids import grid_runs
 from isda_bench.config.run_config import RunConfig
 from isda_bench.reporting.build_tables import experiment_table
 from isda_bench.reporting.claims import check_claims, markdown_claims
+from isda_bench.reporting.latex_table import latex
 from isda_bench.reporting.questions import answers, markdown_answers
-from isda_bench.reporting.render_tables import csv_table, latex, markdown, markdown_table
+from isda_bench.reporting.render_tables import csv_table, markdown, markdown_table, wide_csv
 from isda_bench.storage.records import read_records
 
 RESULTS = REPOSITORY / "results"
@@ -57,8 +58,9 @@ def records():
 @pytest.mark.parametrize("name", table_names())
 def test_committed_tables_are_those_of_the_records(records, name):
     table = experiment_table(name, records)
-    for ending, render in (("md", markdown), ("tex", latex), ("csv", csv_table)):
-        assert (RESULTS / "tables" / f"{name}.{ending}").read_text() == render(table)
+    renders = {".md": markdown, ".tex": latex, ".csv": csv_table, "_wide.csv": wide_csv}
+    for ending, render in renders.items():
+        assert (RESULTS / "tables" / f"{name}{ending}").read_text() == render(table)
 
 
 def test_committed_lists_are_those_of_the_records(records):

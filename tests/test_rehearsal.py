@@ -29,7 +29,7 @@ FAST = [
     *("loading", "evaluation fp32", "evaluation bf16", "inversion", "inversion per class"),
     *(f"generator {name}" for name in ("wgan", "cgan", "acgan", "infogan")),
     *("optimizer sgd", "optimizer adamw", "optimizer timm lion", "resume", "resume adamw"),
-    *("compiled cross_entropy fp32", "compiled isda bf16"),
+    "compiled isda bf16",
 ]
 FAULTS = {
     "a random number of the CPU": "random number of the CPU: aten.rand",

@@ -44,11 +44,11 @@ def records(tmp_path):
 
 def test_table_to_the_character(records):
     assert markdown_table(records) == (
-        "| data set | network | loss          | epochs | error on | error in % (mean +- std) | runs |\n"
-        "|----------|---------|---------------|--------|----------|--------------------------|------|\n"
-        "| digits   | resnet8 | cross_entropy | 4      | test     | 4.00 +- 1.00             | 3    |\n"
-        "| digits   | resnet8 | isda          | 4      | test     | 2.50                     | 1    |\n"
-        "| digits   | resnet8 | isda          | 2      | test     | 7.12                     | 1    |\n"
+        "| data set | network | loss          | epochs | error on | error in % (mean ± std) | runs |\n"
+        "|----------|---------|---------------|--------|----------|-------------------------|------|\n"
+        "| digits   | resnet8 | cross_entropy | 4      | test     | 4.00 ± 1.00             | 3    |\n"
+        "| digits   | resnet8 | isda          | 4      | test     | 2.50                    | 1    |\n"
+        "| digits   | resnet8 | isda          | 2      | test     | 7.12                    | 1    |\n"
         "\n"
         "Error: mean of the last 10 epochs; standard deviation over seeds (n - 1).\n"
     )
@@ -67,7 +67,7 @@ def test_cells_that_differ_in_a_setting_say_so(tmp_path):
 def test_other_protocols(records, protocol, mean):
     first = cell_statistics(records, protocol).iloc[0]
     assert (first["n"], first["mean"], first["std"]) == (3, mean, 1.0)
-    assert f"{mean:.2f} +- 1.00" in markdown_table(records, protocol)
+    assert f"{mean:.2f} ± 1.00" in markdown_table(records, protocol)
 
 
 def test_a_run_in_two_places_counts_once(tmp_path):

@@ -1,19 +1,19 @@
 """Where configurations come from: conf/, the groups that generators share, a user's folder."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 from hydra import compose, initialize_config_dir
 
+from helpers.processes import run_python
 from isda_bench.cli.command_line_check import command_line_problems
 from isda_bench.config.components import component_problems
 from isda_bench.config.compose import compose_run, hydra_context
+from isda_bench.config.folders import users_folder
 from isda_bench.config.generator_config import GeneratorConfig
 from isda_bench.config.grids import grid_runs
 from isda_bench.config.run_config import CONF
-from isda_bench.config.search_path import choices, is_group, users_folder
+from isda_bench.config.search_path import choices, is_group
 from isda_bench.errors import ConfigError
 
 MODEL = """
@@ -117,9 +117,7 @@ import json
 with initialize_config_dir({str(CONF)!r}, version_base="1.3"):
     print(json.dumps(OmegaConf.to_container(compose("config", {overrides!r}), resolve=True)))
 """
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
-    )
+    done = run_python("-c", code).check()
     assert compose_run(overrides).config == json.loads(done.stdout)
 
 

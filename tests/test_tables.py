@@ -1,5 +1,7 @@
 """Experiments' tables from synthetic records, to the character."""
 
+import csv
+import io
 import json
 import math
 
@@ -13,9 +15,9 @@ from isda_bench.config.compose import compose_run
 from isda_bench.config.experiment_files import parts
 from isda_bench.experiments.planned import planned
 from isda_bench.reporting.build_tables import experiment_table
-from isda_bench.reporting.cautions import schedule_caution
 from isda_bench.reporting.columns import text_rows
-from isda_bench.reporting.render_tables import csv_table, latex, markdown
+from isda_bench.reporting.latex_table import latex
+from isda_bench.reporting.render_tables import csv_table, markdown, wide_csv
 from isda_bench.reporting.table_notes import notes_of
 from isda_bench.storage.records import read_records, unfinished_runs
 
@@ -57,10 +59,12 @@ def ablation(tmp_path_factory):
     return table_of_runs("ablation", root)
 
 
-@pytest.mark.parametrize(("ending", "render"), [("md", markdown), ("tex", latex), ("csv", csv_table)])
+@pytest.mark.parametrize(
+    ("ending", "render"), [(".md", markdown), (".tex", latex), (".csv", csv_table), ("_wide.csv", wide_csv)]
+)
 def test_table_to_the_character(ablation, ending, render):
     """tests/golden/ablation.*: the fixture's numbers, checked by hand."""
-    assert render(ablation) == (GOLDEN / f"ablation.{ending}").read_text()
+    assert render(ablation) == (GOLDEN / f"ablation{ending}").read_text()
 
 
 def test_selection_validation_and_other_crops_do_not_belong(ablation):
@@ -210,7 +214,7 @@ def test_only_common_seeds_are_compared(tmp_path):
     write_runs(tmp_path, cell("ablation", "cifar10", "cross_entropy"), [4.0, 3.8])
     write_runs(tmp_path, cell("ablation", "cifar10", "isda"), [3.6, 3.5, 1.0])
     page = markdown(table_of_runs("ablation", tmp_path))
-    assert "| difference to cross_entropy |" in page and "| -0.35 +- 0.07 (2) " in page
+    assert "| difference to cross_entropy |" in page and "| -0.35 ± 0.07 (2) " in page
     assert "with n = 2 and a standard deviation of the differences of 0.07." in page
 
 
@@ -224,69 +228,10 @@ def test_families_are_those_of_one_network_data_set_and_size(tmp_path):
     assert markdown(table).count("Smallest true difference found in 80%") == 2
 
 
-def test_a_drop_within_the_last_epochs_is_a_footnote(tmp_path):
-    """The first three of the last ten epochs have the full rate."""
-    shorter = {"schedule__epochs": 15, "schedule__milestones": [9, 13]}
-    write_runs(tmp_path, changed(cell("journal_table_2", "cifar10", "isda", "resnet32"), **shorter), [9.0])
-    (line,) = lines_of(table_of_runs("journal_table_2", tmp_path)).values()
-    assert line.cautions == (
-        "the rate drops within the last 10 epochs, which average 3 epochs of the first rate, 4 of x0.1 and 3 "
-        "of x0.01",
-    )
-    assert line.footnote.endswith(line.cautions[0])
-
-
-@pytest.mark.parametrize(
-    ("epochs", "milestones", "words"),
-    [
-        (160, [80, 120], ""),
-        (24, [15], ""),  # the last ten epochs begin with it
-        (24, [16], "average 1 epoch of the first rate and 9 of x0.1"),
-        (24, [30], ""),
-        (5, [3], "within the last 5 epochs, which average 2 epochs of the first rate and 3 of x0.1"),
-        (24, None, ""),
-    ],
-)
-def test_when_a_schedule_needs_a_caution(epochs, milestones, words):
-    schedule = {"epochs": epochs, "milestones": milestones, "factor": 0.1 if milestones else None}
-    found = schedule_caution(schedule, "last_10")
-    assert found.endswith(words) if words else found == ""
-    assert schedule_caution(schedule, "final") == ""
-
-
-def test_loss_and_calibration_over_the_last_ten_epochs(tmp_path):
-    config = cell("ablation", "cifar100", "isda")
-    for seed, shift in enumerate((0.0, 0.1)):
-        directory = write_run(tmp_path, changed(config, seed=seed), 18.0)
-        rows = [
-            {
-                "epoch": e,
-                "test_error": 20.0 - e,
-                "test_loss": e + shift,
-                "test_ece": 2.0,
-                "test_top5_error": 5.0,
-            }
-            for e in range(1, 13)
-        ]
-        (directory / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    table = table_of_runs("ablation", tmp_path)
-    (line,) = lines_of(table).values()
-    assert line.measures["loss"] == pytest.approx({0: 7.5, 1: 7.6})  # of epochs 3 to 12
-    header, row = (text_rows(table)[i] for i in (0, 1 + table.lines.index(line)))
-    found = dict(zip(header, row, strict=True))
-    assert (found["test loss"], found["ECE in %"]) == ("7.550 +- 0.071", "2.00 +- 0.00")
-    assert "top-5 error in %" not in header  # nothing about it is published
-    final = experiment_table("ablation", read_records([tmp_path]), protocol="final")
-    assert lines_of(final)["isda"].measures["loss"] == pytest.approx({0: 12.0, 1: 12.1})
-
-
-def test_imagenets_top_5_errors_have_columns():
-    header, *rows = text_rows(experiment_table("imagenet_journal", EMPTY))
-    row = dict(zip(header, next(row for row in rows if "resnet50" in row), strict=True))
-    assert (row["published"], row["published top-5"]) == ("23.0", "6.8")
-    assert "ours - published" not in header  # an empty column
-    header, *_ = text_rows(experiment_table("imagenet", EMPTY))
-    assert "published" not in header
+def test_wide_csv_has_data_sets_across(ablation):
+    first, *_ = csv.DictReader(io.StringIO(wide_csv(ablation)))
+    assert (first["cifar10 mean"], first["cifar10 std"], first["cifar10 n"]) == ("3.9000", "0.1000", "3")
+    assert (first["cifar100 mean"], first["cifar100 published mean"]) == ("", "18.5800")
 
 
 def test_deviating_runs_have_no_difference_to_the_published_value(tmp_path):
@@ -310,7 +255,7 @@ def test_figure_3_stands_beside_the_comparison():
     assert not lines["cifar10", "center"].published.contradicted
     header, *rows = text_rows(experiment_table("figure_3", EMPTY))
     row = dict(zip(header, next(r for r in rows if r[0] == "cifar100" and "center" in r), strict=True))
-    assert (row["published"], row["also published"]) == ("28.64", "27.85 +- 0.10†‡")
+    assert (row["published"], row["also published"]) == ("28.64", "27.85 ± 0.10†‡")
     assert any("center on cifar100" in note for note in notes_of(experiment_table("figure_3", EMPTY)))
 
 

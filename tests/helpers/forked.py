@@ -36,7 +36,7 @@ class Forked(Process):
         self.process = _server.Process(
             target=_run, args=(script, arguments, str(cwd), str(self.output), env, prepare)
         )
-        _serve()
+        serve()
         with _polling:
             self.process.start()
 
@@ -93,7 +93,7 @@ def run_forked(
 
 
 @cache
-def _serve() -> None:
+def serve() -> None:
     """Starts the server; it takes the path for its imports from the environment that it begins with."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(Path(__file__).parents[1]), prepend=os.pathsep)

@@ -19,7 +19,7 @@ from isda_bench.experiments.planned import PlannedCell
 from isda_bench.experiments.published import published, published_curves
 from isda_bench.experiments.selection import HyperparameterSelection
 from isda_bench.loading import load_loss
-from isda_bench.reporting.build_tables import Group, experiment_table
+from isda_bench.reporting.build_tables import experiment_table
 from isda_bench.reporting.figures.class_spectrum import class_spectrum, ranks_that_hold
 from isda_bench.reporting.figures.error_curves import error_curves
 from isda_bench.reporting.figures.figure_3 import figure_3
@@ -30,6 +30,7 @@ from isda_bench.reporting.figures.page import INK
 from isda_bench.reporting.figures.panels import panels
 from isda_bench.reporting.figures.tried_settings import tried_settings
 from isda_bench.reporting.gallery import gain_picture, gallery
+from isda_bench.reporting.groups import Group
 from isda_bench.reporting.spectrum import covariance_spectrum
 from isda_bench.reporting.table import Paired, Table, TableRow
 from isda_bench.storage.records import read_records

@@ -21,12 +21,13 @@ from isda_bench.cli.endings import end_of, exit_with, signal_behind, terminate
 from isda_bench.cli.flags import flags_first, parse_flags
 from isda_bench.cli.grid_jobs import GridJobs, reported_submissions
 from isda_bench.config.compose import run_config
+from isda_bench.config.folders import users_folder
 from isda_bench.config.override_text import readable_path
 from isda_bench.config.run_config import RunConfig
-from isda_bench.config.search_path import users_folder
 from isda_bench.config.several_choices import expanded
 from isda_bench.config.table_parts import part_lines, table_runs
 from isda_bench.errors import ConfigError, DeviceLost, UserError
+from isda_bench.experiments.table_problems import table_problems
 from isda_bench.runtime.ranks import rank_zero_output
 from isda_bench.runtime.terminal import printable_lines
 from isda_bench.storage.run_lock import RunLocked
@@ -74,8 +75,6 @@ def main(kind: type[RunConfig] = RunConfig, program: str = "isda_bench.training.
 def _start(arguments: Any, kind: type[RunConfig], program: str) -> None:
     """Checks the command line, then prints its plan or lets Hydra run its jobs."""
     folder = Path(arguments.config_dir) if arguments.config_dir else None
-    if folder and not folder.is_dir():
-        raise ConfigError([f"--config-dir={folder}: no such folder"])
     asks = arguments.help or arguments.hydra_help or arguments.info or arguments.shell_completion
     with rank_zero_output(), users_folder(folder), _importing_from_here():
         if not asks:
@@ -139,6 +138,7 @@ def _check(arguments: Any, kind: type[RunConfig], program: str) -> None:
         for line in _lines(arguments, kind)
         for problem in command_line_problems(line, component_problems, arguments.multirun, check_values, kind)
     ]
+    problems = problems or table_problems(arguments.overrides)
     if problems:
         raise ConfigError(list(dict.fromkeys(problems)))
 

@@ -134,7 +134,12 @@ def _lines(choices: dict[str, Path]) -> str:
 
 
 def _description(path: Path, content: dict[str, Any], shared: bool) -> str:
-    """The first sentence of a class's docstring; of the file's comment where choices share a class."""
+    """The first sentence of a class's docstring; of the file's comment where choices share a class.
+
+    An experiment's is the title of its table.
+    """
+    if "title" in (content.get("table") or {}):
+        return str(content["table"]["title"])
     found = _component(content)
     comment = _comment(path)
     if found is None or not found.summary or (shared and comment):

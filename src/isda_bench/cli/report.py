@@ -35,7 +35,7 @@ class ReportOptions(Options):
     runs_dir: str = "runs"
     records: str | None = None
     deviations: bool = False
-    protocol: Literal["last_10", "final", "best"] = "last_10"
+    protocol: Literal["last_10", "final", "best"] | None = None
     out: Annotated[str, Field(min_length=1)] | None = None
 
 
@@ -107,7 +107,7 @@ def _tables(
     names: list[str],
     records: pd.DataFrame,
     unfinished: list[UnfinishedRun],
-    protocol: str,
+    protocol: str | None,
     left_out: list[str],
 ) -> dict[str, Table]:
     """The experiments' tables; one that cannot be made (runs of different data) is left out."""

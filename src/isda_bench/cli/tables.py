@@ -4,7 +4,8 @@ isda-bench tables                                  every experiment, the claims,
 isda-bench tables experiment=demo out=runs/demo    the table of one experiment
 isda-bench tables deviations=true                  with the runs that deviate from an experiment, below it
 isda-bench tables records=results/records          with the runs of another folder: the shipped ones
-isda-bench tables protocol=final                   another error: last_10 (the paper's), final, best
+isda-bench tables --config-dir ./conf experiment=mine   an experiment of your own folder
+isda-bench tables protocol=final                   another error: final, best, or last_10, the paper's
 """
 
 from pathlib import Path
@@ -20,8 +21,9 @@ from isda_bench.reporting.claims import check_claims, markdown_claims
 from isda_bench.reporting.figures.error_curves import error_curves
 from isda_bench.reporting.figures.files import write
 from isda_bench.reporting.figures.panels import panels
+from isda_bench.reporting.latex_table import latex
 from isda_bench.reporting.questions import answers, markdown_answers
-from isda_bench.reporting.render_tables import csv_table, latex, markdown, markdown_table
+from isda_bench.reporting.render_tables import csv_table, markdown, markdown_table, wide_csv
 from isda_bench.reporting.table import Table
 from isda_bench.runtime.atomic_files import write_atomically
 from isda_bench.storage.records import read_records, unfinished_runs
@@ -34,12 +36,12 @@ class TableOptions(Options):
     runs_dir: str = "runs"
     records: str | None = None
     deviations: bool = False
-    protocol: Literal["last_10", "final", "best"] = "last_10"
+    protocol: Literal["last_10", "final", "best"] | None = None
     out: Annotated[str, Field(min_length=1)] | None = None
 
 
 def make_tables(options: TableOptions) -> None:
-    """Writes <out>/<experiment>.md, .tex and .csv; for all experiments claims.md, evidence.md and all.md too.
+    """Writes <out>/<experiment>.md, .tex, .csv and _wide.csv; for all claims.md, evidence.md and all.md too.
 
     `out` is by default <runs_dir>/tables, and results/tables where `records` names another folder.
     """
@@ -56,7 +58,7 @@ def make_tables(options: TableOptions) -> None:
         _write_table(shown, out)
     if options.experiment:
         cells = [line.cell for line in shown.lines]
-        _draw(records[records["cell"].isin(cells)], out / options.experiment, options.protocol)
+        _draw(records[records["cell"].isin(cells)], out / options.experiment, shown.protocol)
         return
     claims = markdown_claims(check_claims(tables, records))
     print(f"The paper's claims\n\n{claims}")
@@ -65,8 +67,9 @@ def make_tables(options: TableOptions) -> None:
     print(f"The evidence's questions\n\n{evidence}")
     _write(out / "evidence.md", evidence)
     if not records.empty:
-        _write(out / "all.md", markdown_table(records, options.protocol))
-        _draw(records, out / "all", options.protocol)
+        protocol = options.protocol or "last_10"
+        _write(out / "all.md", markdown_table(records, protocol))
+        _draw(records, out / "all", protocol)
 
 
 def _usual_place(options: TableOptions) -> str:
@@ -85,6 +88,7 @@ def _write_table(table: Table, out: Path) -> None:
     _write(out / f"{table.name}.md", markdown(table))
     _write(out / f"{table.name}.tex", latex(table))
     _write(out / f"{table.name}.csv", csv_table(table))
+    _write(out / f"{table.name}_wide.csv", wide_csv(table))
 
 
 def _draw(records: pd.DataFrame, path: Path, protocol: str) -> None:

@@ -36,8 +36,9 @@ def run_config(composed: DictConfig, choices: dict[str, Any], kind: type[RunConf
     # "/", "@": neither Hydra's own groups nor what follows from others
     names = {group: str(name) for group, name in choices.items() if name and not set("/@") & set(group)}
     try:
-        missing = sorted(OmegaConf.missing_keys(composed))
         config: Any = OmegaConf.to_container(composed, resolve=True)
+        some = "'???'" in str(config)  # the exact search is slow, and there is seldom one
+        missing = sorted(OmegaConf.missing_keys(composed)) if some else []
     except OmegaConfBaseException as error:
         raise ConfigError([_first_line(error)]) from error
     if missing:

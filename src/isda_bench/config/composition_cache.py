@@ -15,7 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from isda_bench.config.search_path import config_folders
+from isda_bench.config.folders import config_folders
 from isda_bench.errors import UserError
 from isda_bench.runtime.atomic_files import write_atomically
 

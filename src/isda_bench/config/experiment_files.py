@@ -1,21 +1,24 @@
-"""The experiments' files: which belong to one table, and their titles.
+"""The experiments' files: which belong to one table, and what a table says of itself.
 
-`<table>_<part>.yaml` is a part of the table whose experiment is `<table>.yaml`, unless a line of its head
-begins with `OWN_TABLE`: then it is a table, and files whose names begin with its own are its parts.
+An experiment with a section `table` is a table. Without one, `<table>_<part>.yaml` is a part of the table
+whose experiment is `<table>.yaml`: what is no rectangle lies beside it.
 """
 
-from functools import cache
+import re
+from pathlib import Path
+from typing import Any
 
-from isda_bench.config.problems import did_you_mean
-from isda_bench.config.run_config import CONF
+from omegaconf import OmegaConf
+
+from isda_bench.config.folders import PUBLISHED, choice_file, choice_names
+from isda_bench.config.problems import did_you_mean, problems_of
+from isda_bench.config.settings import TableSection
 from isda_bench.errors import ConfigError
-
-OWN_TABLE = "A table of its own."
 
 
 def experiment_names() -> list[str]:
     """Every experiment, parts too."""
-    return sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
+    return choice_names("experiment")
 
 
 def table_names() -> list[str]:
@@ -33,7 +36,7 @@ def table_of(experiment: str) -> str:
     if experiment not in names:
         raise ConfigError([f"experiment={experiment}: no such experiment{did_you_mean(experiment, names)}"])
     around = [name for name in names if experiment == name or experiment.startswith(f"{name}_")]
-    own = [name for name in around if any(line.startswith(OWN_TABLE) for line in _head(name))]
+    own = [name for name in around if re.search(r"^table:", _file(name).read_text("utf-8"), re.MULTILINE)]
     return max(own, key=len) if own else min(around, key=len)
 
 
@@ -48,14 +51,49 @@ def parts(experiment: str) -> list[str]:
     return [experiment, *(name for name in longer if table_of(name) == table)]
 
 
+def table_section(experiment: str) -> TableSection:
+    """What the experiment's table says of itself; a part's is that of its table.
+
+    Raises:
+        ConfigError: there is no such experiment, or its section is wrong.
+    """
+    name = table_of(experiment)
+    content = content_of(_file(name)).get("table", {"title": name.replace("_", " ")})
+    problems = problems_of(lambda: TableSection.model_validate(content), "table.")
+    if problems:
+        raise ConfigError([f"experiment={name}: {problem}" for problem in problems])
+    return TableSection.model_validate(content)
+
+
 def title(experiment: str) -> str:
-    """The first line of the head of its file."""
-    return next(iter(_head(experiment)), experiment)
+    """What a reader sees over the table; a part's names the part."""
+    table = table_of(experiment)
+    part = experiment.removeprefix(table).replace("_", " ")
+    return f"{table_section(table).title}:{part}" if part else table_section(table).title
 
 
-@cache
-def _head(experiment: str) -> tuple[str, ...]:
-    """The comments of its file, without '#' and Hydra's own."""
-    lines = (CONF / "experiment" / f"{experiment}.yaml").read_text(encoding="utf-8").splitlines()
-    heads = [line.removeprefix("#").strip() for line in lines if line.startswith("#")]
-    return tuple(head for head in heads if not head.startswith("@package"))
+def published_file(experiment: str) -> Path | None:
+    """The file of published values beside the experiment of a table; None where there is none."""
+    path = _file(experiment).with_name(f"{experiment}{PUBLISHED}")
+    return path if path.is_file() else None
+
+
+def content_of(path: Path) -> dict[str, Any]:
+    """What a YAML file holds.
+
+    Raises:
+        ConfigError: it cannot be read, or is no section.
+    """
+    try:
+        content = OmegaConf.to_container(OmegaConf.load(path))
+    except Exception as error:  # YAML's and OmegaConf's are of many classes
+        raise ConfigError([f"{path}: cannot be read: {str(error).splitlines()[0]}"]) from error
+    if not isinstance(content, dict):
+        raise ConfigError([f"{path}: should be a section with keys"])
+    return {str(key): value for key, value in content.items()}
+
+
+def _file(experiment: str) -> Path:
+    path = choice_file("experiment", experiment)
+    assert path is not None
+    return path

@@ -2,8 +2,7 @@
 
 import itertools
 import json
-import re
-from copy import deepcopy
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,9 +21,11 @@ from isda_bench.config.compose import (
     without_hydra,
 )
 from isda_bench.config.composition_cache import remembered
+from isda_bench.config.folders import config_folders
+from isda_bench.config.layers import Chosen, Layers
 from isda_bench.config.override_text import lines_of, parse
 from isda_bench.config.run_config import RunConfig
-from isda_bench.config.search_path import EMPTY, config_folders, is_group, parsed
+from isda_bench.config.search_path import is_group
 from isda_bench.errors import ConfigError
 
 HYDRAS_OWN = ("help", "hydra_help", "output", "env", "launcher", "job_logging", "hydra_logging")
@@ -88,7 +89,7 @@ def grid_lines(overrides: list[str]) -> dict[str, list[str]]:
                 raise ConfigError(problems)
             parsed = [override for override in parsed if not override.is_hydra_override()]  # how, not what
             fixed = [str(o.input_line) for o in parsed if not o.is_sweep_override()]
-            sweep = sweep_of(_shared_composer().compose(*fixed))
+            sweep = _shared_composer().sweep(fixed)
             varied, _ = parse([f"{key}={value}" for key, value in sweep.items()])
             return {override.key_or_group: lines_of(override) for override in [*varied, *parsed]}
 
@@ -105,10 +106,10 @@ def chosen_names(experiment: str, group: str) -> list[str]:
 
     def composed() -> list[str]:
         with hydra_context():
-            composed = _shared_composer().compose(f"experiment={experiment}")
-            varied, _ = parse([f"{key}={value}" for key, value in sweep_of(composed).items() if key == group])
+            chosen = _shared_composer().chosen([f"experiment={experiment}"])
+            varied, _ = parse([f"{key}={value}" for key, value in chosen.sweep.items() if key == group])
             lines = [line for override in varied for line in lines_of(override)]
-            return [line.partition("=")[2] for line in lines] or [str(choices_of(composed)[group])]
+            return [line.partition("=")[2] for line in lines] or [str(chosen.names[group])]
 
     found: list[str] = remembered(["names", experiment, group], RunConfig.conf, composed)
     return found
@@ -117,7 +118,7 @@ def chosen_names(experiment: str, group: str) -> list[str]:
 class Composer:
     """Composes jobs; what several of them choose alike is composed once. Within `hydra_context`.
 
-    Hydra takes some 50 ms for each, and sets plain values last of all: jobs that differ in these alone are
+    Hydra takes some 40 ms for each, and sets plain values last of all: jobs that differ in these alone are
     composed once.
 
     Args:
@@ -132,6 +133,7 @@ class Composer:
         self.parse = cache(lambda line: parse([line])[0])
         self.compose = cache(self._compose)
         self._chosen = cache(self._compose_chosen)
+        self._task = cache(self._compose_task)
 
     def _compose(self, *lines: str) -> DictConfig:
         """As `compose_overrides`, once for the same lines: not to be changed.
@@ -147,36 +149,59 @@ class Composer:
         Raises:
             ConfigError: it does not compose.
         """
-        parsed = [override for line in job for override in self.parse(line)]
-        chosen, choices = self._chosen(*(str(o.input_line) for o in parsed if not _is_value(o)))
-        config = deepcopy(chosen)
+        chosen = self.chosen(job)
         try:
-            for override in filter(_is_value, parsed):
-                OmegaConf.update(config, override.key_or_group, override.value(), merge=True)
+            config = self._with_values(chosen, job)
         except OmegaConfBaseException:  # Hydra's error is the one that a user knows
             return run_config_of(compose_overrides(job), self.kind)
-        return run_config(config, choices, self.kind)
+        return run_config(config, chosen.names, self.kind)
 
-    def _compose_chosen(self, *lines: str) -> tuple[DictConfig, dict[str, Any]]:
-        """The configuration under these choices, and the chosen names: not to be changed.
+    def sweep(self, job: list[str]) -> dict[str, Any]:
+        """What the configuration of a job varies by itself: key -> values as typed.
 
-        A file that has no defaults list is the lowest layer of its section: experiment, method and command
-        line come later. Where `layered`, such files are laid below what the others compose to.
+        Raises:
+            ConfigError: it does not compose.
         """
-        overrides = [override for line in lines for override in self.parse(line)]
-        names = {o.key_or_group: str(o.value()) for o in overrides}
-        files = {group: _section(group, name) for group, name in names.items() if self.layered}
-        plain = {group: content for group, content in files.items() if content is not None}
-        empty = {group: f"{group}={EMPTY}" for group in plain}
-        composed = self.compose(*(empty.get(o.key_or_group, str(o.input_line)) for o in overrides))
-        names = choices_of(composed) | {group: names[group] for group in plain}
-        if plain and _chosen_together(names):
-            composed, plain = self.compose(*lines), {}
-        config = without_hydra(composed)
-        for group, content in plain.items():
-            config[group] = OmegaConf.merge(content, config.get(group) or {})
-        OmegaConf.set_struct(config, True)
-        return config, names
+        chosen = self.chosen(job)
+        try:
+            self._with_values(chosen, job)
+        except OmegaConfBaseException:
+            return sweep_of(compose_overrides(job))
+        return chosen.sweep
+
+    def chosen(self, job: list[str]) -> Chosen:
+        """The configuration of a job before its values are set.
+
+        Raises:
+            ConfigError: it does not compose.
+        """
+        parsed = [override for line in job for override in self.parse(line)]
+        return self._chosen(*(str(override.input_line) for override in parsed if not _is_value(override)))
+
+    def _with_values(self, chosen: Chosen, job: list[str]) -> DictConfig:
+        config = chosen.config()
+        for override in (override for line in job for override in self.parse(line) if _is_value(override)):
+            OmegaConf.update(config, override.key_or_group, override.value(), merge=True)
+        return config
+
+    def _compose_chosen(self, *lines: str) -> Chosen:
+        """The configuration under these choices.
+
+        A file that has no defaults list is the lowest layer of its section, and an experiment's is the
+        highest; method and others lie between. Where `layered`, such files are laid around what the others
+        compose to.
+        """
+        choices = [override for line in lines for override in self.parse(line)]
+        if self.layered and all(map(_is_choice, choices)):
+            with suppress(ConfigError):  # Hydra's error should be about the lines as they were given
+                if found := Layers.of(choices).around(self._task):
+                    return found
+        return self._task(*lines)
+
+    def _compose_task(self, *lines: str) -> Chosen:
+        """As `compose`, without Hydra's own node."""
+        composed = self.compose(*lines)
+        return Chosen.of(without_hydra(composed), choices_of(composed), sweep_of(composed))
 
 
 def _shared_composer() -> Composer:
@@ -191,26 +216,17 @@ def _composer_of(*folders: Path) -> Composer:
 
 def _is_value(override: Override) -> bool:
     """Whether it sets a key that the configuration has, and chooses or adds nothing."""
-    changes = override.is_add() or override.is_force_add() or override.is_delete()
-    chooses = is_group(override.key_or_group) or override.is_hydra_override()
-    return not (changes or chooses or override.package is not None)
+    return not (_changes(override) or is_group(override.key_or_group) or override.is_hydra_override())
 
 
-def _chosen_together(names: dict[str, Any]) -> bool:
-    """Whether the names of several groups choose a file, as in `method/settings: ${method}-${dataset}`."""
-    entries: Any = OmegaConf.to_container(parsed(RunConfig.conf / "config.yaml")[1])
-    for entry in entries["defaults"]:
-        for group, value in entry.items() if isinstance(entry, dict) else ():
-            name = re.sub(r"\$\{([\w/]+)\}", lambda match: str(names.get(match[1])), str(value))
-            if name != value and (RunConfig.conf / group.split()[-1] / f"{name}.yaml").is_file():
-                return True
-    return False
+def _is_choice(override: Override) -> bool:
+    """Whether it chooses one of a group's files, for the group's own section."""
+    chooses = is_group(override.key_or_group) and not override.is_hydra_override()
+    return chooses and not _changes(override)
 
 
-def _section(group: str, name: str) -> DictConfig | None:
-    """What the chosen file holds; None where that is more, or something else, than its section."""
-    path = RunConfig.conf / group / f"{name}.yaml"
-    header, content = parsed(path) if path.is_file() else ("", None)
-    if not isinstance(content, DictConfig) or "defaults" in content or "@package" in header:
-        return None
-    return content
+def _changes(override: Override) -> bool:
+    """Whether it adds or deletes something, or puts it elsewhere."""
+    return (
+        override.is_add() or override.is_force_add() or override.is_delete() or override.package is not None
+    )

@@ -3,11 +3,13 @@
 import json
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from omegaconf import OmegaConf
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
+from isda_bench.config.folders import users_folder
 from isda_bench.config.problems import did_you_mean, problems_of
 from isda_bench.errors import ConfigError, UserError
 from isda_bench.runtime.terminal import printable_lines
@@ -45,13 +47,18 @@ Kind = TypeVar("Kind", bound=Options)
 
 
 def main(kind: type[Kind], command: Callable[[Kind], None], usage: str | None) -> None:
-    """Runs `command` with the options on sys.argv; a user's mistake ends with a message, exit code 1 or 2."""
+    """Runs `command` with the options on sys.argv; a user's mistake ends with a message, exit code 1 or 2.
+
+    `--config-dir <folder>` adds a user's own configuration, as for `isda-bench train`.
+    """
     arguments = sys.argv[1:]
     if {"-h", "--help"} & set(arguments):
         print(usage)
         return
     try:
-        command(parse(kind, arguments))
+        folder, given = _without_folder(arguments)
+        with users_folder(folder):
+            command(parse(kind, given))
     except BrokenPipeError:
         raise  # the output's reader has ended: isda-bench ends quietly
     except (UserError, OSError) as error:
@@ -59,6 +66,25 @@ def main(kind: type[Kind], command: Callable[[Kind], None], usage: str | None) -
         sys.exit(2 if isinstance(error, ConfigError) else 1)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _without_folder(arguments: list[str]) -> tuple[Path | None, list[str]]:
+    """The folder after --config-dir, and the other arguments.
+
+    Raises:
+        ConfigError: the flag has no folder, or it is given twice.
+    """
+    folders, others = [], []
+    left = iter(arguments)
+    for argument in left:
+        flag, equals, value = argument.partition("=")
+        if flag in ("--config-dir", "-cd"):
+            folders.append(value if equals else next(left, ""))
+        else:
+            others.append(argument)
+    if folders and (len(folders) > 1 or not folders[0]):
+        raise ConfigError(["--config-dir: takes one folder"])
+    return (Path(folders[0]).expanduser() if folders else None), others
 
 
 def named_first(arguments: list[str], key: str, keys: list[str]) -> list[str]:

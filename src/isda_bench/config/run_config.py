@@ -22,7 +22,7 @@ NOT_IN_IDENTITY = (
     "evaluate.metrics",
     *("dataset.workers", "dataset.unreadable_limit", "dataset.in_memory"),
     *("samples", "classifier", "allow"),  # of a generator's run
-    "rerun",
+    *("rerun", "table"),
 )
 """Keys that do not change a run's result."""
 
@@ -156,7 +156,7 @@ class RunConfig:
             "cell": self.cell,
             "names": self.names,
             "identity": identity(self.config),
-            "config": self.config,
+            "config": {key: value for key, value in self.config.items() if key != "table"},
         }
 
 

@@ -3,8 +3,7 @@
 Hydra parses a file anew for each configuration that it composes, in pure Python. Here each is parsed once.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from copy import deepcopy
 from functools import cache
 from pathlib import Path
@@ -17,29 +16,12 @@ from hydra.plugins.config_source import ConfigLoadError, ConfigResult, ConfigSou
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import Container, DictConfig, OmegaConf
 
+from isda_bench.config.folders import PUBLISHED, users_folders
 from isda_bench.config.places import SHARED_GROUPS
 from isda_bench.config.run_config import CONF, GENERATOR_CONF
 
 EMPTY = "_empty_"
 """A hidden choice of each of our groups, without content: its section has only the other files' keys."""
-
-_users_folders: list[Path] = []
-
-
-@contextmanager
-def users_folder(folder: Path | None) -> Iterator[None]:
-    """Adds the folder of a user's own groups and choices to the search path: theirs come after ours."""
-    added = [] if folder is None else [folder.resolve()]
-    _users_folders.extend(added)
-    try:
-        yield
-    finally:
-        del _users_folders[len(_users_folders) - len(added) :]
-
-
-def config_folders(conf: Path) -> list[Path]:
-    """The folders that a configuration is composed from, the first one first."""
-    return [conf, *([CONF] if conf == GENERATOR_CONF else []), *_users_folders]
 
 
 class YamlFiles(ConfigSource):
@@ -83,7 +65,8 @@ class YamlFiles(ConfigSource):
     def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
         """Names of groups and choices below `config_path`."""
         found: list[str] = []
-        for name in sorted(path.name for path in Path(self.path, config_path).iterdir()):
+        names = sorted(path.name for path in Path(self.path, config_path).iterdir())
+        for name in (name for name in names if not name.endswith(PUBLISHED)):
             self._list_add_result(found, f"{config_path}/{name}".lstrip("/"), name, results_filter)
         return sorted(set(found))
 
@@ -119,7 +102,7 @@ class OwnFolders(SearchPathPlugin):
                 element.path = f"yaml://{path}"
                 if path == str(GENERATOR_CONF):
                     search_path.append("isda_bench", f"shared://{CONF}")
-                for folder in _users_folders:
+                for folder in users_folders():
                     search_path.append("command-line", f"yaml://{folder}")
                 return
 

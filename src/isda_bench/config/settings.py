@@ -91,6 +91,27 @@ class Checkpoint(Every):
     every_minutes: PositiveFloat | None = None
 
 
+class TableSection(Section):
+    """What an experiment's file says of its table; it decides nothing in a run.
+
+    Names are those that the table prints without labels ('isda + dropout'), or choices of `method=`.
+
+    Attributes:
+        title: what a reader sees over it.
+        baseline: the method that each other one is compared with; null: cross-entropy on real images, with
+            dropout for the methods that have it.
+        methods: name -> label, in the order of the table's rows.
+        networks: name -> label.
+        datasets: name -> label.
+    """
+
+    title: Annotated[str, Field(min_length=1)]
+    baseline: str | None = None
+    methods: dict[str, str] = {}
+    networks: dict[str, str] = {}
+    datasets: dict[str, str] = {}
+
+
 class Settings(Section):
     """The whole configuration, as conf/config.yaml describes it; components check themselves."""
 
@@ -114,6 +135,7 @@ class Settings(Section):
     mix: Component
     optimizer: Component = {}
     logger: Component
+    table: TableSection | None = None
 
 
 COMPONENTS = [name for name, field in Settings.model_fields.items() if field.annotation == Component]

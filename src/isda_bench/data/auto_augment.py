@@ -13,6 +13,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from torch import Tensor
 
 from isda_bench.arguments import checked
+from isda_bench.data.assumptions import SCALE_ASSUMPTION  # noqa: F401 - of RandAugment, below
 from isda_bench.data.augment import Standard, cut_out
 from isda_bench.data.image_operations import CIFAR10_POLICY, OPERATIONS, Choice, apply_choices, choose
 from isda_bench.data.pil_operations import Operation, Rows, apply_rows, kinds_of, rows_of
@@ -23,11 +24,6 @@ LAST_BIN = 9
 """AutoAugment's strengths are the numbers 0 to 9."""
 STRONGEST = 30
 """RandAugment's are 0 to 30, as in its figures and in torchvision."""
-SCALE_ASSUMPTION = (
-    "RandAugment: its paper does not say on which scale its strength M lies; public codes end it at 10 or at "
-    "30; here it ends at 30, an assumption"
-)
-"""For wherever a result with RandAugment is printed."""
 
 
 class AutoAugment:

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 from omegaconf import OmegaConf
 
-from isda_bench.config.run_config import CONF, NOT_IN_IDENTITY, PATHS_TO_RUNS, older_functions
+from isda_bench.config.folders import choice_file
+from isda_bench.config.run_config import NOT_IN_IDENTITY, PATHS_TO_RUNS, older_functions
 
 NO_VARIANT = (
     *("_target_", "defaults", "train_size", "val_size", "split_seed", "resample", "dropout"),
@@ -51,6 +52,11 @@ def coordinates(names: dict[str, str], config: dict[str, Any]) -> Coordinates:
         split="validation" if dataset.get("val_size") else "test",
         resample=bool(dataset.get("resample", False)),
     )
+
+
+def images_text(size: int | None) -> str:
+    """'1,000' or 'all' training images."""
+    return "all" if size is None else f"{size:,}"
 
 
 def _method(names: dict[str, str], config: dict[str, Any]) -> str:
@@ -100,11 +106,15 @@ def _label(group: str, name: str, node: dict[str, Any]) -> str:
     return f"{name} ({settings_text})"
 
 
-@cache
 def _settings(group: str, name: str) -> dict[str, Any]:
     """What the component's file sets; empty where there is no such file any more."""
-    path = CONF / group / f"{name}.yaml"
-    content = OmegaConf.to_container(OmegaConf.load(path)) if path.exists() else {}
+    path = choice_file(group, name)
+    return {} if path is None else _content(path)
+
+
+@cache
+def _content(path: Path) -> dict[str, Any]:
+    content = OmegaConf.to_container(OmegaConf.load(path))
     return {str(key): value for key, value in content.items()} if isinstance(content, dict) else {}
 
 

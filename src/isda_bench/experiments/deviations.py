@@ -4,8 +4,9 @@ from collections.abc import Iterable
 from functools import cache
 from typing import Any, NamedTuple
 
+from isda_bench.config.folders import choice_file
 from isda_bench.config.grids import composed_jobs
-from isda_bench.config.run_config import ADDED_LATER, CONF, OLDER_FUNCTIONS, flat, identity
+from isda_bench.config.run_config import ADDED_LATER, OLDER_FUNCTIONS, flat, identity
 from isda_bench.errors import ConfigError
 from isda_bench.experiments.coordinates import Coordinates
 from isda_bench.experiments.planned import PlannedCell
@@ -84,7 +85,7 @@ def _kind(at: Coordinates) -> tuple[str, ...]:
 @cache
 def _with_model(job: tuple[str, ...], model: str) -> dict[str, Any] | None:
     """The settings that the job would have with another network, which brings its own schedule."""
-    if not (CONF / "model" / f"{model}.yaml").exists():
+    if choice_file("model", model) is None:
         return None
     try:
         lines = [line for line in job if not line.startswith("model=")]

@@ -1,13 +1,11 @@
-"""The experiments' files as tables: which belong together, and the cells that they plan.
-
-`<table>_<part>.yaml` is a part of the table whose experiment is `<table>.yaml`: what is no rectangle lies
-beside it.
-"""
+"""The cells that an experiment's file plans."""
 
 from dataclasses import dataclass
 from functools import cache, cached_property
+from pathlib import Path
 from typing import Any
 
+from isda_bench.config.folders import config_folders
 from isda_bench.config.grids import grid, grid_lines
 from isda_bench.config.run_config import RunConfig, flat, identity
 from isda_bench.errors import ConfigError
@@ -41,13 +39,17 @@ class PlannedCell:
         return coordinates(self.config.names, self.config.config)
 
 
-@cache
 def planned(experiment: str) -> tuple[PlannedCell, ...]:
     """The cells of one experiment's file, in the order of its grid.
 
     Raises:
         ConfigError: one of them does not compose.
     """
+    return _planned(experiment, *config_folders())
+
+
+@cache
+def _planned(experiment: str, *_folders: Path) -> tuple[PlannedCell, ...]:
     given = [f"experiment={experiment}"]
     try:
         jobs = grid(given, first="seed")

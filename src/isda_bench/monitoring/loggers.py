@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from isda_bench.arguments import checked
-from isda_bench.config.experiment_files import table_of
+from isda_bench.config.experiment_files import experiment_names, table_of
 from isda_bench.config.run_config import RunConfig
 from isda_bench.monitoring.background_calls import SECONDS_TO_END, BackgroundCalls, NoCalls
 
@@ -101,7 +101,7 @@ class WandbLogger(Logger):
             name=config.run_id,
             group=config.cell,
             job_type="train",
-            tags=[table_of(config.names["experiment"])] if "experiment" in config.names else [],
+            tags=_tags(config.names.get("experiment")),
             config=config.as_dict()["config"] | {"chosen": config.names} | _labels(config.names),
             resume="allow",
             reinit="finish_previous",
@@ -172,6 +172,13 @@ class WandbLogger(Logger):
 def _id_of_agent() -> str | None:
     """The id under which a sweep's agent expects the run of this process; None without an agent."""
     return os.environ.get("WANDB_RUN_ID") if "WANDB_SWEEP_ID" in os.environ else None
+
+
+def _tags(experiment: str | None) -> list[str]:
+    """The table that the run belongs to; the experiment itself where its file is not at hand."""
+    if experiment is None:
+        return []
+    return [table_of(experiment) if experiment in experiment_names() else experiment]
 
 
 def _labels(names: Mapping[str, str]) -> dict[str, str]:

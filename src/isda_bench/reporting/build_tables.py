@@ -3,8 +3,7 @@
 import math
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -13,21 +12,18 @@ from isda_bench.config.experiment_files import parts, table_of, title
 from isda_bench.config.run_config import identity
 from isda_bench.experiments.coordinates import coordinates
 from isda_bench.experiments.deviations import Matcher
+from isda_bench.experiments.methods import Methods
 from isda_bench.experiments.planned import PlannedCell, planned
-from isda_bench.experiments.published import (
-    also_published,
-    also_source,
-    has_fixed_networks,
-    published,
-    source,
-)
+from isda_bench.experiments.published import also_published, also_source, has_fixed_networks
+from isda_bench.experiments.published_values import PublishedValues
 from isda_bench.experiments.selection import (
     CHOSEN,
     HyperparameterSelection,
     hyperparameter_selections,
     with_settings,
 )
-from isda_bench.reporting.cautions import schedule_caution
+from isda_bench.reporting.cautions import cautions
+from isda_bench.reporting.groups import Group, grouped
 from isda_bench.reporting.measures import measures
 from isda_bench.reporting.mixing import mixed_conditions, refuse_other_data
 from isda_bench.reporting.pairing import BASELINE, Entry, with_baselines
@@ -36,37 +32,15 @@ from isda_bench.storage.records import UnfinishedRun
 
 RANKS = {BASELINE: 0, "isda": 2}
 """Of the losses in a table; any other is 1."""
-
-
-@dataclass
-class Group:
-    """The finished runs of one cell.
-
-    Attributes:
-        record: one of them.
-        errors: seed -> error in percent.
-        runs: seed -> directory.
-        generators: SHA-256 -> run of those whose images the runs used.
-        records: of all of them.
-    """
-
-    record: dict[str, Any]
-    errors: dict[int, float] = field(default_factory=dict)
-    records: list[dict[str, Any]] = field(default_factory=list)
-    runs: dict[int, Path] = field(default_factory=dict)
-    generators: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def mixed(self) -> tuple[str, ...]:
-        """The generators' runs where there are several: generator.run=null takes the newest of its day."""
-        return tuple(sorted(self.generators.values())) if len(self.generators) > 1 else ()
+LONG = 20
+"""Epochs from which on the mean of the last ten leads: they are at most the second half of the training."""
 
 
 def experiment_table(
     experiment: str,
     records: pd.DataFrame,
     unfinished: Iterable[UnfinishedRun] = (),
-    protocol: str = "last_10",
+    protocol: str | None = None,
 ) -> Table:
     """What the records say of an experiment; its parts belong to it.
 
@@ -74,48 +48,41 @@ def experiment_table(
         experiment: its name.
         records: as read_records gives them; those of other experiments do no harm.
         unfinished: as unfinished_runs gives them.
-        protocol: which error of a run counts.
+        protocol: which error of a run counts; null: that of `usual_protocol`.
 
     Raises:
-        ConfigError: there is no such experiment, or it does not compose.
+        ConfigError: there is no such experiment, it does not compose, or its section `table` or its published
+            values are wrong.
         UserError: runs of one data set's name were trained on different data.
     """
+    own = _distinct([cell for part in parts(experiment) for cell in planned(part)])
+    protocol = protocol or usual_protocol(own)
     groups = grouped(records, protocol)
     begun: dict[str, set[int]] = defaultdict(set)
     for run in unfinished:
         begun[run.cell].add(run.seed)
-    own = _distinct([cell for part in parts(experiment) for cell in planned(part)])
     errors = {cell: group.errors for cell, group in groups.items()}
     selections = hyperparameter_selections(errors, own)
-    plan = _with_choices(own, selections)
-    name = table_of(experiment)
-    entries = [_planned_entry(name, cell, groups, begun, protocol) for cell in plan]
-    entries = _in_reading_order(entries) + _deviating_entries(name, plan, groups, protocol)
-    lines = tuple(with_baselines(entries))
-    notes = _notes(own, selections)
+    builder = _Builder(table_of(experiment), _with_choices(own, selections), groups, protocol)
+    entries = builder.planned(begun) + builder.deviating()
+    lines = tuple(with_baselines(entries, builder.methods))
     _refuse_other_data(experiment, lines, groups)
-    return Table(experiment, title(experiment), protocol, source(name), lines, notes, also_source(name))
+    return Table(
+        name=experiment,
+        title=title(experiment),
+        protocol=protocol,
+        source=builder.published.source,
+        lines=lines,
+        notes=_notes(own, selections),
+        also_source=also_source(builder.table),
+        labels=builder.methods.section.networks | builder.methods.section.datasets,
+    )
 
 
-def grouped(records: pd.DataFrame, protocol: str) -> dict[str, Group]:
-    """The runs of each cell, by its id.
-
-    Raises:
-        UserError: runs of one cell were trained on different data.
-    """
-    groups: dict[str, Group] = {}
-    columns = (records[name] for name in ("cell", "seed", protocol, "path", "record"))
-    for cell, seed, error, path, record in zip(*columns, strict=True):
-        group = groups.setdefault(cell, Group(record))
-        group.errors[seed] = error
-        group.runs[seed] = path
-        group.records.append(record)
-        generator = record.get("generator")
-        if generator:
-            group.generators[generator["sha256"]] = generator["run"]
-    for cell, group in groups.items():
-        refuse_other_data(f"cell {cell}", group.records)
-    return groups
+def usual_protocol(plan: Iterable[PlannedCell]) -> str:
+    """'final' where no run is long enough for a mean of the last epochs, else the paper's 'last_10'."""
+    epochs = max((cell.config.config["schedule"]["epochs"] for cell in plan), default=LONG)
+    return "final" if epochs < LONG else "last_10"
 
 
 def _refuse_other_data(experiment: str, lines: tuple[TableRow, ...], groups: dict[str, Group]) -> None:
@@ -147,81 +114,94 @@ def _with_choices(plan: list[PlannedCell], selections: list[HyperparameterSelect
     return _distinct(cells)
 
 
-def _planned_entry(
-    table: str, cell: PlannedCell, groups: dict[str, Group], begun: dict[str, set[int]], protocol: str
-) -> Entry:
-    group = groups.get(cell.config.cell) or Group({})
-    line = TableRow(
-        cell=cell.config.cell,
-        at=cell.at,
-        planned=True,
-        seeds=cell.seeds,
-        unfinished=tuple(sorted(begun[cell.config.cell] - set(group.errors))),
-        published=published(table, cell.at),
-        also_published=also_published(table, cell.at),
-        note=cell.note,
-        generators=group.mixed,
-        mixed=mixed_conditions(group.records),
-    )
-    line = _with_results(line, group, cell.config.config["schedule"], protocol)
-    return Entry(line, cell.config.names, identity(cell.config.config))
+class _Builder:
+    """Makes the lines of a table.
 
+    Args:
+        table: its experiment.
+        plan: the experiment's cells.
+        groups: the finished runs by cell.
+        protocol: which error of a run counts.
+    """
 
-def _deviating_entries(
-    table: str, plan: list[PlannedCell], groups: dict[str, Group], protocol: str
-) -> list[Entry]:
-    """Records beside the plan: those of one network and subset together, methods in the plan's order."""
-    matcher = Matcher(plan, has_fixed_networks(table))
-    own = {cell.config.cell for cell in plan}
-    found = []
-    for cell, group in groups.items():
-        if cell in own:
-            continue
-        at = coordinates(group.record["names"], group.record["config"])
-        match = matcher.match(at, group.record)
-        if match is None:
-            continue
-        comparable = plan[match.place].at == at
-        line = TableRow(
-            cell=cell,
-            at=at,
-            planned=False,
-            deviations=match.deviations,
-            published=published(table, at) if comparable else None,
-            also_published=also_published(table, at) if comparable else None,
+    def __init__(self, table: str, plan: list[PlannedCell], groups: dict[str, Group], protocol: str) -> None:
+        self.table, self.plan, self.groups, self.protocol = table, plan, groups, protocol
+        self.methods = Methods(table, plan)
+        self.published = PublishedValues(table, plan, self.methods)
+
+    def planned(self, begun: dict[str, set[int]]) -> list[Entry]:
+        """A line for each cell of the plan.
+
+        Args:
+            begun: cell -> seeds of the runs that have begun and are not finished.
+        """
+        entries = []
+        for cell in self.plan:
+            config = cell.config
+            group = self.groups.get(config.cell) or Group({})
+            unfinished = tuple(sorted(begun[config.cell] - set(group.errors)))
+            line = TableRow(
+                config.cell, cell.at, planned=True, seeds=cell.seeds, unfinished=unfinished, note=cell.note
+            )
+            line = self._filled(line, group, config.config["schedule"])
+            entries.append(Entry(line, config.names, identity(config.config)))
+        return self._in_reading_order(entries)
+
+    def deviating(self) -> list[Entry]:
+        """Records beside the plan: those of one network and subset together, methods in the plan's order."""
+        matcher = Matcher(self.plan, has_fixed_networks(self.table))
+        own = {cell.config.cell for cell in self.plan}
+        found = []
+        for cell, group in self.groups.items():
+            if cell in own:
+                continue
+            record = group.record
+            at = coordinates(record["names"], record["config"])
+            match = matcher.match(at, record)
+            if match is None:
+                continue
+            line = TableRow(cell, at, planned=False, deviations=match.deviations)
+            comparable = self.plan[match.place].at == at
+            line = self._filled(line, group, record["config"]["schedule"], comparable)
+            entry = Entry(line, record["names"], record["identity"])
+            found.append((match.deviations, match.place, entry))
+        return self._in_reading_order([entry for _, _, entry in sorted(found, key=lambda item: item[:2])])
+
+    def _filled(
+        self, line: TableRow, group: Group, schedule: dict[str, Any], comparable: bool = True
+    ) -> TableRow:
+        """The line with the results of its runs, and the published values where they can be compared."""
+        at = line.at
+        return replace(
+            line,
+            at=self.methods.place(at),
+            errors=dict(sorted(group.errors.items())),
+            runs=group.runs,
+            measures=measures(group.runs, at.split, self.protocol),
+            cautions=cautions(group.records, schedule, self.protocol),
+            published=self.published.of(at) if comparable else None,
+            also_published=also_published(self.table, at) if comparable else None,
             generators=group.mixed,
             mixed=mixed_conditions(group.records),
+            label=self.methods.label(at),
         )
-        line = _with_results(line, group, group.record["config"]["schedule"], protocol)
-        entry = Entry(line, group.record["names"], group.record["identity"])
-        found.append((match.deviations, match.place, entry))
-    return _in_reading_order([entry for _, _, entry in sorted(found, key=lambda item: item[:2])])
 
+    def _in_reading_order(self, entries: list[Entry]) -> list[Entry]:
+        """Networks, data sets, ... as they first come, sizes rising; of each the baseline first, ISDA last.
 
-def _with_results(line: TableRow, group: Group, schedule: dict[str, Any], protocol: str) -> TableRow:
-    caution = schedule_caution(schedule, protocol)
-    return replace(
-        line,
-        errors=dict(sorted(group.errors.items())),
-        runs=group.runs,
-        measures=measures(group.runs, line.at.split, protocol),
-        cautions=(caution,) if caution and group.errors else (),
-    )
-
-
-def _in_reading_order(entries: list[Entry]) -> list[Entry]:
-    """Networks, data sets, ... as they first come, sizes rising; of each the baseline first and ISDA last."""
-    firsts: tuple[dict[Any, int], ...] = ({}, {}, {})
-    keys = []
-    for entry in entries:
-        at = entry.line.at
-        place = (at.model, at.dataset, at.augment)
-        ranks = [first.setdefault(name, len(first)) for first, name in zip(firsts, place, strict=True)]
-        size = math.inf if at.train_size is None else at.train_size
-        rank = RANKS.get(entry.names["loss"], 1)
-        keys.append((*ranks, size, at.resample, "; ".join(entry.line.deviations), rank))
-    order = sorted(range(len(entries)), key=lambda i: keys[i])
-    return [entries[i] for i in order]
+        The methods that the experiment's section `table` names come first, in its order.
+        """
+        firsts: tuple[dict[Any, int], ...] = ({}, {}, {})
+        keys = []
+        for entry in entries:
+            at = entry.line.at
+            place = (at.model, at.dataset, at.augment)
+            ranks = [first.setdefault(name, len(first)) for first, name in zip(firsts, place, strict=True)]
+            size = math.inf if at.train_size is None else at.train_size
+            order = (self.methods.rank(at), RANKS.get(entry.names["loss"], 1))
+            keys.append((*ranks, size, at.resample, "; ".join(entry.line.deviations), order))
+        order_of_lines = sorted(range(len(entries)), key=lambda i: keys[i])
+        return [entries[i] for i in order_of_lines]
 
 
 def _notes(plan: list[PlannedCell], selections: list[HyperparameterSelection]) -> tuple[str, ...]:

@@ -1,8 +1,43 @@
-"""What a reader of a mean error has to know of the schedule that it was taken under."""
+"""What a reader of a mean error has to know of the runs behind it."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from isda_bench.storage.record_files import LAST_EPOCHS
+
+
+def cautions(records: Iterable[dict[str, Any]], schedule: dict[str, Any], protocol: str) -> tuple[str, ...]:
+    """What belongs into the footnote of a cell, in words; nothing where no run has finished.
+
+    Args:
+        records: of the cell's finished runs.
+        schedule: their section of the configuration.
+        protocol: which error of a run counts.
+    """
+    all_records = list(records)
+    if not all_records:
+        return ()
+    return tuple(filter(None, (schedule_caution(schedule, protocol), unreadable_caution(all_records))))
+
+
+def unreadable_caution(records: list[dict[str, Any]]) -> str:
+    """How many training images could not be read, with the seeds where the runs differ; or ''."""
+    counts = {record["config"]["seed"]: record.get("unreadable_images") or 0 for record in records}
+    if not any(counts.values()):
+        return ""
+    if len(set(counts.values())) == 1:
+        count = next(iter(counts.values()))
+        return f"{_images(count)} could not be read and {_was(count)} left out"
+    each = ", ".join(f"{count} with seed {seed}" for seed, count in sorted(counts.items()) if count)
+    return f"training images that could not be read were left out: {each}"
+
+
+def _images(count: int) -> str:
+    return f"{count:,} training image{'' if count == 1 else 's'}"
+
+
+def _was(count: int) -> str:
+    return "was" if count == 1 else "were"
 
 
 def schedule_caution(schedule: dict[str, Any], protocol: str) -> str:

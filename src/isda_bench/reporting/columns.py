@@ -4,6 +4,7 @@ import math
 import statistics
 from collections.abc import Callable
 
+from isda_bench.experiments.coordinates import images_text
 from isda_bench.experiments.published import Published
 from isda_bench.reporting.table import Table, TableRow, std_of
 
@@ -34,12 +35,12 @@ def difference_header(baseline: str) -> str:
 
 
 def mean_and_std(mean: float, std: float, decimals: int = 2) -> str:
-    """'7.39 +- 0.10', without the second part where there is a single run."""
-    return f"{mean:.{decimals}f}" if math.isnan(std) else f"{mean:.{decimals}f} +- {std:.{decimals}f}"
+    """'7.39 ± 0.10', without the second part where there is a single run."""
+    return f"{mean:.{decimals}f}" if math.isnan(std) else f"{mean:.{decimals}f} ± {std:.{decimals}f}"
 
 
 def error_text(line: TableRow) -> str:
-    """'7.39 +- 0.10 (5)', '7.12 (1 of 5, 2 unfinished)' or 'missing'."""
+    """'7.39 ± 0.10 (5)', '7.12 (1 of 5, 2 unfinished)' or 'missing'."""
     unfinished = f"{len(line.unfinished)} unfinished" if line.unfinished else ""
     if not line.errors:
         return f"{MISSING} ({unfinished})" if unfinished else MISSING
@@ -49,17 +50,23 @@ def error_text(line: TableRow) -> str:
 
 
 def measure_text(line: TableRow, name: str, decimals: int = 2) -> str:
-    """'1.380 +- 0.021', or nothing where no run has the measure."""
+    """'1.380 ± 0.021', or nothing where no run has the measure."""
     values = list(line.measures.get(name, {}).values())
     return mean_and_std(statistics.fmean(values), std_of(values), decimals) if values else ""
 
 
 def published_text(value: Published | None) -> str:
-    """'6.46 +- 0.20', as printed, with marks where it is not checked or contradicted."""
+    """'6.46 ± 0.20', as printed, with marks where it is not checked or contradicted."""
     if value is None:
         return ""
     text = mean_and_std(value.mean, math.nan if value.std is None else value.std, value.decimals)
     return text + UNCHECKED * (not value.checked) + CONTRADICTED * value.contradicted
+
+
+def top5_text(line: TableRow) -> str:
+    """'6.8', the published top-5 error, or nothing."""
+    value = line.published
+    return f"{value.top5_error:.{value.decimals}f}" if value and value.top5_error is not None else ""
 
 
 def difference_text(line: TableRow) -> str:
@@ -68,10 +75,10 @@ def difference_text(line: TableRow) -> str:
 
 
 def paired_text(line: TableRow, baseline: str) -> str:
-    """'-0.26 +- 1.09 (3)': the method less this baseline over common seeds."""
+    """'-0.26 ± 1.09 (3)': the method less this baseline over common seeds."""
     if line.paired is None or line.paired.baseline != baseline:
         return ""
-    spread = "" if math.isnan(line.paired.std) else f" +- {line.paired.std:.2f}"
+    spread = "" if math.isnan(line.paired.std) else f" ± {line.paired.std:.2f}"
     return f"{line.paired.mean:+.2f}{spread} ({line.paired.n})"
 
 
@@ -86,23 +93,18 @@ def p_text(p: float | None) -> str:
     return "" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def images_text(size: int | None) -> str:
-    """'1,000' or 'all' training images."""
-    return "all" if size is None else f"{size:,}"
-
-
 def _places(table: Table) -> list[Column]:
     sized = any(line.at.train_size for line in table.lines)
-    augmented = any(line.at.augment != "standard" for line in table.lines)
+    augmented = any(line.at.augment not in ("standard", "") for line in table.lines)
     resampled = any(line.at.resample for line in table.lines)
     drawn = {True: "new for each seed", False: "one for all seeds"}
     return [
-        ("data set", lambda line: line.at.dataset),
-        ("network", lambda line: line.at.model),
+        ("data set", lambda line: table.label(line.at.dataset)),
+        ("network", lambda line: table.label(line.at.model)),
         ("augmentation", lambda line: line.at.augment if augmented else ""),
         ("training images", lambda line: images_text(line.at.train_size) if sized else ""),
         ("images drawn", lambda line: drawn[line.at.resample] if resampled else ""),
-        ("method", lambda line: f"{line.at.method}, {line.remark}" if line.remark else line.at.method),
+        ("method", lambda line: f"{line.method}, {line.remark}" if line.remark else line.method),
     ]
 
 
@@ -120,14 +122,10 @@ def _results(table: Table) -> list[Column]:
 
 
 def _published(table: Table) -> list[Column]:
-    def top5(line: TableRow) -> str:
-        value = line.published
-        return f"{value.top5_error:.{value.decimals}f}" if value and value.top5_error is not None else ""
-
     return [
         ("published", lambda line: published_text(line.published)),
         ("ours - published", difference_text),
-        ("published top-5", top5),
+        ("published top-5", top5_text),
         ("also published", lambda line: published_text(line.also_published)),
     ]
 

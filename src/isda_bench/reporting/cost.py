@@ -3,6 +3,7 @@
 import json
 import statistics
 from collections import defaultdict
+from collections.abc import Callable
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -155,29 +156,49 @@ def training_flops(
 
 @cache
 def _training_flops(model: str, num_classes: int, in_channels: int, side: int, allow: tuple[str, ...]) -> int:
-    """As `training_flops`; those of our own networks are kept on disk: counting takes a second or two."""
-
-    def counted() -> int:
-        return _counted_flops(model, num_classes, in_channels, side, allow)
-
+    """As `training_flops`."""
     if not str(json.loads(model).get("_target_")).startswith(f"{OWN_NETWORKS}."):
-        return counted()  # code that may change meanwhile
+        network, batch = _on_meta(model, num_classes, in_channels, side, allow)
+        return 3 * _flops(lambda: network(batch))
+    below_head, feature_dim = _own_flops(model, in_channels, side)
+    return 3 * (below_head + 2 * feature_dim * num_classes)
+
+
+@cache
+def _own_flops(model: str, in_channels: int, side: int) -> tuple[int, int]:
+    """FLOPs of the features of a network of ours, forwards, and their number A; kept on disk."""
+
+    def counted() -> list[int]:
+        network, batch = _on_meta(model, 2, in_channels, side)
+        return [_flops(lambda: network.features(batch)), network.feature_dim]
+
     libraries = [f"{name} {version(name)}" for name in ("torch", "timm")]
-    asked = ["FLOPs", *libraries, model, f"{num_classes} {in_channels} {side}"]
-    return int(remembered(asked, Path(models.__file__).parent, counted))
+    asked = ["FLOPs below the head", *libraries, model, f"{in_channels} {side}"]
+    flops, feature_dim = remembered(asked, Path(models.__file__).parent, counted)
+    return int(flops), int(feature_dim)
 
 
-def _counted_flops(model: str, num_classes: int, in_channels: int, side: int, allow: tuple[str, ...]) -> int:
+def _on_meta(
+    model: str, num_classes: int, in_channels: int, side: int, allow: tuple[str, ...] = ()
+) -> tuple[Classifier, torch.Tensor]:
+    """A network and an image for it, without values; the network without its batch norms.
+
+    These are not counted, and take longer than all the rest on this device.
+    """
     with torch.device("meta"):
         given = {"num_classes": num_classes, "in_channels": in_channels}
         network: Classifier = build(json.loads(model), Classifier, allow, **given)
         batch = torch.empty(1, in_channels, side, side)
     for module in network.modules():
-        if isinstance(module, _BatchNorm):  # not counted, and on no device slower than all the rest
+        if isinstance(module, _BatchNorm):
             module.forward = _unchanged  # type: ignore[method-assign, assignment]
+    return network, batch
+
+
+def _flops(forward: Callable[[], torch.Tensor]) -> int:
     with FlopCounterMode(display=False) as counter:
-        network(batch)
-    return 3 * int(counter.get_total_flops())
+        forward()
+    return int(counter.get_total_flops())
 
 
 def _unchanged(images: torch.Tensor) -> torch.Tensor:

@@ -5,6 +5,7 @@ terminal's own function is `runtime.terminal.printable`, which rooms below this 
 """
 
 import re
+import unicodedata
 from typing import Any
 
 from markupsafe import escape
@@ -25,12 +26,29 @@ _LATEX = {
     "<": "$<$",
     ">": "$>$",
     "|": "$|$",
-    " +- ": r" $\pm$ ",
     "±": r"$\pm$",
     "†": r"$^\dagger$",
     "‡": r"$^\ddagger$",
 }
-_LATEX_TOKEN = re.compile("|".join(map(re.escape, sorted(_LATEX, key=len, reverse=True))))
+_LATEX |= {  # what pdflatex does not know by itself
+    "−": "$-$",
+    "×": r"$\times$",
+    "≤": r"$\leq$",
+    "≥": r"$\geq$",
+    "→": r"$\rightarrow$",
+    "–": "--",
+    "—": "---",
+    "…": "...",
+    **{digit: f"$_{i}$" for i, digit in enumerate("₀₁₂₃₄₅₆₇₈₉")},
+    **{digit: f"$^{i}$" for i, digit in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")},
+}
+_GREEK = {"lamda": "lambda", "final sigma": "varsigma", "omicron": "mathrm{o}"}
+"""Unicode's names of small letters where LaTeX's differ."""
+_CAPITALS = ("Gamma", "Delta", "Theta", "Lambda", "Xi", "Pi", "Sigma", "Upsilon", "Phi", "Psi", "Omega")
+_ACCENTS = "\u0300\u0301\u0302\u0303\u0308"
+"""Grave, acute, circumflex, tilde, diaeresis: pdflatex sets letters of one of these in every font."""
+_LONG = 24
+"""Letters of a word that a line of notes can do without breaking."""
 _FORMULA = re.compile(r"\s*[=+\-@\t\r]")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(nan|inf)")
 
@@ -41,8 +59,39 @@ def html_text(text: str) -> str:
 
 
 def latex_text(text: str) -> str:
-    """For running text and table cells; ` +- ` becomes a plus-minus sign, the daggers footnote marks."""
-    return _LATEX_TOKEN.sub(lambda found: _LATEX[found[0]], printable(text))
+    """For running text and table cells, for pdflatex."""
+    return "".join(map(_latex_letter, printable(text)))
+
+
+def latex_breakable(text: str) -> str:
+    """For paragraphs: a long word (a run's name, say) may be broken after signs, else after every letter."""
+    return re.sub(r"\S+|\s+", lambda found: _breakable(found[0]), printable(text))
+
+
+def _breakable(word: str) -> str:
+    letters = [_latex_letter(letter) for letter in word]
+    if len(word) <= _LONG:
+        return "".join(letters)
+    everywhere = max(map(len, re.split(r"[^a-zA-Z0-9]+", word))) > _LONG
+    return "".join(
+        written + r"\allowbreak{}" * (everywhere or not letter.isalnum())
+        for letter, written in zip(word, letters, strict=True)
+    )
+
+
+def _latex_letter(letter: str) -> str:
+    if letter.isascii() or letter in _LATEX:
+        return _LATEX.get(letter, letter)
+    name = unicodedata.name(letter, "").lower()
+    if name.startswith("greek small letter ") and " with " not in name:
+        word = name.removeprefix("greek small letter ")
+        return rf"$\{_GREEK.get(word, word)}$"
+    if name.startswith("greek capital letter "):
+        word = name.removeprefix("greek capital letter ").replace("lamda", "lambda").capitalize()
+        return rf"$\{word}$" if word in _CAPITALS else f"(U+{ord(letter):04X})"
+    base, *accents = list(unicodedata.normalize("NFD", letter))
+    known = base.isascii() and base.isalpha() and len(accents) == 1 and accents[0] in _ACCENTS
+    return letter if known or letter in "ßæøåœÆØÅŒ" else f"(U+{ord(letter):04X})"
 
 
 def latex_comment(text: str) -> str:
@@ -83,3 +132,14 @@ def csv_cell(value: object) -> str:
     """For a cell that csv.writer quotes: text that a spreadsheet would take for a formula begins with '."""
     text = printable(str(value))
     return f"'{text}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text
+
+
+def markdown_rows(rows: list[list[str]]) -> str:
+    """A header and rows of plain text as a Markdown table."""
+    rows = [[markdown_text(cell) for cell in row] for row in rows]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = [
+        "| " + " | ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) + " |" for row in rows
+    ]
+    lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
+    return "\n".join(lines)

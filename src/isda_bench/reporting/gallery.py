@@ -8,13 +8,13 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from isda_bench.experiments.selection import EXPERIMENTS, hyperparameter_selections
-from isda_bench.reporting.build_tables import grouped
 from isda_bench.reporting.figures.class_spectrum import class_spectrum
 from isda_bench.reporting.figures.error_curves import error_curves
 from isda_bench.reporting.figures.figure_3 import figure_3
 from isda_bench.reporting.figures.gain import gain, sizes_of
 from isda_bench.reporting.figures.panels import Panel, methods_of, panels
 from isda_bench.reporting.figures.tried_settings import tried_settings
+from isda_bench.reporting.groups import grouped
 from isda_bench.reporting.table import Table
 
 TRAINING_SIZES = ("evidence_sizes", "small_data")

@@ -5,8 +5,7 @@ from typing import Any
 
 from isda_bench.config.building import TARGET
 from isda_bench.config.run_config import flat, older_functions
-from isda_bench.reporting.escape import markdown_text
-from isda_bench.reporting.render_tables import markdown_rows
+from isda_bench.reporting.escape import markdown_rows, markdown_text
 from isda_bench.storage.record_files import FEW_EPOCHS
 from isda_bench.storage.records import PROTOCOLS
 

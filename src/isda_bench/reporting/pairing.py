@@ -1,4 +1,4 @@
-"""Each method against its baseline: the cell with cross-entropy that differs in the method alone."""
+"""Each method against its baseline: the cell that differs in the method alone."""
 
 import json
 from collections import defaultdict
@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from isda_bench.config.run_config import flat
 from isda_bench.experiments.coordinates import own_dropout
+from isda_bench.experiments.methods import Methods
 from isda_bench.reporting.inference import holm, welch_p
 from isda_bench.reporting.table import Paired, TableRow, number_or_none
 
@@ -34,25 +36,27 @@ class Entry:
         """Whether it is cross-entropy on real images alone, with dropout or without."""
         return self.names["loss"] == BASELINE and self.names.get("generator", "none") == "none"
 
-    @property
-    def place(self) -> str:
-        """All settings but the method's; dropout is none of them."""
-        return _all_but_method(self.settings)
+    def place(self, methods: Methods) -> str:
+        """All settings but the methods'."""
+        return _all_but(self.settings, methods.settings)
 
-    @property
-    def baseline_place(self) -> str:
+    def baseline_place(self, methods: Methods) -> str:
         """`place` of its baseline: for cross-entropy with dropout that of the network's own rate."""
-        if not self.is_plain:
-            return self.place
+        if methods.baselines or not self.is_plain:
+            return self.place(methods)
         own = own_dropout(self.names["model"])
         model = self.settings["model"] | {"dropout": int(own) if own.is_integer() else own}
-        return _all_but_method(self.settings | {"model": model})
+        return _all_but(self.settings | {"model": model}, methods.settings)
+
+    def is_baseline(self, methods: Methods) -> bool:
+        """Whether others are compared with it: the table's baseline, else plain cross-entropy."""
+        return methods.is_baseline(self.line.at) if methods.baselines else self.is_plain
 
 
-def with_baselines(entries: Sequence[Entry]) -> list[TableRow]:
+def with_baselines(entries: Sequence[Entry], methods: Methods) -> list[TableRow]:
     """The lines with their comparisons, each p adjusted over all methods against the same baseline."""
-    baselines = {entry.place: entry.line for entry in entries if entry.is_plain}
-    lines = [_compared(entry, baselines.get(entry.baseline_place)) for entry in entries]
+    baselines = {entry.place(methods): entry.line for entry in entries if entry.is_baseline(methods)}
+    lines = [_compared(entry, baselines.get(entry.baseline_place(methods))) for entry in entries]
     families: dict[str, list[int]] = defaultdict(list)
     for index, line in enumerate(lines):
         if line.paired is not None and line.paired.p_value is not None:
@@ -75,10 +79,15 @@ def _compared(entry: Entry, baseline: TableRow | None) -> TableRow:
     if not differences:
         return entry.line
     welch = number_or_none(float(welch_p(list(ours.values()), list(theirs.values()))))
-    paired = Paired(differences, baseline.at.method, baseline.cell, welch_p=welch)
+    paired = Paired(differences, baseline.method, baseline.cell, welch_p=welch)
     return replace(entry.line, paired=paired)
 
 
-def _all_but_method(settings: dict[str, Any]) -> str:
-    rest = {key: value for key, value in settings.items() if key not in ("loss", "generator", "seed")}
+def _all_but(settings: dict[str, Any], left_out: tuple[str, ...]) -> str:
+    """The settings as text, without these dotted keys and sections."""
+    rest = {
+        key: value
+        for key, value in flat(settings).items()
+        if not any(f"{key}.".startswith(f"{prefix}.") for prefix in left_out)
+    }
     return json.dumps(rest, sort_keys=True)

@@ -6,12 +6,10 @@ from pathlib import Path
 from isda_bench.config.building import ANY_MODULE
 from isda_bench.config.components import build_dataset
 from isda_bench.config.run_config import RunConfig
-from isda_bench.experiments.coordinates import coordinates
-from isda_bench.reporting.columns import images_text
+from isda_bench.experiments.coordinates import coordinates, images_text
 from isda_bench.reporting.cost import Rate, Rates, read_benchmarks, training_flops
-from isda_bench.reporting.render_tables import markdown_rows
-from isda_bench.storage.record_files import readable_records
-from isda_bench.storage.records import epochs_done
+from isda_bench.reporting.escape import markdown_rows
+from isda_bench.storage.record_files import epochs_done, readable_records
 
 RESULTS = Path("results")
 """Where records and benchmarks are committed."""

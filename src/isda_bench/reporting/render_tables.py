@@ -1,4 +1,4 @@
-"""Tables in Markdown, LaTeX and CSV: pure functions of records."""
+"""Tables in Markdown and CSV: pure functions of records. LaTeX is in latex_table.py."""
 
 import csv
 import io
@@ -9,17 +9,20 @@ import pandas as pd
 
 from isda_bench.reporting.cells import cell_statistics
 from isda_bench.reporting.columns import mean_and_std, text_rows
-from isda_bench.reporting.escape import csv_cell, latex_comment, latex_text, markdown_text
+from isda_bench.reporting.escape import csv_cell, markdown_rows, markdown_text
 from isda_bench.reporting.inference import LEVEL, detectable
 from isda_bench.reporting.table import Paired, Table, TableRow, std_of
 from isda_bench.reporting.table_notes import notes_of
 from isda_bench.storage.records import PROTOCOLS
 
+WIDE = ("mean", "std", "n", "published mean", "published std")
+"""Columns of each data set in the wide CSV."""
+
 
 def markdown_table(records: pd.DataFrame, protocol: str = "last_10") -> str:
-    """Errors of every cell, mean +- standard deviation over seeds, in Markdown, with the protocol named."""
+    """Errors of every cell, mean ± standard deviation over seeds, in Markdown, with the protocol named."""
     statistics = cell_statistics(records, protocol)
-    header = ["data set", "network", "loss", "epochs", "error on", "error in % (mean +- std)", "runs"]
+    header = ["data set", "network", "loss", "epochs", "error on", "error in % (mean ± std)", "runs"]
     rows = [
         [
             cell.dataset,
@@ -42,30 +45,51 @@ def markdown(table: Table) -> str:
     return f"{markdown_rows(text_rows(table))}\n\n{markdown_text(table.title)}\n\n{notes}\n"
 
 
-def latex(table: Table) -> str:
-    """An experiment's table in LaTeX, for the package booktabs, with its notes below it."""
-    header, *rows = [[latex_text(text) for text in row] for row in text_rows(table)]
-    lines = [
-        latex_comment(f"% {table.name}: {table.title}"),
-        rf"\begin{{tabular}}{{{'l' * len(header)}}}",
-        r"\toprule",
-        " & ".join(header) + r" \\",
-        r"\midrule",
-        *(" & ".join(row) + r" \\" for row in rows),
-        r"\bottomrule",
-        r"\end{tabular}",
-        "",
-        *(rf"{{\footnotesize {latex_text(note)}}}\\" for note in notes_of(table)),
-    ]
-    return "\n".join(lines) + "\n"
-
-
 def csv_table(table: Table) -> str:
     """An experiment's table for programs: a line a cell, numbers to four decimals or empty."""
+    return _csv([_csv_row(line) for line in table.lines])
+
+
+def wide_csv(table: Table) -> str:
+    """An experiment's table for a spreadsheet: a row for each method in its place, data sets across."""
+    datasets = list(dict.fromkeys(line.at.dataset for line in table.lines))
+    rows: dict[tuple[object, ...], dict[str, object]] = {}
+    for line in table.lines:
+        at = line.at
+        size = "all" if at.train_size is None else at.train_size
+        place = {
+            "network": table.label(at.model),
+            "augmentation": at.augment,
+            "training images": size,
+            "images drawn": "for each seed" if at.resample else "once",
+            "method": line.method,
+            "footnote": "; ".join(filter(None, (line.footnote, line.remark))),
+        }
+        row = rows.setdefault(tuple(place.values()), place | _empty(table, datasets))
+        row |= _wide_cells(table.label(at.dataset), line)
+    return _csv(list(rows.values()))
+
+
+def _empty(table: Table, datasets: list[str]) -> dict[str, object]:
+    return {f"{table.label(name)} {part}": "" for name in datasets for part in WIDE}
+
+
+def _wide_cells(dataset: str, line: TableRow) -> dict[str, object]:
+    published = line.published
+    values = (
+        _number(line.mean),
+        _number(line.std),
+        line.n or "",
+        _number(published.mean if published else None),
+        _number(published.std if published else None),
+    )
+    return {f"{dataset} {part}": value for part, value in zip(WIDE, values, strict=True)}
+
+
+def _csv(rows: list[dict[str, object]]) -> str:
     out = io.StringIO()
-    rows = [_csv_row(line) for line in table.lines]
     writer = csv.DictWriter(out, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
+    writer.writerow({name: csv_cell(name) for name in rows[0]})
     writer.writerows({name: csv_cell(value) for name, value in row.items()} for row in rows)
     return out.getvalue()
 
@@ -130,14 +154,3 @@ def _csv_comparison(paired: Paired | None) -> dict[str, object]:
 
 def _number(value: float | None) -> str:
     return "" if value is None or math.isnan(value) else f"{value:.4f}"
-
-
-def markdown_rows(rows: list[list[str]]) -> str:
-    """A header and rows of plain text as a Markdown table."""
-    rows = [[markdown_text(cell) for cell in row] for row in rows]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = [
-        "| " + " | ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) + " |" for row in rows
-    ]
-    lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
-    return "\n".join(lines)

@@ -10,6 +10,7 @@ table is not about networks). Renderers (render_tables.py, a report) need nothin
 
 import math
 import statistics
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -83,6 +84,7 @@ class TableRow:
         paired: against the baseline; None for the baseline itself, or where no seed is common.
         measures: name ('loss', 'ece', 'top5_error') -> seed -> value, over the same epochs as the error.
         cautions: what a reader of the error has to know, in words; they stand in the line's footnote.
+        label: how the table prints the method; '' for its name.
         note: a word on the line ('chosen on validation'), or ''.
         runs: directories of the finished runs, by seed.
         generators: runs of the generators, where the line's runs used images of different ones.
@@ -101,10 +103,16 @@ class TableRow:
     paired: Paired | None = None
     measures: dict[str, dict[int, float]] = field(default_factory=dict)
     cautions: tuple[str, ...] = ()
+    label: str = ""
     note: str = ""
     runs: dict[int, Path] = field(default_factory=dict)
     generators: tuple[str, ...] = ()
     mixed: tuple[str, ...] = ()
+
+    @property
+    def method(self) -> str:
+        """The method, as the table prints it."""
+        return self.label or self.at.method
 
     @property
     def remark(self) -> str:
@@ -155,6 +163,7 @@ class Table:
         protocol: which error of a run is taken: 'last_10', 'final' or 'best' (storage.records.PROTOCOLS).
         source: where the published numbers are printed; '' where there are none.
         also_source: where the rows' `also_published` are printed.
+        labels: name of a network or data set -> how the table prints it.
         lines: the planned cells in the experiment's order, then the deviating ones.
         notes: sentences that belong under the table (which settings were fixed, which chosen on validation).
     """
@@ -166,6 +175,7 @@ class Table:
     lines: tuple[TableRow, ...]
     notes: tuple[str, ...] = ()
     also_source: str = ""
+    labels: dict[str, str] = field(default_factory=dict)
 
     @property
     def footnotes(self) -> dict[str, str]:
@@ -178,8 +188,11 @@ class Table:
 
     @cached_property
     def _marks(self) -> dict[str, str]:
-        texts = dict.fromkeys(line.footnote for line in self.lines if line.footnote)
-        return {text: _mark(i) for i, text in enumerate(texts)}
+        return marks_of(line.footnote for line in self.lines)
+
+    def label(self, name: str) -> str:
+        """How the table prints a network or a data set."""
+        return self.labels.get(name, name)
 
     @property
     def split(self) -> str:
@@ -198,6 +211,11 @@ class Table:
     def has_runs(self) -> bool:
         """Whether anything of it has finished."""
         return any(line.errors for line in self.lines)
+
+
+def marks_of(texts: Iterable[str]) -> dict[str, str]:
+    """Footnote -> its mark ('a', 'b', ...), in their order; '' has none."""
+    return {text: _mark(i) for i, text in enumerate(dict.fromkeys(filter(None, texts)))}
 
 
 def _mark(index: int) -> str:

@@ -3,13 +3,14 @@
 import math
 from collections import defaultdict
 
+from isda_bench.data.assumptions import SCALE_ASSUMPTION
+from isda_bench.experiments.coordinates import images_text
 from isda_bench.experiments.published import contradictions
 from isda_bench.reporting.columns import (
     CONTRADICTED,
     UNCHECKED,
     baselines,
     difference_header,
-    images_text,
 )
 from isda_bench.reporting.inference import LEVEL, POWER, detectable
 from isda_bench.reporting.table import Paired, Table, TableRow
@@ -19,8 +20,8 @@ from isda_bench.storage.records import PROTOCOLS
 def notes_of(table: Table) -> list[str]:
     """What belongs under the table."""
     what = PROTOCOLS[table.protocol]
-    notes = [f"Error: {what}; mean +- standard deviation (n - 1) over the runs (their number)."]
-    notes += _measures(table) + _sources(table) + _comparisons(table)
+    notes = [f"Error: {what}; mean ± standard deviation (n - 1) over the runs (their number)."]
+    notes += _measures(table) + source_notes(table) + assumption_notes(table) + _comparisons(table)
     notes += table.notes
     return notes + [f"[{mark}] {text}." for mark, text in table.footnotes.items()]
 
@@ -38,7 +39,14 @@ def _measures(table: Table) -> list[str]:
     return [f"{text[0].upper()}{text[1:]}; lower is better, averaged over the same epochs as the error."]
 
 
-def _sources(table: Table) -> list[str]:
+def assumption_notes(table: Table) -> list[str]:
+    """What is assumed where a paper leaves it open."""
+    assumed = any("randaugment" in f"{line.at.augment} {line.at.method}" for line in table.lines)
+    return [f"{SCALE_ASSUMPTION}."] if assumed else []
+
+
+def source_notes(table: Table) -> list[str]:
+    """Where the published numbers are printed, and what their marks mean."""
     notes = []
     values = [line.published for line in table.lines if line.published]
     beside = [line.also_published for line in table.lines if line.also_published]
@@ -62,7 +70,7 @@ def _comparisons(table: Table) -> list[str]:
     names = ", ".join([headers[0][0].upper() + headers[0][1:], *headers[1:]])
     notes = [
         f"{names}: error of the method less that of this baseline, over runs with the same seed that differ "
-        "in the method alone, mean +- standard deviation (their number)."
+        "in the method alone, mean ± standard deviation (their number)."
     ]
     if any(pair.p_value is not None for pair in pairs):
         notes.append(
@@ -87,7 +95,7 @@ def _power(table: Table, lines: list[TableRow]) -> str:
     pairs = [line.paired for line in lines if line.paired]
     at, pair, mark = lines[0].at, pairs[0], table.mark(lines[0])
     std = pooled_std(pairs)
-    place = [at.model, at.dataset, *([at.augment] if at.augment != "standard" else [])]
+    place = [at.model, at.dataset, *([at.augment] if at.augment not in ("standard", "") else [])]
     place += [f"{images_text(at.train_size)} images"] if at.train_size else []
     first_step = detectable(std, pair.n, LEVEL / max(pair.tests, 1))
     first = f", {first_step:.2f} at Holm's first step of {pair.tests}"

@@ -15,8 +15,15 @@ from isda_bench.errors import UserError
 from isda_bench.runtime.atomic_files import read_file
 from isda_bench.storage.checkpoint import checkpoints
 from isda_bench.storage.checksummed_json import NewerFormat
-from isda_bench.storage.record_files import RECORD, RUN, kind_of, leading_error, read_record, read_run
-from isda_bench.storage.records import epochs_done
+from isda_bench.storage.record_files import (
+    RECORD,
+    RUN,
+    epochs_done,
+    kind_of,
+    leading_error,
+    read_record,
+    read_run,
+)
 from isda_bench.storage.run_lock import RunLock
 
 State = Literal["finished", "unfinished", "at work", "damaged", "newer format", "foreign"]

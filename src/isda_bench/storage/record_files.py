@@ -8,6 +8,7 @@ from typing import Any
 from isda_bench.config.generator_config import GeneratorConfig
 from isda_bench.config.run_config import RunConfig
 from isda_bench.errors import UserError
+from isda_bench.runtime.atomic_files import read_file
 from isda_bench.runtime.home_folder import expand_home
 from isda_bench.storage.checksummed_json import read_beside, read_checksummed
 from isda_bench.storage.record_model import is_set_aside, record_problems, run_problems
@@ -112,3 +113,11 @@ def _refuse(path: Path, problems: list[str]) -> None:
     if problems:
         more = f" and {len(problems) - NAMED} more" if len(problems) > NAMED else ""
         raise UserError(f"{path}: damaged: {'; '.join(problems[:NAMED])}{more}")
+
+
+def epochs_done(directory: Path) -> int:
+    """Lines of the run's metrics.jsonl, which is not checked; 0 where it cannot be read."""
+    try:
+        return read_file(directory / METRICS).count(b"\n")
+    except OSError:
+        return 0

@@ -12,12 +12,13 @@ import pandas as pd
 from isda_bench.config.generator_config import FOLDER, GeneratorConfig
 from isda_bench.config.run_config import RunConfig, flat
 from isda_bench.errors import UserError
-from isda_bench.runtime.atomic_files import read_file, write_atomically
+from isda_bench.runtime.atomic_files import write_atomically
 from isda_bench.storage.checksummed_json import parse_json, write_checksummed
 from isda_bench.storage.record_files import (
     METRICS,
     RECORD,
     RUN,
+    epochs_done,
     kind_of,
     metrics_content,
     read_record,
@@ -253,11 +254,3 @@ def _unfinished(path: Path) -> UnfinishedRun:
         raise UserError(f"{path}: is a generator's run; those lie in {FOLDER}")
     run = RunConfig(content["config"], content["names"])
     return UnfinishedRun(run.run_id, run.cell, run.config["seed"], epochs_done(path.parent))
-
-
-def epochs_done(directory: Path) -> int:
-    """Lines of the run's metrics.jsonl, which is not checked; 0 where it cannot be read."""
-    try:
-        return read_file(directory / METRICS).count(b"\n")
-    except OSError:
-        return 0

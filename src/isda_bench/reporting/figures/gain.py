@@ -82,7 +82,7 @@ def _label(row: TableRow) -> str:
     others = [text for text in row.deviations if "training images" not in text]
     others = [text for text in others if text != f"another network, {row.at.model}"]
     draws = ["a new subset each seed"] if row.at.resample else []
-    return "; ".join([f"{row.at.method}, {row.at.model} on {row.at.dataset}", *draws, *others])
+    return "; ".join([f"{row.method}, {row.at.model} on {row.at.dataset}", *draws, *others])
 
 
 def _draw(axis: Axes, series: Gains, style: MethodStyle, span: float, shift: float) -> None:

@@ -8,7 +8,6 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
 from isda_bench.experiments.selection import HyperparameterSelection
-from isda_bench.reporting.build_tables import Group
 from isda_bench.reporting.figures.method_styles import MethodStyle, method_styles
 from isda_bench.reporting.figures.page import (
     COLUMN,
@@ -20,6 +19,7 @@ from isda_bench.reporting.figures.page import (
     page,
     wrapped,
 )
+from isda_bench.reporting.groups import Group
 from isda_bench.reporting.inference import interval
 
 HEIGHT = 2.3  # inches of a row

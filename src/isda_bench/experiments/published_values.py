@@ -1,0 +1,127 @@
+"""Published values of a table: the paper's, or a user's own in `<experiment>.published.yaml`."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field
+from pydantic_core import PydanticCustomError
+
+from isda_bench.config.experiment_files import content_of, published_file
+from isda_bench.config.problems import problems_of
+from isda_bench.config.settings import Section
+from isda_bench.errors import ConfigError
+from isda_bench.experiments.coordinates import Coordinates
+from isda_bench.experiments.methods import Methods
+from isda_bench.experiments.planned import PlannedCell
+from isda_bench.experiments.published import Published, published, source
+
+
+def _mean_and_std(value: Any) -> list[float | None]:
+    """[mean, standard deviation] of what a file has for a cell; null where it has none."""
+    parts = [*(value if isinstance(value, list) else [value]), None]
+    known = [part is None or (isinstance(part, int | float) and not isinstance(part, bool)) for part in parts]
+    if not all(known) or len(parts) > 3 or (parts[0] is None and any(part is not None for part in parts)):
+        raise PydanticCustomError("value", "should be [mean, standard deviation], a mean, or null")
+    return parts[:2]
+
+
+Value = Annotated[list[float | None], BeforeValidator(_mean_and_std)]
+
+
+class PublishedFile(Section):
+    """What the file holds.
+
+    Attributes:
+        source: where the values are printed.
+        columns: words of each column, separated by '/': data set, network, augmentation, images, method.
+        rows: words of a row -> a value for each column: [mean, standard deviation], a mean alone, or null.
+        decimals: as printed.
+        checked: whether they were read from the published table; where not, they are shown with a mark.
+    """
+
+    source: Annotated[str, Field(min_length=1)]
+    columns: Annotated[list[str], Field(min_length=1)]
+    rows: dict[str, list[Value]]
+    decimals: Annotated[int, Field(ge=0, le=4)] = 2
+    checked: bool = True
+
+
+class PublishedValues:
+    """The published values for a table: those of a file beside its experiment, else the paper's.
+
+    A value of the file belongs to the planned cell that has all words of its row and column.
+
+    Args:
+        experiment: the table's.
+        plan: its cells.
+        methods: their names and labels.
+
+    Raises:
+        ConfigError: the file cannot be read, a key or a value is wrong, or a value fits no cell or several.
+    """
+
+    def __init__(self, experiment: str, plan: Iterable[PlannedCell], methods: Methods) -> None:
+        self.table = experiment
+        self.source = source(experiment)
+        self.own: dict[Coordinates, Published] | None = None
+        path = published_file(experiment)
+        if path is not None:
+            content = _read(path)
+            self.source = content.source
+            self.own = _values(path, content, [cell.at for cell in plan], methods)
+
+    def of(self, at: Coordinates) -> Published | None:
+        """The value of a cell, if it has one."""
+        return published(self.table, at) if self.own is None else self.own.get(at)
+
+
+def _read(path: Path) -> PublishedFile:
+    content: Any = content_of(path)
+    problems = problems_of(lambda: PublishedFile.model_validate(content), "")
+    if not problems:
+        found = PublishedFile.model_validate(content)
+        problems = [
+            f"rows.{row}: has {len(values)} values, not {len(found.columns)}, one for each column"
+            for row, values in found.rows.items()
+            if len(values) != len(found.columns)
+        ]
+    if problems:
+        raise ConfigError([f"{path.name}: {problem}" for problem in problems])
+    return found
+
+
+def _values(
+    path: Path, content: PublishedFile, places: list[Coordinates], methods: Methods
+) -> dict[Coordinates, Published]:
+    words_of = {at: _words(at, methods) for at in places}
+    found, problems = {}, []
+    for words, value in _cells(content):
+        fitting = [at for at, known in words_of.items() if words <= known]
+        unknown = sorted(words - set().union(*words_of.values()))
+        if len(fitting) == 1:
+            found[fitting[0]] = value
+        elif unknown:
+            problems.append(f"{', '.join(unknown)}: nothing in the table has this name")
+        else:
+            wanted = "no cell has them all" if not fitting else f"{len(fitting)} cells have them; name more"
+            problems.append(f"{'/'.join(sorted(words))}: {wanted}")
+    if problems:
+        raise ConfigError([f"{path.name}: {problem}" for problem in dict.fromkeys(problems)])
+    return found
+
+
+def _cells(content: PublishedFile) -> Iterator[tuple[set[str], Published]]:
+    """The words and the value of each cell that has one."""
+    for row, values in content.rows.items():
+        for column, value in zip(content.columns, values, strict=True):
+            mean, std = value
+            if mean is not None:
+                words = {word.strip() for word in (*row.split("/"), *column.split("/"))} - {""}
+                yield words, Published(mean, std, content.checked, content.decimals)
+
+
+def _words(at: Coordinates, methods: Methods) -> set[str]:
+    size = "all" if at.train_size is None else str(at.train_size)
+    label = methods.label(at)
+    return {at.dataset, at.model, at.augment, size, at.method, label or at.method}

@@ -5,11 +5,11 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types tests stress docs bench comparisons gpu-check models tables figures pictures report runs clean
+.PHONY: help demo test lint types tests stress docs bench comparisons gpu-check models tables figures pictures report screenshots runs clean
 .DELETE_ON_ERROR:
 
 help: ## list all targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/ready ## the main job: digits with and without ISDA, three seeds each; table, curves, report
 	@$(BIN)/isda-bench train experiment=demo
@@ -57,6 +57,9 @@ pictures: $(VENV)/ready ## the committed figures, the README's too, from the com
 
 report: $(VENV)/ready ## one page with tables, figures, claims and every run: results/report.html
 	@$(BIN)/isda-bench report $(ARGS)
+
+screenshots: $(VENV)/ready-test ## pictures of report, documents and terminal, to be looked at: build/screenshots (needs Chromium)
+	@$(BIN)/isda-bench screenshots $(ARGS)
 
 runs: $(VENV)/ready ## list run directories, prune them (ARGS="state=unfinished prune=runs")
 	@$(BIN)/isda-bench runs $(ARGS)

@@ -48,7 +48,7 @@ def test_the_record_names_configuration_and_machine(finished):
     wanted = {
         "run_id", "cell", "names", "identity", "config", "split", "error", "epochs", "parameters",
         "train_images", "data_sha256", "started", "ended", "seconds", "images_per_second",
-        "peak_memory_bytes", "git", "versions", "device", "execution", "metrics",
+        "peak_memory_bytes", "git", "versions", "device", "execution", "metrics", "confusion",
     }  # fmt: skip
     assert wanted == set(record)
     assert set(record["error"]) == {"last_10", "final", "best"}

@@ -4,6 +4,7 @@ It is read from YAML files and sources (`component_docs`): neither Hydra nor tor
 """
 
 import re
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +22,8 @@ from isda_bench.cli.component_docs import (
 )
 from isda_bench.config.places import SHARED_GROUPS, configuration
 
-WIDTH = 100
+WIDEST = 100  # characters of a line, also where the terminal has more
+NARROWEST = 40
 SECTIONS = {"schedule": "isda_bench.config.settings.TrainingRecipe"}
 """Group without a component -> the class that has its keys."""
 HIDDEN = ("hydra", "tuned")
@@ -94,11 +96,18 @@ def _overview(folders: list[Path], groups: dict[str, dict[str, Path]]) -> str:
         parts.append(f"{_title(group, defaults.get(group))}\n{_lines(groups[group])}")
     keys = text.partition("\n\n")[2].partition("\nhydra:")[0].rstrip()
     parts.append("Keys: key=value sets one; a nested one by its dotted name.\n\n" + _indented(keys))
-    parts.append(
-        "-m runs a grid: loss=cross_entropy,isda seed=0,1,2. --cfg job --resolve prints the resolved\n"
+    flags = (
+        "-m runs a grid: loss=cross_entropy,isda seed=0,1,2. --cfg job --resolve prints the resolved "
         "configuration. --hydra-help says more of the flags."
     )
+    parts.append(fill(flags, text_width()))
     return "\n\n".join(parts)
+
+
+def text_width() -> int:
+    """Characters of a line that fit the terminal; WIDEST where there is none."""
+    columns = shutil.get_terminal_size((WIDEST, 24)).columns
+    return max(NARROWEST, min(WIDEST, columns))
 
 
 def _title(group: str, default: object) -> str:
@@ -117,7 +126,7 @@ def _lines(choices: dict[str, Path]) -> str:
         f"  {name:{width}}"
         + shorten(
             _description(path, contents[name], targets.count(contents[name].get("_target_")) > 1),
-            WIDTH - width,
+            text_width() - width - 2,
             placeholder=" ...",
         )
         for name, path in choices.items()
@@ -133,7 +142,7 @@ def _description(path: Path, content: dict[str, Any], shared: bool) -> str:
         return str(content["table"]["title"])
     found = _component(content)
     comment = _comment(path)
-    if found is None or (shared and comment):
+    if found is None or not found.summary or (shared and comment):
         return comment
     values = [
         f"{key}={value}"
@@ -169,7 +178,7 @@ def _choice_page(group: str, path: Path) -> str:
     about = (
         re.split(r"\n(?=(?:Args|Attributes|Raises|Returns):)", found.docstring)[0].strip() if found else ""
     )
-    parts = [f"{group}={path.stem}", *(_indented(text) for text in (comment, about) if text)]
+    parts = [f"{group}={path.stem}", *(_prose(text) for text in (comment, about) if text)]
     described = found or section
     if described is None:
         return "\n\n".join([*parts, _indented(_body(path))])
@@ -184,8 +193,9 @@ def _keys(group: str, content: dict[str, Any], found: Definition, comments: dict
         allowed = argument_range(found, key)
         text = argument_text(found, key) or comments.get(key, "")
         head = f"  {group}.{key}={_shown(value)}"
-        head = f"{head:36}  {allowed}" if allowed else head
-        body = fill(text, WIDTH, initial_indent="      ", subsequent_indent="      ")
+        beside = f"{head:36}  {allowed}" if allowed else head
+        head = beside if len(beside) <= text_width() else f"{head}\n{_indented(f'    {allowed}')}"
+        body = fill(text, text_width(), initial_indent="      ", subsequent_indent="      ")
         yield f"{head}\n{body}" if text else head
 
 
@@ -216,7 +226,23 @@ def _body(path: Path) -> str:
 
 
 def _indented(text: str) -> str:
-    return "\n".join(f"  {line}".rstrip() for line in text.splitlines())
+    """The lines two columns to the right; one too long for the terminal continues further right."""
+    lines = []
+    for line in text.splitlines():
+        margin = " " * (len(line) - len(line.lstrip()) + 6)
+        lines.append(fill(line, text_width(), initial_indent="  ", subsequent_indent=margin))
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _prose(text: str) -> str:
+    """Paragraphs of a docstring, broken for the terminal; what is indented in them keeps its lines."""
+    parts = []
+    for part in text.split("\n\n"):
+        is_plain = not re.search(r"^(\s|[-*] )", part, re.MULTILINE)
+        words = " ".join(part.split())
+        filled = fill(words, text_width(), initial_indent="  ", subsequent_indent="  ")
+        parts.append(filled if is_plain else _indented(part))
+    return "\n\n".join(parts)
 
 
 def print_help(command: str, arguments: list[str]) -> None:

@@ -15,10 +15,11 @@ from contextlib import contextmanager
 from importlib import import_module
 from io import TextIOWrapper
 from pathlib import Path
+from textwrap import fill
 from typing import NoReturn, TextIO
 
 from isda_bench import __version__
-from isda_bench.cli.help_page import print_help
+from isda_bench.cli.help_page import print_help, text_width
 from isda_bench.runtime.terminal import printable
 
 COMMANDS = (
@@ -26,7 +27,7 @@ COMMANDS = (
     *("tables", "report", "figures", "collect", "dashboard"),
     *("generator", "measure", "invert"),
     *("reproduce", "predict", "card"),
-    *("benchmark", "gpu-check", "models", "augmentations"),
+    *("benchmark", "gpu-check", "models", "augmentations", "screenshots"),
 )
 """In the order of the help. The module of `gpu-check` is `gpu_check`."""
 
@@ -86,9 +87,12 @@ def run_command(name: str, program: str) -> None:
 def overview() -> str:
     """The help of `isda-bench`: every command with the first sentence of its usage text."""
     width = max(map(len, COMMANDS))
-    return HEAD + "".join(
-        f"  {name:{width}}  {usage(name).splitlines()[0].removesuffix('.')}\n" for name in COMMANDS
-    )
+    lines = []
+    for name in COMMANDS:
+        sentence = usage(name).splitlines()[0].removesuffix(".")
+        head = f"  {name:{width}}  "
+        lines.append(fill(sentence, text_width(), initial_indent=head, subsequent_indent=" " * len(head)))
+    return HEAD + "\n".join(lines) + "\n"
 
 
 def usage(name: str, program: str | None = None) -> str:

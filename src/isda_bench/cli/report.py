@@ -6,20 +6,26 @@ isda-bench report deviations=true             with the runs that deviate from an
 isda-bench report records=results/records     with the shipped runs: results/report.html
 """
 
+import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
+import pandas as pd
 from pydantic import Field
 
 from isda_bench.config.experiment_files import table_names, table_of
 from isda_bench.config.options import Options, main
 from isda_bench.errors import UserError
 from isda_bench.reporting.build_tables import experiment_table
-from isda_bench.reporting.claims import check_claims
-from isda_bench.reporting.gallery import gallery, spectra_of_records
+from isda_bench.reporting.claims import Claim, check_claims
+from isda_bench.reporting.gallery import Picture, gallery, runs_with_statistics, spectra
 from isda_bench.reporting.html_report import report
+from isda_bench.reporting.questions import Answer, answers
+from isda_bench.reporting.table import Table
 from isda_bench.runtime.atomic_files import write_atomically
-from isda_bench.storage.records import read_records, unfinished_runs
+from isda_bench.runtime.terminal import printable
+from isda_bench.storage.record_files import RECORD
+from isda_bench.storage.records import UnfinishedRun, read_records, unfinished_runs
 
 
 class ReportOptions(Options):
@@ -34,37 +40,121 @@ class ReportOptions(Options):
 
 
 def make_report(options: ReportOptions) -> None:
-    """Writes the page."""
+    """Writes the page; what is damaged is left out of it, with a line on the page and on stderr.
+
+    Raises:
+        ConfigError: there is no such experiment.
+        UserError: nothing has finished yet: the page then lists what is planned.
+    """
     if options.experiment is not None:
         table_of(options.experiment)  # reports a wrong name before anything is read
     places = [Path(place).expanduser() for place in (options.runs_dir, options.records) if place]
-    records, unfinished = read_records(places), unfinished_runs(places)
-    if records.empty:
-        raise UserError(f"no finished runs in {' or '.join(map(str, places))}")
+    left_out: list[str] = []
+    content = _content(options, places, left_out)
+    page = report(*content[:5], left_out, content.questions)
+    for reason in left_out:
+        print(f"left out: {printable(reason)}", file=sys.stderr)
+    if len(content.records):
+        _write(options, page)
+    else:
+        _write_without_runs(options, page, places)
+
+
+def _write_without_runs(options: ReportOptions, page: str, places: list[Path]) -> None:
+    """Writes the page if it can be, and raises an error that says what it lacks."""
+    what = f" of experiment={options.experiment}" if options.experiment else ""
+    message = f"no finished runs{what} in {' or '.join(map(str, places))}"
+    try:
+        path = _write(options, page)
+    except (UserError, OSError):
+        raise UserError(message) from None
+    makes = f"isda-bench train experiment={options.experiment or 'demo'} makes them"
+    raise UserError(f"{message}; {path} lists what is planned, and {makes}")
+
+
+class _Content(NamedTuple):
+    """The arguments of `report`, but for what is left out."""
+
+    title: str
+    tables: list[Table]
+    claims: list[Claim]
+    pictures: list[Picture]
+    records: pd.DataFrame
+    questions: list[Answer]
+
+
+def _content(options: ReportOptions, places: list[Path], left_out: list[str]) -> _Content:
+    records = read_records(places, left_out)
+    spectrum_pictures, records = _spectra(records, options.allow, left_out)
+    unfinished = unfinished_runs(places, left_out)
     names = [options.experiment] if options.experiment else table_names()
-    tables = {name: experiment_table(name, records, unfinished, options.protocol) for name in names}
+    tables = _tables(names, records, unfinished, options.protocol, left_out)
     shown = {name: t if options.deviations else t.without_deviations for name, t in tables.items()}
-    if options.experiment:
-        cells = [line.cell for line in shown[options.experiment].lines]
+    title = f"ISDA and its baselines: {f'errors of {len(records)} runs' if len(records) else 'no runs yet'}"
+    claims: list[Claim] = []
+    questions: list[Answer] = []
+    if options.experiment and shown:
+        cells = [line.cell for table in shown.values() for line in table.lines]
         records = records[records["cell"].isin(cells)]
-    _write(
-        options,
-        report(
-            f"ISDA: {options.experiment or 'results'}",
-            shown.values(),
-            [] if options.experiment else check_claims(tables, records),
-            [*gallery(shown, records, options.deviations), *spectra_of_records(records, options.allow)],
-            records,
-        ),
-    )
+        title = shown[options.experiment].title
+    elif len(tables) == len(names) and len(records):
+        claims, questions = check_claims(tables, records), answers(tables)
+    pictures = [*_gallery(shown, records, options.deviations, left_out), *spectrum_pictures]
+    return _Content(title, list(shown.values()), claims, pictures, records, questions)
 
 
-def _write(options: ReportOptions, page: str) -> None:
+def _tables(
+    names: list[str],
+    records: pd.DataFrame,
+    unfinished: list[UnfinishedRun],
+    protocol: str | None,
+    left_out: list[str],
+) -> dict[str, Table]:
+    """The experiments' tables; one that cannot be made (runs of different data) is left out."""
+    tables = {}
+    for name in names:
+        try:
+            tables[name] = experiment_table(name, records, unfinished, protocol)
+        except UserError as error:
+            left_out.append(f"the table of experiment={name}: {error}")
+    return tables
+
+
+def _gallery(
+    tables: dict[str, Table], records: pd.DataFrame, deviations: bool, left_out: list[str]
+) -> list[Picture]:
+    try:
+        return list(gallery(tables, records, deviations)) if len(records) else []
+    except UserError as error:
+        left_out.append(f"figures: {error}")
+        return []
+
+
+def _spectra(
+    records: pd.DataFrame, allow: tuple[str, ...], left_out: list[str]
+) -> tuple[list[Picture], pd.DataFrame]:
+    """The spectra that the runs' checkpoints give, and the records but for those that cannot be built.
+
+    A run whose checkpoint is damaged has no spectrum; its record counts.
+    """
+    pictures = []
+    for run in runs_with_statistics(records):
+        try:
+            pictures += list(spectra([run], allow))
+        except UserError as error:
+            left_out.append(str(error))
+            if str(error).startswith(f"{run / RECORD}:"):
+                records = records[records["path"] != run]
+    return pictures, records
+
+
+def _write(options: ReportOptions, page: str) -> Path:
     usual = "results/report.html" if options.records else f"{options.runs_dir}/report.html"
     path = Path(options.out or usual).expanduser()
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, page.encode())
     print("written:", path)
+    return path
 
 
 def command() -> None:

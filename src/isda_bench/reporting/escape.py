@@ -6,6 +6,7 @@ terminal's own function is `runtime.terminal.printable`, which rooms below this 
 
 import re
 import unicodedata
+from typing import Any
 
 from markupsafe import escape
 
@@ -119,6 +120,12 @@ def markdown_text(text: str) -> str:
 def figure_label(text: str) -> str:
     """For a text of matplotlib's: a pair of dollars is no formula. What is escaped stays as it is."""
     return re.sub(r"(?<!\\)\$", r"\\$", printable_lines(text))
+
+
+def escape_labels(figure: Any) -> None:
+    """Makes sure that no text of a matplotlib figure is a formula; called before it is laid out."""
+    for label in figure.findobj(lambda artist: hasattr(artist, "set_text")):
+        label.set_text(figure_label(label.get_text()))
 
 
 def csv_cell(value: object) -> str:

@@ -1,21 +1,25 @@
-"""The report: one HTML page that needs nothing but itself, with tables, claims, figures and every run."""
+"""The report: one HTML page that needs nothing but itself: answers, tables, claims, figures, every run."""
 
 import base64
 import hashlib
-from collections.abc import Iterable
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
-from omegaconf import OmegaConf
 
-from isda_bench.reporting.claims import Claim, chance_text
-from isda_bench.reporting.columns import MISSING, mean_and_std, text_rows
-from isda_bench.reporting.figures.files import drawing
+from isda_bench.reporting.claims import FAILS, HOLDS, OPEN, Claim, chance_text
+from isda_bench.reporting.class_errors import ClassErrors, class_errors
+from isda_bench.reporting.durations import duration_text, moment_text
 from isda_bench.reporting.gallery import Picture
+from isda_bench.reporting.interactive import interactive
+from isda_bench.reporting.questions import Answer
+from isda_bench.reporting.report_cells import page_cells
+from isda_bench.reporting.report_tables import page_table, shared_notes, signs
 from isda_bench.reporting.table import Table
-from isda_bench.reporting.table_notes import notes_of
 from isda_bench.runtime.terminal import printable_lines
 
 
@@ -25,6 +29,8 @@ def report(
     claims: Iterable[Claim],
     pictures: Iterable[Picture],
     records: pd.DataFrame,
+    left_out: Sequence[str] = (),
+    questions: Sequence[Answer] = (),
 ) -> str:
     """The page; the same input gives the same page.
 
@@ -33,30 +39,50 @@ def report(
         tables: in full where something has run, else by name.
         claims: of the paper; may be empty.
         pictures: in their order.
-        records: of the runs that are listed, as results.read_records gives them.
+        records: of the runs that are listed, as results.read_records gives them; may be empty.
+        left_out: what the page lacks, and why: damaged records, tables that cannot be made.
+        questions: of the evidence, with their answers.
     """
-    environment = Environment(
+    all_tables, all_claims = list(tables), list(claims)
+    begun = [table for table in all_tables if table.has_runs]
+    shared = shared_notes(begun)
+    by_class = _by_class(records)
+    seen: set[str] = set()
+    groups = page_cells(records, by_class)
+    return (
+        _environment()
+        .get_template("html_report.html.jinja")
+        .render(
+            title=title,
+            tables=[page_table(table, set(shared), by_class, seen) for table in begun],
+            shared_notes=[signs(note) for note in shared],
+            not_begun=[table for table in all_tables if not table.has_runs],
+            claims=all_claims,
+            verdicts=_verdicts(all_claims),
+            chance_text=chance_text,
+            questions=questions,
+            answered=", ".join(
+                f"{n} {verdict}" for verdict, n in Counter(q.verdict for q in questions).items()
+            ),
+            pictures=[_picture(picture, f"figure-{i}") for i, picture in enumerate(pictures, 1)],
+            hash_source=_hash_source,
+            groups=groups,
+            cell_count=sum(len(group["cells"]) for group in groups),
+            runs=len(records),
+            left_out=list(left_out),
+            **_extent(records),
+        )
+    )
+
+
+def _environment() -> Environment:
+    return Environment(
         loader=PackageLoader("isda_bench.reporting", "."),
         autoescape=True,
         undefined=StrictUndefined,
         finalize=_shown,
         trim_blocks=True,
         lstrip_blocks=True,
-    )
-    all_tables = list(tables)
-    drawn = [_picture(picture, f"figure-{i}") for i, picture in enumerate(pictures, 1)]
-    template = environment.get_template("html_report.html.jinja")
-    return template.render(
-        title=title,
-        tables=[_table(table) for table in all_tables if table.has_runs],
-        not_begun=[table.name for table in all_tables if not table.has_runs],
-        claims=list(claims),
-        chance_text=chance_text,
-        pictures=drawn,
-        hash_source=_hash_source,
-        cells=_cells(records),
-        runs=len(records),
-        newest=max((record.get("ended") or "" for record in records["record"]), default=""),
     )
 
 
@@ -71,68 +97,37 @@ def _hash_source(text: str) -> Markup:
     return Markup(f"'sha256-{digest}'")
 
 
-def _table(table: Table) -> dict[str, Any]:
-    header, *rows = text_rows(table)
-    missing = [not line.errors for line in table.lines]
-    return {
-        "name": table.name,
-        "title": table.title,
-        "header": header,
-        "rows": [(list(map(_with_dash, row)), absent) for row, absent in zip(rows, missing, strict=True)],
-        "notes": notes_of(table),
-        "finished": sum(line.n for line in table.lines if line.planned),
-        "wanted": sum(len(line.seeds) for line in table.lines),
-    }
+def _extent(records: pd.DataFrame) -> dict[str, Any]:
+    """When the newest run ended, and how long all of them trained."""
+    newest = max((record.get("ended") or "" for record in records["record"]), default="")
+    trained = duration_text(sum(records["seconds"])) if len(records) else ""
+    return {"newest": moment_text(newest) if newest else "", "trained": trained}
+
+
+def _verdicts(claims: list[Claim]) -> str:
+    """'1 holds, 4 are undecided'."""
+    counts = Counter(claim.verdict for claim in claims)
+    words = {HOLDS: ("holds", "hold"), FAILS: ("does not hold", "do not hold")}
+    words[OPEN] = ("is undecided", "are undecided")
+    return ", ".join(
+        f"{counts[verdict]} {one if counts[verdict] == 1 else several}"
+        for verdict, (one, several) in words.items()
+        if counts[verdict]
+    )
+
+
+def _by_class(records: pd.DataFrame) -> dict[str, ClassErrors]:
+    """Cell -> errors by class, where its runs have recorded them."""
+    found = {cell: class_errors(runs["record"], runs["path"]) for cell, runs in records.groupby("cell")}
+    return {str(cell): errors for cell, errors in found.items() if errors is not None}
 
 
 def _picture(picture: Picture, name: str) -> dict[str, Any]:
-    drawn = drawing(picture.figure, name)
+    drawn = interactive(picture.figure, name)
     return {
         "caption": picture.caption,
-        "svg": Markup(drawn.svg),  # escaped where it was made
-        "css": Markup(drawn.css),
-        "panels": len(picture.figure.axes) > 1,
-    }
-
-
-def _with_dash(text: str) -> str:
-    return text.replace(MISSING, "–") if text.startswith(MISSING) else text
-
-
-def _cells(records: pd.DataFrame) -> list[dict[str, Any]]:
-    """Each cell with its runs; what its runs share stands once."""
-    return [_cell(runs) for _, runs in records.groupby("cell", sort=False)]
-
-
-def _cell(runs: pd.DataFrame) -> dict[str, Any]:
-    first = runs["record"].iloc[0]
-    config = {key: value for key, value in first["config"].items() if key not in ("seed", "runs_dir")}
-    error = runs["last_10"]
-    return {
-        "id": first["cell"],
-        "split": first["split"],
-        "error": mean_and_std(error.mean(), error.std()),
-        "config": OmegaConf.to_yaml(OmegaConf.create(config)),
-        "generated": any(record.get("generator") for record in runs["record"]),
-        "runs": [_run(record) for record in sorted(runs["record"], key=lambda r: r["config"]["seed"])],
-    }
-
-
-def _run(record: dict[str, Any]) -> dict[str, Any]:
-    git, device, versions = (record.get(key) or {} for key in ("git", "device", "versions"))
-    memory, rate = record.get("peak_memory_bytes"), record.get("images_per_second")
-    return {
-        "id": record["run_id"],
-        "seed": record["config"]["seed"],
-        "errors": [f"{record['error'][name]:.2f}" for name in ("last_10", "final", "best")],
-        "epochs": record["epochs"],
-        "seconds": f"{record['seconds']:,.0f}",
-        "rate": f"{rate:,.0f}" if rate else "",
-        "memory": f"{memory / 1e6:,.0f}" if memory else "",
-        "device": f"{device.get('name', '')} ({device.get('type', '')})" if device else "",
-        "code": (git.get("commit") or "unknown")[:10] + (" with changes" if git.get("dirty") else ""),
-        "versions": ", ".join(f"{name} {value}" for name, value in versions.items() if value),
-        "ended": record.get("ended") or "",
-        "data": (record.get("data_sha256") or "")[:12],
-        "generator": (record.get("generator") or {}).get("run", ""),
+        "panels": [{"svg": Markup(panel.drawing.svg), "data": panel.data} for panel in drawn.panels],
+        "curves": drawn.curves,
+        "labels": json.dumps([curve.label for curve in drawn.curves]),
+        "css": Markup(drawn.css),  # svg and css are escaped where they were made
     }

@@ -7,6 +7,9 @@ from xml.etree import ElementTree
 from isda_bench.reporting.escape import html_text
 
 _REFERENCE = re.compile(r"url\(#([^)]*)\)|^#(.*)$", re.DOTALL)
+CURVE = "curve-"
+"""Before the number of a curve in an id; the page finds the curve's parts by the number."""
+_CURVE = re.compile(rf"{CURVE}(\d+)")
 _SHAPES = ("svg", "defs", "style", "g", "path", "use", "clipPath", "rect", "text", "tspan", "title", "image")
 """Elements that matplotlib writes; anything else is left out."""
 
@@ -57,6 +60,8 @@ def _attributes(
         if key == "id":
             if value in ids:
                 element.set("id", ids[value])
+            elif curve := _CURVE.fullmatch(value):
+                element.set("data-curve", curve[1])
         elif key == "style":
             element.set("class", sheet.setdefault(_referring(value, ids), f"{name}-s{len(sheet) + 1}"))
         else:

@@ -113,6 +113,7 @@ class RunRecord(_Finished):
     top5_error: _Errors | None = None
     parameters: NonNegativeInt | None = None
     classes: list[str] | None = None
+    confusion: list[Annotated[str, Field(pattern=r"^\d{1,15}( \d{1,15})*$")]] | None = None
     images_per_second: NonNegativeFloat | None = None
 
 

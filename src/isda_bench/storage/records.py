@@ -34,7 +34,7 @@ SINGLE = re.compile(r"epoch|seconds|learning_rate|[a-z]+_per_second|[a-z]+_(loss
 """Keys of an epoch's metrics that are one number, which tables and figures rely on."""
 
 
-def read_records(roots: Iterable[Path]) -> pd.DataFrame:
+def read_records(roots: Iterable[Path], left_out: list[str] | None = None) -> pd.DataFrame:
     """A row for each finished run below `roots` (<root>/<run id>/record.json), each run once.
 
     Where two roots have a run, that of the first counts; if the other says something else, a note on stderr
@@ -43,23 +43,17 @@ def read_records(roots: Iterable[Path]) -> pd.DataFrame:
     Columns: run_id, cell, seed, dataset, model, loss, split, last_10, final, best (errors in percent),
     epochs, seconds, path, record.
 
+    Args:
+        roots: the folders.
+        left_out: receives, for each record that is damaged, or whose metrics are, or that another one of the
+            same root contradicts, why it is not in the table; null: such a record is an error.
+
     Raises:
         UserError: a record is damaged, or one root has a run twice with different content.
     """
     rows: dict[str, dict[str, Any]] = {}
     for root in roots:
-        own: dict[str, dict[str, Any]] = {}
-        for path in record_files(root):
-            row = _row(read_record(path), path.parent)
-            if is_debug(row["record"]):
-                continue
-            twin = own.setdefault(row["run_id"], row)
-            if differing := differences(twin["record"], row["record"]):
-                raise UserError(
-                    f"{twin['path']} and {path.parent} are both the run {row['run_id']} and differ: "
-                    f"{_listed(differing)}; move one of them away"
-                )
-        for run_id, row in own.items():
+        for run_id, row in _rows_below(root, left_out).items():
             first = rows.setdefault(run_id, row)
             if differing := differences(first["record"], row["record"]):
                 print(
@@ -68,6 +62,34 @@ def read_records(roots: Iterable[Path]) -> pd.DataFrame:
                     file=sys.stderr,
                 )
     return pd.DataFrame(list(rows.values()), columns=_COLUMNS)
+
+
+def _rows_below(root: Path, left_out: list[str] | None) -> dict[str, dict[str, Any]]:
+    """Run id -> row, of the finished runs in one folder."""
+    own: dict[str, dict[str, Any]] = {}
+    for path in record_files(root):
+        try:
+            row = _row(read_record(path), path.parent)
+            if is_debug(row["record"]):
+                continue
+            if left_out is not None:
+                read_metrics(path.parent)
+            _refuse_other_content(own.get(row["run_id"], row), row)
+        except UserError as error:
+            if left_out is None:
+                raise
+            left_out.append(str(error))
+        else:
+            own.setdefault(row["run_id"], row)
+    return own
+
+
+def _refuse_other_content(first: dict[str, Any], second: dict[str, Any]) -> None:
+    if differing := differences(first["record"], second["record"]):
+        raise UserError(
+            f"{first['path']} and {second['path']} are both the run {first['run_id']} and differ: "
+            f"{_listed(differing)}; move one of them away"
+        )
 
 
 class UnfinishedRun(NamedTuple):
@@ -79,18 +101,27 @@ class UnfinishedRun(NamedTuple):
     epochs: int
 
 
-def unfinished_runs(roots: Iterable[Path]) -> list[UnfinishedRun]:
+def unfinished_runs(roots: Iterable[Path], left_out: list[str] | None = None) -> list[UnfinishedRun]:
     """The runs below `roots` that have a configuration and no record.
+
+    Args:
+        roots: the folders.
+        left_out: receives why a run is left out; null: it is an error.
 
     Raises:
         UserError: a configuration is damaged.
     """
-    return [
-        _unfinished(path)
-        for root in roots
-        for path in sorted(root.glob(f"*/{RUN}"))
-        if not path.with_name(RECORD).exists() and not is_set_aside(path.parent)
-    ]
+    found = []
+    for path in (path for root in roots for path in sorted(root.glob(f"*/{RUN}"))):
+        if path.with_name(RECORD).exists() or is_set_aside(path.parent):
+            continue
+        try:
+            found.append(_unfinished(path))
+        except UserError as error:
+            if left_out is None:
+                raise
+            left_out.append(str(error))
+    return found
 
 
 def read_metrics(directory: Path) -> pd.DataFrame:

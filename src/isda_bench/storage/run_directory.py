@@ -18,6 +18,7 @@ from isda_bench.storage import checkpoint
 from isda_bench.storage.checkpoint_content import check_progress, one_error
 from isda_bench.storage.checksummed_json import read_unchecked, verify_checksum, write_checksummed
 from isda_bench.storage.component_code import changed_sections, component_code
+from isda_bench.storage.confusion import confusion_beside
 from isda_bench.storage.data_check import INDICES, check_data
 from isda_bench.storage.provenance import git_state
 from isda_bench.storage.record_files import DATA, LAST_EPOCHS, METRICS, RECORD, RUN, read_record, read_run
@@ -226,7 +227,8 @@ class RunDirectory:
         """
         self.lock.check()
         self.rewrite(metrics)
-        write_checksummed(self.path / RECORD, record, {METRICS: _lines(metrics)})
+        beside = {METRICS: _lines(metrics)} | confusion_beside(self.path, record)
+        write_checksummed(self.path / RECORD, record, beside)
 
 
 class NullRunDirectory(RunDirectory):

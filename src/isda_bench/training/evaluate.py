@@ -18,7 +18,7 @@ from isda_bench.runtime.distributed import broadcast_tensors_
 from isda_bench.runtime.library_faults import on_device
 from isda_bench.storage.data_check import check_data
 from isda_bench.storage.record_files import DATA, LAST_EPOCHS, RECORD
-from isda_bench.training.metrics import METRICS, Measurement, Metric, Value
+from isda_bench.training.metrics import LAST_EPOCH_METRICS, METRICS, Measurement, Metric, Value
 from isda_bench.training.step import TrainingModule
 
 
@@ -79,10 +79,20 @@ class EvaluationPlan(NamedTuple):
         return epoch % self.every == 0 or epoch > epochs - LAST_EPOCHS
 
     def measure(
-        self, module: TrainingModule, watch: Callable[[Loader], Iterable[Any]] = iter
+        self,
+        module: TrainingModule,
+        watch: Callable[[Loader], Iterable[Any]] = iter,
+        last: bool = False,
     ) -> dict[str, Value]:
-        """`evaluate` of the module's network; <split>_<name> -> value."""
-        measured = evaluate(module.model, self.batches, module.bf16, self.metrics, watch)
+        """`evaluate` of the module's network; <split>_<name> -> value.
+
+        Args:
+            module: with the network.
+            watch: as in `evaluate`.
+            last: whether no evaluation follows: it measures `LAST_EPOCH_METRICS` too.
+        """
+        metrics = {**self.metrics, **LAST_EPOCH_METRICS} if last else self.metrics
+        measured = evaluate(module.model, self.batches, module.bf16, metrics, watch)
         return {f"{self.split}_{name}": value for name, value in measured.items()}
 
 

@@ -15,6 +15,7 @@ from isda_bench.losses.base import dominant
 from isda_bench.monitoring.loggers import Logger
 from isda_bench.monitoring.progress import Display
 from isda_bench.runtime.distributed import sum_over_ranks
+from isda_bench.storage.confusion import CONFUSION, keep_confusion
 from isda_bench.storage.execution import record_execution, warn_of_another_execution
 from isda_bench.storage.run_directory import Metrics, RunDirectory
 from isda_bench.training.capture import make_step
@@ -71,7 +72,9 @@ def fit(
         factors = step_factors(schedule, epoch, len(batches))
         row |= train_epoch(step, batches, epoch, schedule.epochs, display, state, factors)
         if evaluation.is_due(epoch, schedule.epochs):
-            row |= evaluation.measure(module, display.evaluation)
+            measured = evaluation.measure(module, display.evaluation, last=epoch == schedule.epochs)
+            keep_confusion(directory, measured.pop(f"{evaluation.split}_{CONFUSION}", None))
+            row |= measured
         row["seconds"] = time.perf_counter() - start
         metrics.append(row)
         directory.append(row)

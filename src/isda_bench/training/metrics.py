@@ -6,7 +6,7 @@ from the sums. The configuration names a metric outside this package: `evaluate.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,11 +15,16 @@ from torch.nn import functional as F
 from isda_bench.config.metric_functions import metric_functions
 from isda_bench.errors import ConfigError
 from isda_bench.runtime.distributed import sum_over_ranks
+from isda_bench.storage.confusion import CONFUSION
 
 BINS = 15
 """Of the expected calibration error."""
 
-Value = float | list[float | None]
+MOST_CONFUSED = 100
+"""Classes of which a confusion matrix is kept, at most."""
+
+Value = float | list[Any]
+"""A number; a list with an entry a class, None for a class without an image; or a matrix."""
 
 
 def mean(sums: Tensor, images: float) -> Value:
@@ -40,11 +45,17 @@ class Metric(NamedTuple):
         sums: logits (N, C) and targets (N,) of a batch -> sums over its images, of any one shape.
         value: sums over all images, float64, on the CPU, and the number of images -> the metric.
         above: number of classes up to which the metric has no meaning.
+        most: the largest number of classes for which it is measured; null: any.
     """
 
     sums: Callable[[Tensor, Tensor], Tensor]
     value: Callable[[Tensor, float], Value] = mean
     above: int = 0
+    most: int | None = None
+
+    def suits(self, num_classes: int) -> bool:
+        """Whether it is measured with so many classes."""
+        return num_classes > self.above and (self.most is None or num_classes <= self.most)
 
 
 def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
@@ -94,6 +105,19 @@ def class_accuracies(sums: Tensor, images: float) -> Value:
     return [100 * hits / count if count else None for count, hits in zip(counts, right, strict=True)]
 
 
+def confusions(logits: Tensor, targets: Tensor) -> Tensor:
+    """Images of each class that the network takes for each class, (C, C): rows are the true classes."""
+    classes = logits.shape[1]
+    counts = torch.zeros(classes**2, dtype=torch.float64, device=logits.device)
+    places = targets * classes + logits.argmax(1)
+    return counts.index_add_(0, places, torch.ones_like(places, dtype=torch.float64)).view(classes, classes)
+
+
+def counts(sums: Tensor, images: float) -> Value:
+    """The sums as whole numbers."""
+    return sums.long().tolist()
+
+
 METRICS = {
     "loss": Metric(cross_entropy),
     "error": Metric(errors, percent),
@@ -102,6 +126,8 @@ METRICS = {
     "class_accuracy": Metric(class_hits, class_accuracies),
 }
 """Name, as it stands after the split in metrics.jsonl -> metric."""
+LAST_EPOCH_METRICS = {CONFUSION: Metric(confusions, counts, most=MOST_CONFUSED)}
+"""What the last epoch's evaluation measures too; it is too large for a line of metrics.jsonl."""
 
 
 def with_further_metrics(names: Iterable[str]) -> dict[str, Metric]:
@@ -133,7 +159,7 @@ class Measurement:
     def __init__(
         self, num_classes: int, device: torch.device, metrics: Mapping[str, Metric] = METRICS
     ) -> None:
-        self.metrics = {name: metric for name, metric in metrics.items() if num_classes > metric.above}
+        self.metrics = {name: metric for name, metric in metrics.items() if metric.suits(num_classes)}
         self.num_classes = num_classes
         self.device = device
         self.images = 0

@@ -43,6 +43,7 @@ from isda_bench.runtime.distributed import (
 )
 from isda_bench.runtime.library_faults import on_device
 from isda_bench.runtime.ranks import processes, rank
+from isda_bench.storage.confusion import confusion_entry, discard_confusion
 from isda_bench.storage.data_check import as_used
 from isda_bench.storage.execution import recorded_execution
 from isda_bench.storage.provenance import provenance
@@ -159,8 +160,10 @@ def _fit(
             module, recipe, batches, evaluation, directory, display, logger, settings.checkpoint, choice
         )
         record = _record(config, directory, parts, metrics) | used | _counted_classes(dataset)
+        record |= confusion_entry(directory)
         logger.finish(record)
     directory.finish(record, metrics)
+    discard_confusion(directory, record)
     return record
 
 

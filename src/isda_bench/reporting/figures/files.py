@@ -6,9 +6,9 @@ from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
-from matplotlib.text import Text
+from matplotlib.transforms import Bbox
 
-from isda_bench.reporting.escape import figure_label
+from isda_bench.reporting.escape import escape_labels
 from isda_bench.reporting.figures.page import INK, STYLE
 from isda_bench.reporting.inline_svg import Drawing, inline_svg
 from isda_bench.runtime.atomic_files import write_atomically
@@ -27,22 +27,22 @@ def write(figure: Figure, path: Path) -> list[Path]:
     return written
 
 
-def drawing(figure: Figure, name: str) -> Drawing:
+def drawing(figure: Figure, name: str, part: Bbox | None = None) -> Drawing:
     """The figure as an SVG element for a page: transparent, with text as text in the page's colour.
 
     Args:
         figure: drawn here.
         name: unique on the page; letters, digits and hyphens.
+        part: of the figure, in inches; null: all of it.
     """
     with mpl.rc_context({"svg.fonttype": "none"}):
-        text = _rendered(figure, "svg", transparent=True).decode()
+        text = _rendered(figure, "svg", transparent=True, bbox_inches=part).decode()
     return inline_svg(text, name, INK)
 
 
-def _rendered(figure: Figure, kind: str, transparent: bool = False) -> bytes:
-    for label in figure.findobj(Text):
-        label.set_text(figure_label(label.get_text()))
+def _rendered(figure: Figure, kind: str, **options: Any) -> bytes:
+    escape_labels(figure)
     buffer = io.BytesIO()
     with mpl.rc_context({key: STYLE[key] for key in ("svg.hashsalt", "pdf.fonttype")}):
-        figure.savefig(buffer, format=kind, dpi=DPI, metadata=NO_DATE[kind], transparent=transparent)
+        figure.savefig(buffer, format=kind, dpi=DPI, metadata=NO_DATE[kind], **options)
     return buffer.getvalue()

@@ -19,7 +19,8 @@ from isda_bench.monitoring.loggers import Logger
 from isda_bench.monitoring.progress import Display
 from isda_bench.storage import checkpoint
 from isda_bench.storage.checkpoint_content import check_optimizer, check_same_tensors, one_error
-from isda_bench.storage.run_directory import Metrics, RunDirectory
+from isda_bench.storage.run_directory import RunDirectory
+from isda_bench.storage.run_results import Metrics
 
 COLLAPSED = 0.05
 """Spread, relative to that of real images, below which a class counts as collapsed."""

@@ -167,7 +167,7 @@ def _check_finite(loss: float, whose: str, epoch: int, step: int) -> None:
     if not math.isfinite(loss):
         raise NonFiniteLoss(
             f"the {whose}'s loss is {loss} in epoch {epoch}, step {step + 1}: stopped there; "
-            f"the checkpoints of the epochs before are kept"
+            f"the earlier checkpoints are kept"
         )
 
 

@@ -154,5 +154,5 @@ def check_finite(losses: Tensor, epoch: int, first_step: int = 0) -> None:
         if not math.isfinite(loss):
             raise NonFiniteLoss(
                 f"the loss is {loss} in epoch {epoch}, step {step + 1}: stopped there; "
-                f"the checkpoints of the epochs before are kept"
+                f"the earlier checkpoints are kept"
             )

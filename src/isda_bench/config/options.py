@@ -56,7 +56,7 @@ def main(kind: type[Kind], command: Callable[[Kind], None], usage: str | None) -
         print(usage)
         return
     try:
-        folder, given = _without_folder(arguments)
+        folder, given = split_config_dir(arguments)
         with users_folder(folder):
             command(parse(kind, given))
     except BrokenPipeError:
@@ -68,8 +68,8 @@ def main(kind: type[Kind], command: Callable[[Kind], None], usage: str | None) -
         sys.exit(130)
 
 
-def _without_folder(arguments: list[str]) -> tuple[Path | None, list[str]]:
-    """The folder after --config-dir, and the other arguments.
+def split_config_dir(arguments: list[str]) -> tuple[Path | None, list[str]]:
+    """The folder after --config-dir, None where there is none, and the other arguments.
 
     Raises:
         ConfigError: the flag has no folder, or it is given twice.

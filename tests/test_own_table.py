@@ -152,7 +152,8 @@ def test_a_mistake_in_the_table_is_reported_before_anything_is_trained(conf):
 
 PUBLISHED = [
     ("source:", "sauce:", ["source: not given", "sauce: no such key"]),
-    ("isda:", "idsa:", ["idsa: nothing in the table has this name"]),
+    ("isda:", "idsa:", ["idsa: nothing in the table has this name; did you mean isda?"]),
+    ("isda: [", "Cross-entropy: [", ["Cross-entropy/digits: a second value of this cell"]),
     ("[3.5]", "[3.5, 3.6]", ["rows.isda: has 2 values, not 1"]),
     ("[3.5]", "[low]", ["rows.isda.0='low': should be [mean, standard deviation], a mean, or null"]),
     ("isda: [", "mine: [", ["digits/mine: 3 cells have them; name more"]),
@@ -169,6 +170,28 @@ def test_a_mistake_in_the_published_values_is_one_clear_error(conf, plans, right
         PublishedValues("own_table", plan, Methods("own_table", plan))
     for message in messages:
         assert message in str(error.value) and "own_table.published.yaml" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("row", "column", "method"),
+    [
+        ("ours", "digits", "isda, standard + mixup"),
+        ("basic", "resnet8", "cross_entropy, standard"),
+        ("ISDA, dropout", "Digits", "isda + dropout, standard"),
+        ("isda_dropout", "A network", "isda + dropout, standard"),
+    ],
+)
+def test_a_published_value_is_named_as_the_section_names_methods(conf, plans, row, column, method):
+    """By a label, also of a network or a data set, or by the file in conf/method/."""
+    labels = '  datasets: {digits: "Digits"}\n  networks: {resnet8: "A network"}\n'
+    (conf / "experiment" / "methods.yaml").write_text(METHODS.replace("hydra:", f"{labels}hydra:"))
+    text = f"source: a paper\ncolumns: [{column}]\nrows: {{'{row}': [[3.5, 0.2]]}}\n"
+    (conf / "experiment" / "methods.published.yaml").write_text(text)
+    plan = plans["methods"]
+    methods = Methods("methods", plan)
+    values = PublishedValues("methods", plan, methods)
+    known = {methods.place(cell.at).method: values.of(cell.at) for cell in plan}
+    assert known[method].mean == 3.5 and sum(value is not None for value in known.values()) == 1
 
 
 @pytest.mark.parametrize(

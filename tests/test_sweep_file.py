@@ -78,7 +78,9 @@ def test_an_experiment_of_ones_own_folder(typed_in, capsys, tmp_path):
     """Agents get the folder, too: their choices are in it."""
     file = tmp_path / "conf/experiment/mine.yaml"
     file.parent.mkdir(parents=True)
-    file.write_text("# @package _global_\nhydra:\n  mode: MULTIRUN\n  sweeper:\n    params:\n      seed: 3,4\n")
+    file.write_text(
+        "# @package _global_\nhydra:\n  mode: MULTIRUN\n  sweeper:\n    params:\n      seed: 3,4\n"
+    )
     made = printed(typed_in, capsys, tmp_path, "--config-dir", "./conf", "experiment=mine")
     assert made["command"] == ["${env}", "isda-bench", "train", "--config-dir", "conf", "${args_no_hyphens}"]
     assert made["parameters"]["seed"] == {"values": [3, 4]}

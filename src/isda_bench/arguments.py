@@ -1,6 +1,18 @@
 """Checks the arguments of a component's constructor, all at once."""
 
-from pydantic import ConfigDict, validate_call
+import json
+from collections.abc import Mapping
+from inspect import Parameter, signature
+from typing import Any, get_type_hints
+
+from pydantic import (
+    ConfigDict,
+    Field,
+    PydanticSchemaGenerationError,
+    TypeAdapter,
+    create_model,
+    validate_call,
+)
 
 checked = validate_call(config=ConfigDict(strict=True, arbitrary_types_allowed=True, allow_inf_nan=False))
 """Decorator: types, ranges and choices as the annotations say them (`PositiveInt`, `Literal[...]`, ...).
@@ -8,3 +20,44 @@ checked = validate_call(config=ConfigDict(strict=True, arbitrary_types_allowed=T
 Raises:
     pydantic.ValidationError: a ValueError that lists every wrong argument.
 """
+
+
+def check_annotations(kind: type, arguments: Mapping[str, Any]) -> None:
+    """Checks arguments against the annotations of a constructor that is not `checked` itself.
+
+    What is not annotated, or annotated with a class that no plain value is of, is not checked, and the
+    default is right for every annotation: `width: int = None` is often written.
+
+    Args:
+        kind: the class.
+        arguments: plain values; a list is right for a tuple, as YAML has none.
+
+    Raises:
+        pydantic.ValidationError: a ValueError that lists every wrong argument.
+    """
+    constructor: Any = kind.__init__  # type: ignore[misc]
+    if hasattr(constructor, "raw_function"):  # `checked` does it when the constructor is called
+        return
+    try:
+        hints, parameters = (
+            get_type_hints(constructor, include_extras=True),
+            signature(constructor).parameters,
+        )
+    except (NameError, TypeError, ValueError):  # a name for type checkers alone, or a constructor in C
+        return
+    fields: dict[str, Any] = {}
+    for name, value in arguments.items():
+        parameter = parameters.get(name)
+        named = parameter is not None and parameter.kind is not Parameter.VAR_KEYWORD
+        if named and name in hints and parameter.default != value and _has_schema(hints[name]):
+            fields[f"argument_{len(fields)}"] = (hints[name], Field(alias=name))
+    # In JSON's mode a list is right for a tuple, while text is no number.
+    create_model("Arguments", **fields).model_validate_json(json.dumps(dict(arguments)), strict=True)
+
+
+def _has_schema(annotation: Any) -> bool:
+    try:
+        TypeAdapter(annotation)
+    except PydanticSchemaGenerationError:
+        return False
+    return True

@@ -9,6 +9,7 @@ from torch import nn
 
 from isda_bench.arguments import check_annotations, checked
 from isda_bench.config.problems import problems_of
+from isda_bench.data.digits import Digits
 
 
 class Own:
@@ -57,3 +58,14 @@ def test_a_checked_constructor_and_one_without_annotations_are_left_to_themselve
         check_annotations(kind, {"tau": "2"})
     with pytest.raises(ValidationError):
         Checked("2")
+
+
+def test_a_wrong_argument_of_a_base_class_has_its_name():
+    """Though a subclass passes it on by its place."""
+    found = problems_of(lambda: Digits(imbalance=0.5), "dataset.")
+    assert found == ["dataset.imbalance=0.5: should be greater than or equal to 1"]
+
+
+def test_too_many_and_doubled_arguments_stay_errors():
+    assert len(problems_of(lambda: Checked(1.0, 2), "loss.")) == 1
+    assert len(problems_of(lambda: Checked(1.0, tau=2.0), "loss.")) == 1

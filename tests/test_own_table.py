@@ -2,6 +2,8 @@
 
 import re
 import shutil
+import sys
+from importlib.util import find_spec
 
 import pytest
 from scipy import stats
@@ -207,6 +209,18 @@ def test_commands_take_a_folder_of_a_users_own(monkeypatch, capsys, arguments, m
     with pytest.raises(SystemExit) as end:
         main(Options, lambda options: None, "")
     assert end.value.code == 2 and message in capsys.readouterr().err
+
+
+def test_allowed_modules_are_found_in_the_current_folder(monkeypatch, tmp_path):
+    """The installed command, unlike python -m, has no current folder on its path."""
+    (tmp_path / "mine_of_here.py").touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", [place for place in sys.path if place])
+    before, seen = list(sys.path), []
+    for words in (["allow=mine_of_here"], []):
+        monkeypatch.setattr("sys.argv", ["isda-bench evaluate", *words])
+        main(Options, lambda options: seen.append(find_spec("mine_of_here")), "")
+    assert seen[0].origin == str(tmp_path / "mine_of_here.py") and seen[1] is None and sys.path == before
 
 
 def test_the_page_shows_the_files_of_the_example():

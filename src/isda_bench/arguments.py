@@ -1,9 +1,10 @@
 """Checks the arguments of a component's constructor, all at once."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import wraps
 from inspect import Parameter, signature
-from typing import Any, get_type_hints
+from typing import Any, TypeVar, cast, get_type_hints
 
 from pydantic import (
     ConfigDict,
@@ -14,12 +15,28 @@ from pydantic import (
     validate_call,
 )
 
-checked = validate_call(config=ConfigDict(strict=True, arbitrary_types_allowed=True, allow_inf_nan=False))
-"""Decorator: types, ranges and choices as the annotations say them (`PositiveInt`, `Literal[...]`, ...).
+Constructor = TypeVar("Constructor", bound=Callable[..., None])
+_checked = validate_call(config=ConfigDict(strict=True, arbitrary_types_allowed=True, allow_inf_nan=False))
 
-Raises:
-    pydantic.ValidationError: a ValueError that lists every wrong argument.
-"""
+
+def checked(constructor: Constructor) -> Constructor:
+    """Decorator: types, ranges and choices as the annotations say them (`PositiveInt`, `Literal[...]`, ...).
+
+    Raises:
+        pydantic.ValidationError: a ValueError that lists every wrong argument, by its name.
+    """
+    validated: Any = _checked(constructor)
+    names = list(signature(constructor).parameters)
+
+    @wraps(validated)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        """Names the arguments after `self`: pydantic would report a place for a name."""
+        named = dict(zip(names[1:], args[1:], strict=False))
+        if len(args) > len(names) or named.keys() & kwargs.keys():
+            return validated(*args, **kwargs)
+        return validated(*args[:1], **named, **kwargs)
+
+    return cast(Constructor, call)
 
 
 def check_annotations(kind: type, arguments: Mapping[str, Any]) -> None:
@@ -48,8 +65,9 @@ def check_annotations(kind: type, arguments: Mapping[str, Any]) -> None:
     fields: dict[str, Any] = {}
     for name, value in arguments.items():
         parameter = parameters.get(name)
-        named = parameter is not None and parameter.kind is not Parameter.VAR_KEYWORD
-        if named and name in hints and parameter.default != value and _has_schema(hints[name]):
+        if parameter is None or parameter.kind is Parameter.VAR_KEYWORD or parameter.default == value:
+            continue
+        if name in hints and _has_schema(hints[name]):
             fields[f"argument_{len(fields)}"] = (hints[name], Field(alias=name))
     # In JSON's mode a list is right for a tuple, while text is no number.
     create_model("Arguments", **fields).model_validate_json(json.dumps(dict(arguments)), strict=True)

@@ -3,13 +3,14 @@
 import json
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from omegaconf import OmegaConf
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
-from isda_bench.config.folders import users_folder
+from isda_bench.config.folders import importing_from_here, users_folder
 from isda_bench.config.problems import did_you_mean, problems_of
 from isda_bench.errors import ConfigError, UserError
 from isda_bench.runtime.terminal import printable_lines
@@ -58,7 +59,9 @@ def main(kind: type[Kind], command: Callable[[Kind], None], usage: str | None) -
     try:
         folder, given = split_config_dir(arguments)
         with users_folder(folder):
-            command(parse(kind, given))
+            options = parse(kind, given)
+            with importing_from_here() if options.allow else nullcontext():
+                command(options)
     except BrokenPipeError:
         raise  # the output's reader has ended: isda-bench ends quietly
     except (UserError, OSError) as error:

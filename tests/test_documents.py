@@ -26,7 +26,7 @@ DOCUMENTS = [
     REPOSITORY / "CONTRIBUTING.md",
     *sorted((REPOSITORY / "docs").glob("*.md")),
 ]
-CONTRIBUTED = {"loss=poly", "dataset=my_images"}
+CONTRIBUTED = {"loss=poly", "dataset=my_images", "augment=blocks"}
 """Choices that CONTRIBUTING's examples add."""
 
 
@@ -183,6 +183,15 @@ def test_contributing_an_image_folder(contributed):
     (command,) = contributing_commands("dataset=my_images")
     (done,) = calls(contributed, command)
     assert "my_images-resnet8-isda-s0" in done.check().stdout
+
+
+def test_contributing_an_augmentation_a_batch_transform_and_an_optimizer(contributed):
+    (command,) = contributing_commands("augment=blocks")
+    wrong = [*command, "augment.side=9", "optimizer.betas=[0.9]"]
+    trained, refused = calls(contributed, command, wrong)
+    assert "digits-resnet8-cross_entropy-s0" in trained.check().stdout
+    assert "augment: does not fit the images of the data set" in refused.check(2).stderr
+    assert "optimizer.betas.1: not given" in refused.stderr
 
 
 FORKS = """

@@ -115,6 +115,18 @@ def matrix(logits, targets):
 
 def breaks(logits, targets):
     raise RuntimeError("no such thing")
+
+def by_image(logits, targets):
+    return logits.amax(1)
+
+def average(logits, targets):
+    return torch.nn.functional.cross_entropy(logits, targets)
+
+def number(logits, targets):
+    return float(logits.sum())
+
+def by_class(logits, targets):
+    return torch.bincount(targets, minlength=logits.shape[1])
 """
 
 
@@ -151,6 +163,12 @@ def test_a_run_writes_all_of_them(tmp_path, own):
     [
         ("brire", "evaluate.metrics=[own_metrics.brire]: "),
         ("matrix", "evaluate.metrics: matrix: should give the sum over a batch"),
+        (
+            "by_image",
+            "evaluate.metrics: by_image: should give the sum over a batch, not a value for each image",
+        ),
+        ("average", "evaluate.metrics: average: should give the sum over a batch, which is twice"),
+        ("number", "evaluate.metrics: number: should give the sum over a batch, a tensor"),
         ("breaks", "evaluate.metrics: breaks: fails with logits (N, C) and targets (N,): no such thing"),
     ],
 )
@@ -159,6 +177,13 @@ def test_a_wrong_function_is_reported_before_the_run(own, name, problem):
         compose_run([*TINY, f"evaluate.metrics=[{own}.{name}]"]).check(component_problems)
     (line,) = raised.value.problems
     assert line.startswith(problem)
+
+
+def test_all_wrong_functions_are_reported_at_once(own):
+    names = ",".join(f"{own}.{name}" for name in ("brire", "by_class", "brier", "average"))
+    with pytest.raises(ConfigError) as raised:
+        compose_run([*TINY, f"evaluate.metrics=[{names}]"]).check(component_problems)
+    assert [line.split()[1] for line in raised.value.problems] == ["no", "average:"]
 
 
 def test_a_name_that_is_taken_is_refused(own):

@@ -288,6 +288,6 @@ def test_deviating_runs_stand_below_or_nowhere(tmp_path, capsys):
     command = ["experiment=demo", f"runs_dir={tmp_path / 'runs'}", f"out={tmp_path / 'out'}"]
     call("tables", *command)
     out = capsys.readouterr().out
-    assert "1 more runs deviate" in out and "7 epochs" not in out
+    assert "1 more run deviates from this experiment; deviations=true" in out and "7 epochs" not in out
     call("tables", *command, "deviations=true")
     assert "7 epochs" in capsys.readouterr().out

@@ -114,6 +114,8 @@ def test_any_class_of_torch_or_timm_is_taken(target):
         ({"target": "torch.optim.AdamW", "betas": "fast"}, [], "optimizer"),
         ({"target": "torch.optim.LBFGS"}, ["schedule.weight_decay=0"], "optimizer: LBFGS needs a closure"),
         ({"target": "torch.optim.SparseAdam"}, ["schedule.weight_decay=0"], "optimizer: SparseAdam makes no"),
+        ({"target": "torch.optim.AdamW", "betas": [0.9]}, [], "optimizer: AdamW cannot be made: IndexError"),
+        ({"target": "torch.optim.AdamW", "eps": "x"}, [], "optimizer.eps='x': should be a valid number"),
         ({"target": "timm.optim.Adahessian"}, [], "optimizer: Adahessian makes no step"),
         ({"target": "torch.optim.Rprop"}, [], "schedule.weight_decay=0.0001: Rprop takes none"),
         ({}, ["optimizer=adamw", "schedule.momentum=0.8"], "schedule.momentum=0.8: AdamW takes no momentum"),

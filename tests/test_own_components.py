@@ -85,7 +85,7 @@ from torch import nn
 from isda_bench.models.base import Classifier
 
 class Flat(Classifier):
-    def __init__(self, num_classes, width=8, in_channels=3):
+    def __init__(self, num_classes, width: int = 8, in_channels=3):
         super().__init__()
         self.body = nn.Sequential(
             nn.Conv2d(in_channels, width, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten()
@@ -177,6 +177,7 @@ def test_all_of_them_train_together(compose):
     ("override", "problem"),
     [
         ("loss.margin=-1", "loss.margin=-1: should be positive"),
+        ("model.width=wide", "model.width='wide': should be a valid integer"),
         ("optimizer.scale=fast", "optimizer: SignDescent makes no step: "),
         ("schedule.momentum=0.5", "schedule.momentum=0.5: SignDescent takes no momentum"),
     ],

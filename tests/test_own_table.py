@@ -2,6 +2,8 @@
 
 import re
 import shutil
+import sys
+from importlib.util import find_spec
 
 import pytest
 from scipy import stats
@@ -152,7 +154,8 @@ def test_a_mistake_in_the_table_is_reported_before_anything_is_trained(conf):
 
 PUBLISHED = [
     ("source:", "sauce:", ["source: not given", "sauce: no such key"]),
-    ("isda:", "idsa:", ["idsa: nothing in the table has this name"]),
+    ("isda:", "idsa:", ["idsa: nothing in the table has this name; did you mean isda?"]),
+    ("isda: [", "Cross-entropy: [", ["Cross-entropy/digits: a second value of this cell"]),
     ("[3.5]", "[3.5, 3.6]", ["rows.isda: has 2 values, not 1"]),
     ("[3.5]", "[low]", ["rows.isda.0='low': should be [mean, standard deviation], a mean, or null"]),
     ("isda: [", "mine: [", ["digits/mine: 3 cells have them; name more"]),
@@ -172,6 +175,28 @@ def test_a_mistake_in_the_published_values_is_one_clear_error(conf, plans, right
 
 
 @pytest.mark.parametrize(
+    ("row", "column", "method"),
+    [
+        ("ours", "digits", "isda, standard + mixup"),
+        ("basic", "resnet8", "cross_entropy, standard"),
+        ("ISDA, dropout", "Digits", "isda + dropout, standard"),
+        ("isda_dropout", "A network", "isda + dropout, standard"),
+    ],
+)
+def test_a_published_value_is_named_as_the_section_names_methods(conf, plans, row, column, method):
+    """By a label, also of a network or a data set, or by the file in conf/method/."""
+    labels = '  datasets: {digits: "Digits"}\n  networks: {resnet8: "A network"}\n'
+    (conf / "experiment" / "methods.yaml").write_text(METHODS.replace("hydra:", f"{labels}hydra:"))
+    text = f"source: a paper\ncolumns: [{column}]\nrows: {{'{row}': [[3.5, 0.2]]}}\n"
+    (conf / "experiment" / "methods.published.yaml").write_text(text)
+    plan = plans["methods"]
+    methods = Methods("methods", plan)
+    values = PublishedValues("methods", plan, methods)
+    known = {methods.place(cell.at).method: values.of(cell.at) for cell in plan}
+    assert known[method].mean == 3.5 and sum(value is not None for value in known.values()) == 1
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--config-dir"], "--config-dir: takes one folder"),
@@ -184,6 +209,18 @@ def test_commands_take_a_folder_of_a_users_own(monkeypatch, capsys, arguments, m
     with pytest.raises(SystemExit) as end:
         main(Options, lambda options: None, "")
     assert end.value.code == 2 and message in capsys.readouterr().err
+
+
+def test_allowed_modules_are_found_in_the_current_folder(monkeypatch, tmp_path):
+    """The installed command, unlike python -m, has no current folder on its path."""
+    (tmp_path / "mine_of_here.py").touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", [place for place in sys.path if place])
+    before, seen = list(sys.path), []
+    for words in (["allow=mine_of_here"], []):
+        monkeypatch.setattr("sys.argv", ["isda-bench evaluate", *words])
+        main(Options, lambda options: seen.append(find_spec("mine_of_here")), "")
+    assert seen[0].origin == str(tmp_path / "mine_of_here.py") and seen[1] is None and sys.path == before
 
 
 def test_the_page_shows_the_files_of_the_example():

@@ -72,3 +72,18 @@ def test_agents_start_train_py_or_the_installed_command(typed_in, capsys, tmp_pa
 def test_a_mistake_is_one_error(overrides, problem):
     with pytest.raises(ConfigError, match=problem):
         sweep(overrides, [])
+
+
+def test_an_experiment_of_ones_own_folder(typed_in, capsys, tmp_path):
+    """Agents get the folder, too: their choices are in it."""
+    file = tmp_path / "conf/experiment/mine.yaml"
+    file.parent.mkdir(parents=True)
+    file.write_text(
+        "# @package _global_\nhydra:\n  mode: MULTIRUN\n  sweeper:\n    params:\n      seed: 3,4\n"
+    )
+    made = printed(typed_in, capsys, tmp_path, "--config-dir", "./conf", "experiment=mine")
+    assert made["command"] == ["${env}", "isda-bench", "train", "--config-dir", "conf", "${args_no_hyphens}"]
+    assert made["parameters"]["seed"] == {"values": [3, 4]}
+    with pytest.raises(SystemExit):
+        printed(typed_in, capsys, tmp_path, "--config-dir", "./nowhere", "experiment=mine")
+    assert "--config-dir=nowhere: no such folder" in capsys.readouterr().err

@@ -3,8 +3,7 @@
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -22,7 +21,7 @@ from isda_bench.cli.endings import end_of, exit_with, signal_behind, terminate
 from isda_bench.cli.flags import flags_first, parse_flags
 from isda_bench.cli.grid_jobs import GridJobs, reported_submissions
 from isda_bench.config.compose import run_config
-from isda_bench.config.folders import users_folder
+from isda_bench.config.folders import importing_from_here, users_folder
 from isda_bench.config.override_text import readable_path
 from isda_bench.config.run_config import RunConfig
 from isda_bench.config.several_choices import expanded
@@ -77,7 +76,7 @@ def _start(arguments: Any, kind: type[RunConfig], program: str) -> None:
     """Checks the command line, then prints its plan or lets Hydra run its jobs."""
     folder = Path(arguments.config_dir) if arguments.config_dir else None
     asks = arguments.help or arguments.hydra_help or arguments.info or arguments.shell_completion
-    with rank_zero_output(), users_folder(folder), _importing_from_here():
+    with rank_zero_output(), users_folder(folder), importing_from_here():
         if not asks:
             _check(arguments, kind, program)
             if not arguments.cfg and _plans(arguments.overrides):
@@ -108,18 +107,6 @@ def _run_all(run: Callable[[], None], overrides: list[str], grid: GridJobs) -> N
             failed = failed or error
     if failed:
         raise failed
-
-
-@contextmanager
-def _importing_from_here() -> Iterator[None]:
-    """Finds `_target_: mine.Network` in mine.py of the current folder, after all that is installed."""
-    here = str(Path.cwd())
-    sys.path.append(here)
-    try:
-        yield
-    finally:
-        if sys.path[-1] == here:
-            sys.path.pop()
 
 
 def _check(arguments: Any, kind: type[RunConfig], program: str) -> None:

@@ -2,6 +2,7 @@
 
 isda-bench sweep experiment=demo > sweep.yaml
 isda-bench sweep experiment=comparison part=comparison_wgan > sweep.yaml   of one part of a table
+isda-bench sweep --config-dir ./conf experiment=mine > sweep.yaml   an experiment of your own folder
 isda-bench sweep model=resnet32 loss=cross_entropy,isda seed=0,1,2 > sweep.yaml
 wandb sweep sweep.yaml                    prints the sweep's id
 wandb agent <entity>/isda_bench/<id>      on each machine: trains runs until all are done
@@ -20,6 +21,8 @@ from omegaconf import OmegaConf
 
 from isda_bench.cli.command_line_check import command_line_problems
 from isda_bench.config.compose import compose_overrides, hydra_context, sweep_of
+from isda_bench.config.folders import users_folder
+from isda_bench.config.options import split_config_dir
 from isda_bench.config.override_text import parse
 from isda_bench.config.table_parts import part_lines
 from isda_bench.errors import ConfigError
@@ -94,9 +97,13 @@ def command() -> None:
     """Prints the sweep of the command line's grid."""
     in_checkout = Path("train.py").is_file()
     train = ["${interpreter}", "${program}"] if in_checkout else ["isda-bench", "train"]
-    overrides = [argument for argument in sys.argv[1:] if argument not in ("-m", "--multirun")]
     try:
-        print(yaml.safe_dump(sweep(overrides, train), sort_keys=False), end="")
+        folder, arguments = split_config_dir(sys.argv[1:])
+        if folder is not None:
+            train += ["--config-dir", str(folder)]
+        overrides = [argument for argument in arguments if argument not in ("-m", "--multirun")]
+        with users_folder(folder):
+            print(yaml.safe_dump(sweep(overrides, train), sort_keys=False), end="")
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import FunctionType
 from typing import Any, TypeGuard
 
+from isda_bench.arguments import check_annotations
 from isda_bench.config.problems import problems_of
 from isda_bench.errors import UserError
 
@@ -46,7 +47,9 @@ def build(node: dict[str, Any], contract: type, allow: tuple[str, ...] = (), **g
     arguments = {key: value for key, value in node.items() if key != TARGET}
     for problem in plain_problems(arguments):
         raise ValueError(problem)
-    return component_class(node.get(TARGET), contract, allow)(**{**arguments, **given})
+    kind = component_class(node.get(TARGET), contract, allow)
+    check_annotations(kind, arguments)
+    return kind(**{**arguments, **given})
 
 
 def build_stored(

@@ -287,6 +287,6 @@ def _fit_problems(section: str, use: Callable[[], Any]) -> list[str]:
         return [str(error)]
     except NotImplementedError:
         return []  # an operation that cannot be tried without values
-    except (RuntimeError, IndexError, ValueError, AssertionError) as error:
+    except (RuntimeError, IndexError, ValueError, TypeError, AssertionError) as error:
         return [f"{section}: does not fit the images of the data set: {str(error).splitlines()[0]}"]
     return []

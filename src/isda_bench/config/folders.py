@@ -1,5 +1,6 @@
 """The folders that configurations come from: conf/, conf_generator/ and a user's own."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +29,18 @@ def users_folder(folder: Path | None) -> Iterator[None]:
         yield
     finally:
         del _users_folders[len(_users_folders) - len(added) :]
+
+
+@contextmanager
+def importing_from_here() -> Iterator[None]:
+    """Finds `_target_: mine.Network` in mine.py of the current folder, after all that is installed."""
+    here = str(Path.cwd())
+    sys.path.append(here)
+    try:
+        yield
+    finally:
+        if sys.path[-1] == here:
+            sys.path.pop()
 
 
 def users_folders() -> list[Path]:

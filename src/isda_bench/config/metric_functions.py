@@ -31,19 +31,25 @@ def metric_functions(names: Iterable[str]) -> dict[str, Callable[..., Tensor]]:
 
 
 def metric_problems(names: list[str], num_classes: int) -> list[str]:
-    """Problems of the functions; each is called with a batch of zeros.
+    """Problems of the functions; each is called with a batch, and with the same batch twice over.
 
     Args:
         names: of functions, with their modules.
         num_classes: C of the logits.
     """
-    logits = torch.zeros(IMAGES, num_classes)
+    logits = torch.linspace(-1, 1, IMAGES * num_classes).view(IMAGES, num_classes)
     targets = torch.arange(IMAGES) % num_classes
-    try:
-        functions = metric_functions(names)
-    except ValueError as error:
-        return [f"evaluate.{error}"]
+    functions: dict[str, Callable[..., Tensor]] = {}
     problems = []
+    for name in names:
+        try:
+            found = metric_functions([name])
+        except ValueError as error:
+            problems.append(f"evaluate.{error}")
+            continue
+        if found.keys() & functions.keys():
+            problems.append(f"evaluate.metrics=[{name}]: a second metric {name.rpartition('.')[2]}")
+        functions |= found
     for name, function in functions.items():
         reason = _misfit(function, logits, targets)
         if reason:
@@ -52,10 +58,18 @@ def metric_problems(names: list[str], num_classes: int) -> list[str]:
 
 
 def _misfit(function: Callable[..., Any], logits: Tensor, targets: Tensor) -> str:
+    """Why the function is no metric; '' where nothing is wrong with it."""
     try:
-        sums = function(logits, targets)
+        once, twice = function(logits, targets), function(logits.repeat(2, 1), targets.repeat(2))
     except Exception as error:  # of a user's own code
-        return f"fails with logits (N, C) and targets (N,): {str(error).splitlines()[0]}"
-    if not isinstance(sums, Tensor) or sums.ndim > 1:
+        first_line = (str(error).splitlines() or [type(error).__name__])[0]
+        return f"fails with logits (N, C) and targets (N,): {first_line}"
+    if not isinstance(once, Tensor) or not isinstance(twice, Tensor) or once.ndim > 1:
         return "should give the sum over a batch, a tensor of at most one dimension"
+    if once.shape != twice.shape:
+        return "should give the sum over a batch, not a value for each image"
+    if once.isfinite().all() and not torch.allclose(twice.double(), 2 * once.double(), rtol=1e-3, atol=1e-6):
+        return (
+            "should give the sum over a batch, which is twice as large for every image twice; is it the mean?"
+        )
     return ""

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch.optim import SGD, Optimizer
 
+from isda_bench.arguments import check_annotations
 from isda_bench.config.building import (
     ANY_MODULE,
     OPTIMIZERS,
@@ -121,6 +122,7 @@ def optimizer_problems(
         return problems
     (choice,) = found
     problems = _setting_problems(choice) + _recipe_problems(choice, recipe)
+    problems += problems_of(lambda: check_annotations(choice.kind, choice.settings), "optimizer.")
     if loss is not None and loss.plain_descent and not issubclass(choice.kind, SGD):
         problems.append(
             f"optimizer: the loss {type(loss).__name__} needs plain gradient descent for its own parameters, "
@@ -128,24 +130,30 @@ def optimizer_problems(
         )
     if not problems and model is not None and loss is not None:
         groups = parameter_groups(model, loss, recipe)
-        problems += problems_of(lambda: choice.build(groups, recipe), "optimizer.")
-        problems = problems or problems_of(lambda: _rehearse(choice, recipe), "optimizer.")
+        problems += problems_of(lambda: _rehearse(choice, groups, recipe), "optimizer.")
     return problems
 
 
-def _rehearse(choice: OptimizerChoice, recipe: TrainingRecipe) -> None:
-    """Makes a step with dense gradients, after a backward pass as a training step has it.
+def _rehearse(choice: OptimizerChoice, groups: list[dict[str, Any]], recipe: TrainingRecipe) -> None:
+    """Makes the optimizer, and a step with dense gradients, after a backward pass as a training step has it.
 
     Raises:
-        ValueError: it fails.
+        ValueError: one of them fails, as its class, a user's own perhaps, reports it.
     """
+    name = choice.kind.__name__
+    try:
+        choice.build(groups, recipe)
+    except (ValueError, TypeError):
+        raise
+    except Exception as error:  # torch's Adam reads betas=[0.9] beyond its end
+        raise ValueError(f"{name} cannot be made: {type(error).__name__}: {error}") from error
     weights = torch.nn.Parameter(torch.ones(2, 2))
     optimizer = choice.build([{"params": [weights]}], recipe)
     weights.sum().backward()
     try:
         optimizer.step()
     except Exception as error:
-        raise ValueError(f"{choice.kind.__name__} makes no step: {str(error).splitlines()[0]}") from error
+        raise ValueError(f"{name} makes no step: {str(error).splitlines()[0]}") from error
 
 
 def _setting_problems(choice: OptimizerChoice) -> list[str]:

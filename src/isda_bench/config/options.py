@@ -3,13 +3,14 @@
 import json
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from omegaconf import OmegaConf
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
-from isda_bench.config.folders import users_folder
+from isda_bench.config.folders import importing_from_here, users_folder
 from isda_bench.config.problems import did_you_mean, problems_of
 from isda_bench.errors import ConfigError, UserError
 from isda_bench.runtime.terminal import printable_lines
@@ -56,9 +57,11 @@ def main(kind: type[Kind], command: Callable[[Kind], None], usage: str | None) -
         print(usage)
         return
     try:
-        folder, given = _without_folder(arguments)
+        folder, given = split_config_dir(arguments)
         with users_folder(folder):
-            command(parse(kind, given))
+            options = parse(kind, given)
+            with importing_from_here() if options.allow else nullcontext():
+                command(options)
     except BrokenPipeError:
         raise  # the output's reader has ended: isda-bench ends quietly
     except (UserError, OSError) as error:
@@ -68,8 +71,8 @@ def main(kind: type[Kind], command: Callable[[Kind], None], usage: str | None) -
         sys.exit(130)
 
 
-def _without_folder(arguments: list[str]) -> tuple[Path | None, list[str]]:
-    """The folder after --config-dir, and the other arguments.
+def split_config_dir(arguments: list[str]) -> tuple[Path | None, list[str]]:
+    """The folder after --config-dir, None where there is none, and the other arguments.
 
     Raises:
         ConfigError: the flag has no folder, or it is given twice.

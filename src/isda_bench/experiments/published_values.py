@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from isda_bench.config.experiment_files import content_of, published_file
-from isda_bench.config.problems import problems_of
+from isda_bench.config.problems import did_you_mean, problems_of
 from isda_bench.config.settings import Section
 from isda_bench.errors import ConfigError
 from isda_bench.experiments.coordinates import Coordinates
@@ -69,7 +69,7 @@ class PublishedValues:
         if path is not None:
             content = _read(path)
             self.source = content.source
-            self.own = _values(path, content, [cell.at for cell in plan], methods)
+            self.own = _values(path, content, plan, methods)
 
     def of(self, at: Coordinates) -> Published | None:
         """The value of a cell, if it has one."""
@@ -92,17 +92,24 @@ def _read(path: Path) -> PublishedFile:
 
 
 def _values(
-    path: Path, content: PublishedFile, places: list[Coordinates], methods: Methods
+    path: Path, content: PublishedFile, plan: Iterable[PlannedCell], methods: Methods
 ) -> dict[Coordinates, Published]:
-    words_of = {at: _words(at, methods) for at in places}
-    found, problems = {}, []
+    words_of = {cell.at: _words(cell, methods) for cell in plan}
+    known_words = sorted(set().union(*words_of.values()))
+    found: dict[Coordinates, Published] = {}
+    problems = []
     for words, value in _cells(content):
         fitting = [at for at, known in words_of.items() if words <= known]
-        unknown = sorted(words - set().union(*words_of.values()))
-        if len(fitting) == 1:
+        unknown = sorted(words.difference(known_words))
+        if len(fitting) == 1 and fitting[0] in found:
+            problems.append(f"{'/'.join(sorted(words))}: a second value of this cell")
+        elif len(fitting) == 1:
             found[fitting[0]] = value
         elif unknown:
-            problems.append(f"{', '.join(unknown)}: nothing in the table has this name")
+            problems += [
+                f"{word}: nothing in the table has this name{did_you_mean(word, known_words)}"
+                for word in unknown
+            ]
         else:
             wanted = "no cell has them all" if not fitting else f"{len(fitting)} cells have them; name more"
             problems.append(f"{'/'.join(sorted(words))}: {wanted}")
@@ -121,7 +128,10 @@ def _cells(content: PublishedFile) -> Iterator[tuple[set[str], Published]]:
                 yield words, Published(mean, std, content.checked, content.decimals)
 
 
-def _words(at: Coordinates, methods: Methods) -> set[str]:
+def _words(cell: PlannedCell, methods: Methods) -> set[str]:
+    """What a cell is called: its names, their labels, and the file in conf/method/ that makes its method."""
+    at, section = cell.at, methods.section
     size = "all" if at.train_size is None else str(at.train_size)
-    label = methods.label(at)
-    return {at.dataset, at.model, at.augment, size, at.method, label or at.method}
+    names = {at.dataset, at.model, at.augment, size, at.method}
+    labels = {section.datasets.get(at.dataset), section.networks.get(at.model), methods.label(at)}
+    return {word for word in {*names, *labels, cell.config.names.get("method")} if word}

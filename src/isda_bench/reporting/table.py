@@ -203,7 +203,8 @@ class Table:
     def without_deviations(self) -> "Table":
         """The experiment's own lines; a note counts the runs that deviate from it."""
         count = sum(line.n for line in self.lines if not line.planned)
-        note_text = f"{count} more runs deviate from this experiment; deviations=true shows them below it."
+        several = f"{count} more runs deviate" if count != 1 else "1 more run deviates"
+        note_text = f"{several} from this experiment; deviations=true adds a line for each cell below it."
         own = tuple(line for line in self.lines if line.planned)
         return replace(self, lines=own, notes=(*self.notes, note_text) if count else self.notes)
 

@@ -32,6 +32,7 @@ FAST = [
     *("loading", "evaluation fp32", "evaluation bf16", "inversion", "inversion per class"),
     *(f"generator {name}" for name in ("wgan", "cgan", "acgan", "infogan")),
     *("optimizer sgd", "optimizer adamw", "optimizer timm lion", "resume", "resume adamw"),
+    "a capture that fails",
     "compiled isda bf16",
 ]
 FAULTS = {

@@ -3,6 +3,8 @@
 A case returns {finding: times}, empty where nothing waits for the device and a graph would freeze nothing.
 """
 
+import contextlib
+import io
 import traceback
 from pathlib import Path
 from unittest import mock
@@ -26,11 +28,13 @@ from isda_bench.inversion.fuse_batchnorm import fused
 from isda_bench.losses.cross_entropy import CrossEntropy
 from isda_bench.models.resnet import ResNet
 from isda_bench.runtime.devices import set_precision
+from isda_bench.training import capture, cuda_graphs
 from isda_bench.training.capture import CapturedStep
 from isda_bench.training.evaluate import evaluate
 from isda_bench.training.optimizers import make_optimizer, set_learning_rate
 from isda_bench.training.state import EpochProgress, RunState
 from isda_bench.training.step import Step, TrainingModule
+from isda_bench.training.step_state import StepState
 
 N, CLASSES = 8, 10
 Watch = watch_class()
@@ -111,6 +115,53 @@ def mixing(name):
 
 def training(*overrides, side=32):
     return lambda: stepped(*built(*overrides), side=side)
+
+
+def failing():
+    """A capture that fails, on the run's device; torch is mended with another stream and pool.
+
+    What the step changes is copied to the host before: class statistics can fill half of a GPU's memory.
+    """
+    calls = []
+
+    def capture_graph(step, stream, pool=None):
+        calls.append((stream, pool))
+        step()
+        if len(calls) == 1:
+            raise RuntimeError("operation not permitted when stream is capturing")
+        return step, ()
+
+    places = mock.patch.object(StepState, "addresses", lambda self: {k: id(v) for k, v in self.tensors()})
+    stand_ins = {"warm_up": lambda step, stream: step(), "capture_graph": capture_graph}
+    module, recipe = built("model=resnet8", "loss=isda")
+    with FakeTensorMode() as mode, contextlib.ExitStack() as stack:
+        for patch in (
+            places,
+            mock.patch.multiple(capture, **stand_ins),
+            mock.patch.object(cuda_graphs, "capture_graph", capture_graph),
+            contextlib.redirect_stderr(io.StringIO()),
+            Watch(),  # which stands in for the fused kernel
+        ):
+            stack.enter_context(patch)
+        module = on_fake_cuda(module, mode).train()
+        optimizer = make_optimizer(module, recipe)
+        step = CapturedStep(module, optimizer, {N}, required=False)
+        step(*batch())
+        tensors = len(list(step.state.tensors()))
+        with Watch() as watch:
+            step.state.snapshot()
+        for group in optimizer.param_groups:
+            group["lr"] = 0.1  # eager steps have it on the host, where a fake tensor cannot go
+        step(*batch())
+    (failed, pool), (mended, mended_pool) = calls
+    copied = sum(n for key, n in watch.found.items() if key.startswith("copy between devices"))
+    wrong = {
+        f"{copied} of {tensors} tensors copied to the host": copied != tensors,
+        f"streams on {failed.device} and {mended.device}": {str(failed.device), str(mended.device)} != {D},
+        "mended with the stream or the pool that failed": mended is failed or mended_pool is pool,
+        f"{step.mode} steps after it": step.mode != "eager",
+    }
+    return {finding: 1 for finding, found in wrong.items() if found}
 
 
 def optimizing(make):
@@ -414,7 +465,7 @@ CASES = (
         for loss in MIXABLE
         for precision in ("fp32", "bf16")
     }
-    | {"loading": loading}
+    | {"loading": loading, "a capture that fails": failing}
     | {f"evaluation {precision}": evaluating(precision) for precision in ("fp32", "bf16")}
     | {f"generator {name}": generating(name) for name in ("wgan", "cgan", "acgan", "infogan")}
     | {"inversion per class": inverting(True), "inversion": inverting(False)}

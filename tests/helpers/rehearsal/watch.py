@@ -45,8 +45,10 @@ def load_shim(library):
 
     torch.cuda.amp.common.amp_definitely_not_available = lambda: False
     torch.cuda.is_bf16_supported = lambda *_: True
-    torch.cuda.graph_pool_handle = lambda: None
-    torch.cuda.Stream = type("Stream", (), {"__init__": lambda self, device=None: None})
+    torch.cuda.graph_pool_handle = object
+    torch.cuda.Stream = type(
+        "Stream", (), {"__init__": lambda self, device=None: setattr(self, "device", device)}
+    )
     return torch
 
 

@@ -164,6 +164,18 @@ def failing():
     return {finding: 1 for finding, found in wrong.items() if found}
 
 
+def imagenet(name):
+    """A step of an ImageNet network, with one layer in each of its blocks."""
+
+    def case():
+        layers = {"RESNET_LAYERS": {50: (1,) * 4}, "DENSENET_LAYERS": {121: (1,) * 4}}
+        with mock.patch.multiple("isda_bench.models.imagenet", **layers):
+            parts = built(f"model={name}", DROPOUT, "loss=isda", "loss.covariance=diagonal", "precision=bf16")
+        return stepped(*parts, side=64)
+
+    return case
+
+
 def optimizing(make):
     return lambda: stepped(*built("model=resnet8"), optimizer=make)
 
@@ -402,8 +414,13 @@ SMALL = {
     "resnext": ["model=resnext29_8x64d", "model.depth=11", "model.cardinality=2", "model.width=8"],
     "shake_shake": ["model=shake_shake_26_2x32d", "model.depth=8", "model.width=8"],
     "pyramidnet": ["model=pyramidnet110_a48", "model.depth=14", "model.shake_drop=0.5"],
+    "timm": ["model=timm", "model.name=test_resnet"],
+    "timm, head alone": ["model=timm", "model.name=test_resnet", "model.freeze=true"],
+    "timm, rates of layers": ["model=timm", "model.name=test_resnet", "model.layer_decay=0.5"],
+    "timm, transformer": ["model=timm", "model.name=test_vit", "model.image_size=32"],
 }
 """A small network of each family."""
+IMAGENET = ["resnet50", "resnext50_32x4d", "densenet121"]
 DROPOUT = "model.dropout=0.3"
 LOSSES = sorted(path.stem for path in CONF.glob("loss/*.yaml"))
 MIXABLE = [name for name in LOSSES if name not in ("center", "disturb_label")]  # which refuse mixed batches
@@ -446,8 +463,9 @@ CASES = (
     }
     | {
         f"network {name} bf16": training(f"model={name}", "precision=bf16", side=64)
-        for name in ("resnet50", "resnext50_32x4d", "densenet121")
+        for name in IMAGENET
     }
+    | {f"small network {name} bf16": imagenet(name) for name in IMAGENET}
     | {
         f"compiled {loss} {precision}": compiling(f"loss={loss}", f"precision={precision}")
         for loss in LOSSES

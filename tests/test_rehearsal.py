@@ -19,6 +19,7 @@ from isda_bench.config.run_config import CONF
 TESTS = Path(__file__).parent
 LOSSES = sorted(path.stem for path in CONF.glob("loss/*.yaml"))
 COVARIANCES = ["diagonal", "shared", "identity"]
+SHIPPED = sorted(path.stem for path in CONF.glob("optimizer/*.yaml"))
 PRECISIONS = ["fp32", "tf32", "bf16"]
 FAMILIES = [
     *("resnet", "se_resnet", "wide_resnet", "densenet", "densenet with checkpointing", "resnext"),
@@ -36,6 +37,7 @@ FAST = [
     *("mix mixup", "mix cutmix"),
     *("loading", "evaluation fp32", "evaluation bf16", "inversion", "inversion per class"),
     *(f"generator {name}" for name in ("wgan", "cgan", "acgan", "infogan")),
+    *(f"optimizer={name}" for name in SHIPPED),
     *("optimizer sgd", "optimizer adamw", "optimizer timm lion", "resume", "resume adamw"),
     "a capture that fails",
     *(f"compiled {loss} bf16" for loss in LOSSES),

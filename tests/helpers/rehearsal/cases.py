@@ -11,10 +11,12 @@ from unittest import mock
 
 import torch
 from hydra.utils import instantiate
+from omegaconf import OmegaConf
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from helpers.rehearsal.watch import PACKAGE, watch_class
 from isda_bench.config.compose import compose_run
+from isda_bench.config.optimizer_choice import OptimizerChoice
 from isda_bench.config.run_config import CONF
 from isda_bench.data.augment import NoAugmentation
 from isda_bench.data.base import ImageSet
@@ -31,7 +33,7 @@ from isda_bench.runtime.devices import set_precision
 from isda_bench.training import capture, cuda_graphs
 from isda_bench.training.capture import CapturedStep
 from isda_bench.training.evaluate import evaluate
-from isda_bench.training.optimizers import make_optimizer, set_learning_rate
+from isda_bench.training.optimizers import NESTEROV, make_optimizer, set_learning_rate
 from isda_bench.training.state import EpochProgress, RunState
 from isda_bench.training.step import Step, TrainingModule
 from isda_bench.training.step_state import StepState
@@ -68,11 +70,11 @@ def batch(n=N, side=32):
     return images, torch.zeros(n, dtype=torch.int64, device=D), progress
 
 
-def stepped(module, recipe, optimizer=None, side=32, make_batch=None):
+def stepped(module, recipe, optimizer=None, side=32, make_batch=None, choice=NESTEROV):
     """The findings of a captured step, after the eager one that creates the optimizer's state."""
     with FakeTensorMode() as mode:
         module = on_fake_cuda(module, mode).train()
-        made = optimizer(module.parameters()) if optimizer else make_optimizer(module, recipe)
+        made = optimizer(module.parameters()) if optimizer else make_optimizer(module, recipe, choice)
         for group in made.param_groups:
             group.setdefault("initial_lr", group["lr"])
         step = CapturedStep(module, made, {N}, required=True)
@@ -178,6 +180,16 @@ def imagenet(name):
 
 def optimizing(make):
     return lambda: stepped(*built("model=resnet8"), optimizer=make)
+
+
+def shipped(name):
+    """A step of an optimizer of the configuration, with the kernels that it has on CUDA."""
+
+    def case():
+        section = OmegaConf.to_container(OmegaConf.load(CONF / "optimizer" / f"{name}.yaml"))
+        return stepped(*built("model=resnet8", "loss=isda"), choice=OptimizerChoice.of(section))
+
+    return case
 
 
 def compiling(*overrides):
@@ -420,6 +432,7 @@ SMALL = {
     "timm, transformer": ["model=timm", "model.name=test_vit", "model.image_size=32"],
 }
 """A small network of each family."""
+SHIPPED = sorted(path.stem for path in CONF.glob("optimizer/*.yaml"))
 IMAGENET = ["resnet50", "resnext50_32x4d", "densenet121"]
 DROPOUT = "model.dropout=0.3"
 LOSSES = sorted(path.stem for path in CONF.glob("loss/*.yaml"))
@@ -461,10 +474,7 @@ CASES = (
         for name, lines in SMALL.items()
         for precision in PRECISIONS
     }
-    | {
-        f"network {name} bf16": training(f"model={name}", "precision=bf16", side=64)
-        for name in IMAGENET
-    }
+    | {f"network {name} bf16": training(f"model={name}", "precision=bf16", side=64) for name in IMAGENET}
     | {f"small network {name} bf16": imagenet(name) for name in IMAGENET}
     | {
         f"compiled {loss} {precision}": compiling(f"loss={loss}", f"precision={precision}")
@@ -488,6 +498,7 @@ CASES = (
     | {f"generator {name}": generating(name) for name in ("wgan", "cgan", "acgan", "infogan")}
     | {"inversion per class": inverting(True), "inversion": inverting(False)}
     | {f"optimizer {name}": optimizing(make) for name, make in OPTIMIZERS.items()}
+    | {f"optimizer={name}": shipped(name) for name in SHIPPED}
     | {"resume": resuming(), "resume adamw": resuming(OPTIMIZERS["adamw"])}
     | {f"fault {name}": optimizing(make) for name, make in NOT_CAPTURABLE.items()}
     | {f"fault {name}": planted(fault) for name, fault in FAULTS.items()}

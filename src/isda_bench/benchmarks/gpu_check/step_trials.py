@@ -50,7 +50,7 @@ class Trial:
         choice = OptimizerChoice.of(settings.optimizer)
         self.optimizer = make_optimizer(self.module, settings.schedule, choice)
         for group in self.optimizer.param_groups:
-            # Captured steps have the rate as float32, eager ones as a double, which fused kernels compute with.
+            # Captured steps hold the rate as float32, eager ones as a double; fused kernels take doubles.
             group["initial_lr"] = torch.tensor(0.1 * group["initial_lr"], dtype=torch.float32).item()
         self.step = (
             CapturedStep(self.module, self.optimizer, {batch}, required=True)

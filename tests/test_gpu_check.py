@@ -14,6 +14,7 @@ from isda_bench.benchmarks.gpu_check import (
     checks,
     parts,
     processes,
+    speed,
     step_trials,
     two_processes,
     whole_runs,
@@ -26,7 +27,7 @@ from isda_bench.cli import gpu_check
 from isda_bench.cli.gpu_check import GpuCheckOptions
 from isda_bench.config.compose import compose_run
 from isda_bench.config.optimizer_choice import OptimizerChoice
-from isda_bench.errors import ConfigError
+from isda_bench.errors import ConfigError, UserError
 from isda_bench.losses import isda
 from isda_bench.training import capture, cuda_graphs, step
 
@@ -200,6 +201,35 @@ def test_a_check_has_a_process_and_a_time_limit():
     assert (late["status"], late["sentence"]) == ("FAIL", "took longer than 0.01 s and was stopped")
     crashed = make_check("no such check", all_checks()[name], CPU)
     assert crashed["status"] == "FAIL" and "KeyError" in crashed["sentence"]
+
+
+def test_a_gpu_too_small_for_a_measurement_skips_it(monkeypatch):
+    def trial(*arguments, **more):
+        try:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        except torch.OutOfMemoryError as error:
+            raise UserError("capture=true: this step cannot be captured") from error
+
+    monkeypatch.setattr(speed, "Trial", trial)
+    for check in (partial(speed.rates, network="wrn28_10", precision="fp32"), speed.isda_memory_floor):
+        with pytest.raises(CheckSkipped, match="wrn28_10 with batches of 128: too little memory"):
+            check(CPU)
+    monkeypatch.setattr(speed, "Trial", Mock(side_effect=UserError("another")))
+    with pytest.raises(UserError, match="another"):
+        speed.isda_memory_floor(CPU)
+
+
+@pytest.mark.parametrize(("captured", "passes"), [(1.02, True), (1.04, False)])
+def test_captured_steps_slower_than_eager_ones_fail(monkeypatch, captured, passes):
+    seconds = {"eager": 1.0, "captured": captured, "compiled": 0.5}
+    monkeypatch.setattr(speed, "Trial", Mock(return_value=Mock(batches=lambda count: [()])))
+    monkeypatch.setattr(speed, "medians", lambda blocks, rounds: seconds)
+    if passes:
+        (eager, *_) = speed.rates(CPU, "resnet32", "bf16").numbers["throughput"]
+        assert eager["images_per_second"] == speed.BATCH * speed.STEPS_OF_A_BLOCK
+        return
+    with pytest.raises(CheckFailed, match="captured steps are slower than eager ones; images/s: eager 1,280"):
+        speed.rates(CPU, "resnet32", "bf16")
 
 
 def test_the_page_lists_skipped_checks_and_the_exit_code_reports_failed_ones(tmp_path, monkeypatch, capsys):

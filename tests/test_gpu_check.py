@@ -1,16 +1,20 @@
 """`isda-bench gpu-check`: its checks find what they look for; processes, page and exit code."""
 
+import itertools
 import json
 from functools import partial
+from unittest.mock import Mock
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 from isda_bench.benchmarks.gpu_check import (
     captures,
     checks,
     parts,
     processes,
+    speed,
     step_trials,
     two_processes,
     whole_runs,
@@ -21,7 +25,10 @@ from isda_bench.benchmarks.gpu_check.page import check_device, count
 from isda_bench.benchmarks.gpu_check.processes import make_check, outcome_of
 from isda_bench.cli import gpu_check
 from isda_bench.cli.gpu_check import GpuCheckOptions
-from isda_bench.errors import ConfigError
+from isda_bench.config.compose import compose_run
+from isda_bench.config.optimizer_choice import OptimizerChoice
+from isda_bench.errors import ConfigError, UserError
+from isda_bench.losses import isda
 from isda_bench.training import capture, cuda_graphs, step
 
 CPU = torch.device("cpu")
@@ -72,6 +79,18 @@ def test_right_replays_pass(replaying):
     assert captures.no_update_after_nan(CPU)
 
 
+def test_rates_of_float32_and_of_doubles_are_equal_in_fused_kernels(replaying, monkeypatch):
+    """The kernels compute with doubles; captured steps hold the rate as float32."""
+    build = OptimizerChoice.build
+
+    def as_on_cuda(self, groups, recipe, fused):
+        return build(self, groups, recipe, fused=True)
+
+    monkeypatch.setattr(OptimizerChoice, "build", as_on_cuda)
+    replaying()
+    assert step_trials.captured_equals_eager(CPU, [*SMALL, "optimizer=adamw"])
+
+
 @pytest.mark.parametrize(
     ("check", "found"),
     [
@@ -86,16 +105,27 @@ def test_replays_with_frozen_random_numbers_fail(replaying, check, found):
         check(CPU)
 
 
-def test_kernels_that_are_not_deterministic_skip_with_the_layer(monkeypatch):
-    run, calls = step_trials.Trial.run, []
+@pytest.mark.parametrize("forward", [False, True])
+def test_kernels_that_are_not_deterministic_skip_with_the_layer(monkeypatch, forward):
+    """The losses and all layers differ after some steps; one is the first."""
+    count = itertools.count(1)
 
-    def unsteady(self):
-        calls.append(self)
-        found = run(self)
-        return found | {"model.head.weight": found["model.head.weight"] + len(calls)}
+    def unsteady(gradient):
+        return gradient * (1 + 1e-3 * next(count))
 
-    monkeypatch.setattr(step_trials.Trial, "run", unsteady)
-    with pytest.raises(CheckSkipped, match=r"eager steps differ from themselves in model\.head\.weight \(by"):
+    trial = step_trials.Trial.__init__
+
+    def init(self, *arguments, **more):
+        trial(self, *arguments, **more)
+        block = self.module.model.stages[1][0]
+        if forward:
+            block.conv1.register_forward_hook(lambda module, inputs, output: unsteady(output))
+        else:
+            block.conv1.weight.register_hook(unsteady)
+
+    monkeypatch.setattr(step_trials.Trial, "__init__", init)
+    first = r"model\.stages\.1\.0\." + (r"norm1\.running_mean" if forward else r"conv1\.weight")
+    with pytest.raises(CheckSkipped, match=f"eager steps differ from themselves, first in {first}: "):
         step_trials.captured_equals_eager(CPU, SMALL)
 
 
@@ -161,6 +191,7 @@ def test_an_exception_fails_with_its_words():
 
     found = outcome_of(Check(broken), CPU)
     assert (found.status, found.sentence) == ("FAIL", "RuntimeError: CUDA error: two lines")
+    assert "in broken" in found.numbers["traceback"]
 
 
 def test_a_check_has_a_process_and_a_time_limit():
@@ -170,6 +201,35 @@ def test_a_check_has_a_process_and_a_time_limit():
     assert (late["status"], late["sentence"]) == ("FAIL", "took longer than 0.01 s and was stopped")
     crashed = make_check("no such check", all_checks()[name], CPU)
     assert crashed["status"] == "FAIL" and "KeyError" in crashed["sentence"]
+
+
+def test_a_gpu_too_small_for_a_measurement_skips_it(monkeypatch):
+    def trial(*arguments, **more):
+        try:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        except torch.OutOfMemoryError as error:
+            raise UserError("capture=true: this step cannot be captured") from error
+
+    monkeypatch.setattr(speed, "Trial", trial)
+    for check in (partial(speed.rates, network="wrn28_10", precision="fp32"), speed.isda_memory_floor):
+        with pytest.raises(CheckSkipped, match="wrn28_10 with batches of 128: too little memory"):
+            check(CPU)
+    monkeypatch.setattr(speed, "Trial", Mock(side_effect=UserError("another")))
+    with pytest.raises(UserError, match="another"):
+        speed.isda_memory_floor(CPU)
+
+
+@pytest.mark.parametrize(("captured", "passes"), [(1.02, True), (1.04, False)])
+def test_captured_steps_slower_than_eager_ones_fail(monkeypatch, captured, passes):
+    seconds = {"eager": 1.0, "captured": captured, "compiled": 0.5}
+    monkeypatch.setattr(speed, "Trial", Mock(return_value=Mock(batches=lambda count: [()])))
+    monkeypatch.setattr(speed, "medians", lambda blocks, rounds: seconds)
+    if passes:
+        (eager, *_) = speed.rates(CPU, "resnet32", "bf16").numbers["throughput"]
+        assert eager["images_per_second"] == speed.BATCH * speed.STEPS_OF_A_BLOCK
+        return
+    with pytest.raises(CheckFailed, match="captured steps are slower than eager ones; images/s: eager 1,280"):
+        speed.rates(CPU, "resnet32", "bf16")
 
 
 def test_the_page_lists_skipped_checks_and_the_exit_code_reports_failed_ones(tmp_path, monkeypatch, capsys):
@@ -202,5 +262,28 @@ def test_a_check_that_is_not_there_is_named():
 
 def test_every_loss_covariance_and_family_is_checked():
     names = list(all_checks())
-    assert {f"captured loss {p.stem}" for p in checks.CONF.glob("loss/*.yaml")} <= set(names)
+    for part in ("loss", "optimizer"):
+        assert {f"captured {part} {p.stem}" for p in checks.CONF.glob(f"{part}/*.yaml")} <= set(names)
+    fixed = set(isda.STATISTICS) - {"full"}  # loss isda
+    assert {f"captured covariance {covariance}" for covariance in fixed} <= set(names)
+    wanted = {OmegaConf.load(path)["_target_"] for path in checks.CONF.glob("model/*.yaml")}
+    built = [compose_run(["dataset=cifar10", *lines]).settings.model for lines in checks.NETWORKS.values()]
+    assert {model["_target_"] for model in built} == wanted
+    assert {f"captured network {name}" for name in checks.NETWORKS} <= set(names)
     assert names[0] == "driver"
+
+
+@pytest.mark.parametrize("left", ["first", "last", "nothing"])
+def test_memory_has_to_come_back_to_that_of_the_start(monkeypatch, left):
+    used = {"first": [0, 2**30, 2**30, 2**30], "last": [0, 0, 0, 2**30], "nothing": [2**20, 0, 0, 2**20]}[
+        left
+    ]
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _: used.pop(0))
+    monkeypatch.setattr(captures, "Trial", Mock())
+    monkeypatch.setattr(captures, "gc", Mock())
+    monkeypatch.setattr(torch._dynamo, "reset", lambda: None)
+    if left == "nothing":
+        assert captures.memory_comes_back(CPU)
+        return
+    with pytest.raises(CheckFailed, match=r"bytes in use at the start and after"):
+        captures.memory_comes_back(CPU)

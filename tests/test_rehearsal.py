@@ -19,20 +19,29 @@ from isda_bench.config.run_config import CONF
 TESTS = Path(__file__).parent
 LOSSES = sorted(path.stem for path in CONF.glob("loss/*.yaml"))
 COVARIANCES = ["diagonal", "shared", "identity"]
-FAMILIES = ["resnet", "se_resnet", "wide_resnet", "densenet", "resnext", "shake_shake", "pyramidnet"]
-CHECKPOINTED = "densenet with checkpointing"
+SHIPPED = sorted(path.stem for path in CONF.glob("optimizer/*.yaml"))
+PRECISIONS = ["fp32", "tf32", "bf16"]
+FAMILIES = [
+    *("resnet", "se_resnet", "wide_resnet", "densenet", "densenet with checkpointing", "resnext"),
+    *("shake_shake", "pyramidnet", "timm", "timm, head alone", "timm, rates of layers", "timm, transformer"),
+]
+IMAGENET = ["resnet50", "resnext50_32x4d", "densenet121"]
 MIXED = [("isda", "fp32"), ("isda", "bf16"), ("cross_entropy", "fp32"), ("label_smoothing", "fp32")]
 FAST = [
-    *(f"loss {loss} {precision}" for loss in LOSSES for precision in ("fp32", "bf16")),
-    *(f"covariance {covariance} fp32" for covariance in COVARIANCES),
-    *(f"network {family} bf16" for family in [*FAMILIES, CHECKPOINTED, "resnet50"]),
+    *(f"loss {loss} {precision}" for loss in LOSSES for precision in PRECISIONS),
+    *(f"covariance {covariance} {precision}" for covariance in COVARIANCES for precision in PRECISIONS),
+    *(f"network {family} bf16" for family in FAMILIES),
+    *(f"small network {name} bf16" for name in IMAGENET),
     *(f"augment {name}" for name in ("none", "standard", "cutout", "autoaugment", "randaugment")),
     *(f"mixed batches, {loss} {p}" for loss, p in MIXED),
     *("mix mixup", "mix cutmix"),
     *("loading", "evaluation fp32", "evaluation bf16", "inversion", "inversion per class"),
     *(f"generator {name}" for name in ("wgan", "cgan", "acgan", "infogan")),
+    *(f"optimizer={name}" for name in SHIPPED),
     *("optimizer sgd", "optimizer adamw", "optimizer timm lion", "resume", "resume adamw"),
-    "compiled isda bf16",
+    "a capture that fails",
+    *(f"compiled {loss} bf16" for loss in LOSSES),
+    *(f"compiled covariance {covariance}" for covariance in COVARIANCES),
 ]
 FAULTS = {
     "a random number of the CPU": "random number of the CPU: aten.rand",
@@ -45,12 +54,9 @@ FAULTS = {
 }
 SLOW = [
     *(f"mixed batches, {loss} bf16" for loss in LOSSES if loss not in ("center", "disturb_label", "isda")),
-    *(f"loss {loss} tf32" for loss in LOSSES),
-    *(f"covariance {covariance} {precision}" for covariance in COVARIANCES for precision in ("tf32", "bf16")),
-    *(f"network {family} {p}" for family in [*FAMILIES, CHECKPOINTED] for p in ("fp32", "tf32")),
-    *("network resnext50_32x4d bf16", "network densenet121 bf16"),
-    *(f"compiled {loss} {p}" for loss in LOSSES for p in ("fp32", "bf16")),
-    *(f"compiled covariance {covariance}" for covariance in COVARIANCES),
+    *(f"network {family} {precision}" for family in FAMILIES for precision in ("fp32", "tf32")),
+    *(f"network {name} bf16" for name in IMAGENET),
+    *(f"compiled {loss} fp32" for loss in LOSSES),
 ]
 
 pytestmark = [

@@ -54,3 +54,21 @@ def test_no_buffer_is_larger_than_the_limit(monkeypatch):
         targets = torch.empty(64, dtype=torch.int64)
         isda.augmented_cross_entropy(logits, weight, torch.empty(classes, features, features), targets, 0.5)
     assert 0.5 * class_statistics.STATIC_LIMIT < max(largest) <= class_statistics.STATIC_LIMIT
+
+
+def test_no_buffer_of_the_statistics_is_larger_than_the_limit(monkeypatch):
+    """1000 classes, 256 images and 2048 features would need a (C, N + 1, A) buffer of 2.1 GB."""
+    largest = []
+
+    class Sizes(torch.utils._python_dispatch.TorchDispatchMode):
+        def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+            made = operation(*args, **(kwargs or {}))
+            if operation is torch.ops.aten.cat.default:
+                largest.append(made.numel())
+            return made
+
+    monkeypatch.setattr(class_statistics, "needs_static_shapes", lambda _: True)
+    with torch.device("meta"), Sizes():
+        statistics = ClassStatistics(1000, 2048)
+        statistics.update(torch.empty(256, 2048), torch.empty(256, dtype=torch.int64))
+    assert 0.5 * class_statistics.STATIC_LIMIT < max(largest) <= class_statistics.STATIC_LIMIT

@@ -3,16 +3,20 @@
 A case returns {finding: times}, empty where nothing waits for the device and a graph would freeze nothing.
 """
 
+import contextlib
+import io
 import traceback
 from pathlib import Path
 from unittest import mock
 
 import torch
 from hydra.utils import instantiate
+from omegaconf import OmegaConf
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from helpers.rehearsal.watch import PACKAGE, watch_class
 from isda_bench.config.compose import compose_run
+from isda_bench.config.optimizer_choice import OptimizerChoice
 from isda_bench.config.run_config import CONF
 from isda_bench.data.augment import NoAugmentation
 from isda_bench.data.base import ImageSet
@@ -26,11 +30,13 @@ from isda_bench.inversion.fuse_batchnorm import fused
 from isda_bench.losses.cross_entropy import CrossEntropy
 from isda_bench.models.resnet import ResNet
 from isda_bench.runtime.devices import set_precision
+from isda_bench.training import capture, cuda_graphs
 from isda_bench.training.capture import CapturedStep
 from isda_bench.training.evaluate import evaluate
-from isda_bench.training.optimizers import make_optimizer, set_learning_rate
+from isda_bench.training.optimizers import NESTEROV, make_optimizer, set_learning_rate
 from isda_bench.training.state import EpochProgress, RunState
 from isda_bench.training.step import Step, TrainingModule
+from isda_bench.training.step_state import StepState
 
 N, CLASSES = 8, 10
 Watch = watch_class()
@@ -64,11 +70,11 @@ def batch(n=N, side=32):
     return images, torch.zeros(n, dtype=torch.int64, device=D), progress
 
 
-def stepped(module, recipe, optimizer=None, side=32, make_batch=None):
+def stepped(module, recipe, optimizer=None, side=32, make_batch=None, choice=NESTEROV):
     """The findings of a captured step, after the eager one that creates the optimizer's state."""
     with FakeTensorMode() as mode:
         module = on_fake_cuda(module, mode).train()
-        made = optimizer(module.parameters()) if optimizer else make_optimizer(module, recipe)
+        made = optimizer(module.parameters()) if optimizer else make_optimizer(module, recipe, choice)
         for group in made.param_groups:
             group.setdefault("initial_lr", group["lr"])
         step = CapturedStep(module, made, {N}, required=True)
@@ -113,8 +119,77 @@ def training(*overrides, side=32):
     return lambda: stepped(*built(*overrides), side=side)
 
 
+def failing():
+    """A capture that fails, on the run's device; torch is mended with another stream and pool.
+
+    What the step changes is copied to the host before: class statistics can fill half of a GPU's memory.
+    """
+    calls = []
+
+    def capture_graph(step, stream, pool=None):
+        calls.append((stream, pool))
+        step()
+        if len(calls) == 1:
+            raise RuntimeError("operation not permitted when stream is capturing")
+        return step, ()
+
+    places = mock.patch.object(StepState, "addresses", lambda self: {k: id(v) for k, v in self.tensors()})
+    stand_ins = {"warm_up": lambda step, stream: step(), "capture_graph": capture_graph}
+    module, recipe = built("model=resnet8", "loss=isda")
+    with FakeTensorMode() as mode, contextlib.ExitStack() as stack:
+        for patch in (
+            places,
+            mock.patch.multiple(capture, **stand_ins),
+            mock.patch.object(cuda_graphs, "capture_graph", capture_graph),
+            contextlib.redirect_stderr(io.StringIO()),
+            Watch(),  # which stands in for the fused kernel
+        ):
+            stack.enter_context(patch)
+        module = on_fake_cuda(module, mode).train()
+        optimizer = make_optimizer(module, recipe)
+        step = CapturedStep(module, optimizer, {N}, required=False)
+        step(*batch())
+        tensors = len(list(step.state.tensors()))
+        with Watch() as watch:
+            step.state.snapshot()
+        for group in optimizer.param_groups:
+            group["lr"] = 0.1  # eager steps have it on the host, where a fake tensor cannot go
+        step(*batch())
+    (failed, pool), (mended, mended_pool) = calls
+    copied = sum(n for key, n in watch.found.items() if key.startswith("copy between devices"))
+    wrong = {
+        f"{copied} of {tensors} tensors copied to the host": copied != tensors,
+        f"streams on {failed.device} and {mended.device}": {str(failed.device), str(mended.device)} != {D},
+        "mended with the stream or the pool that failed": mended is failed or mended_pool is pool,
+        f"{step.mode} steps after it": step.mode != "eager",
+    }
+    return {finding: 1 for finding, found in wrong.items() if found}
+
+
+def imagenet(name):
+    """A step of an ImageNet network, with one layer in each of its blocks."""
+
+    def case():
+        layers = {"RESNET_LAYERS": {50: (1,) * 4}, "DENSENET_LAYERS": {121: (1,) * 4}}
+        with mock.patch.multiple("isda_bench.models.imagenet", **layers):
+            parts = built(f"model={name}", DROPOUT, "loss=isda", "loss.covariance=diagonal", "precision=bf16")
+        return stepped(*parts, side=64)
+
+    return case
+
+
 def optimizing(make):
     return lambda: stepped(*built("model=resnet8"), optimizer=make)
+
+
+def shipped(name):
+    """A step of an optimizer of the configuration, with the kernels that it has on CUDA."""
+
+    def case():
+        section = OmegaConf.to_container(OmegaConf.load(CONF / "optimizer" / f"{name}.yaml"))
+        return stepped(*built("model=resnet8", "loss=isda"), choice=OptimizerChoice.of(section))
+
+    return case
 
 
 def compiling(*overrides):
@@ -351,8 +426,14 @@ SMALL = {
     "resnext": ["model=resnext29_8x64d", "model.depth=11", "model.cardinality=2", "model.width=8"],
     "shake_shake": ["model=shake_shake_26_2x32d", "model.depth=8", "model.width=8"],
     "pyramidnet": ["model=pyramidnet110_a48", "model.depth=14", "model.shake_drop=0.5"],
+    "timm": ["model=timm", "model.name=test_resnet"],
+    "timm, head alone": ["model=timm", "model.name=test_resnet", "model.freeze=true"],
+    "timm, rates of layers": ["model=timm", "model.name=test_resnet", "model.layer_decay=0.5"],
+    "timm, transformer": ["model=timm", "model.name=test_vit", "model.image_size=32"],
 }
 """A small network of each family."""
+SHIPPED = sorted(path.stem for path in CONF.glob("optimizer/*.yaml"))
+IMAGENET = ["resnet50", "resnext50_32x4d", "densenet121"]
 DROPOUT = "model.dropout=0.3"
 LOSSES = sorted(path.stem for path in CONF.glob("loss/*.yaml"))
 MIXABLE = [name for name in LOSSES if name not in ("center", "disturb_label")]  # which refuse mixed batches
@@ -393,10 +474,8 @@ CASES = (
         for name, lines in SMALL.items()
         for precision in PRECISIONS
     }
-    | {
-        f"network {name} bf16": training(f"model={name}", "precision=bf16", side=64)
-        for name in ("resnet50", "resnext50_32x4d", "densenet121")
-    }
+    | {f"network {name} bf16": training(f"model={name}", "precision=bf16", side=64) for name in IMAGENET}
+    | {f"small network {name} bf16": imagenet(name) for name in IMAGENET}
     | {
         f"compiled {loss} {precision}": compiling(f"loss={loss}", f"precision={precision}")
         for loss in LOSSES
@@ -414,11 +493,12 @@ CASES = (
         for loss in MIXABLE
         for precision in ("fp32", "bf16")
     }
-    | {"loading": loading}
+    | {"loading": loading, "a capture that fails": failing}
     | {f"evaluation {precision}": evaluating(precision) for precision in ("fp32", "bf16")}
     | {f"generator {name}": generating(name) for name in ("wgan", "cgan", "acgan", "infogan")}
     | {"inversion per class": inverting(True), "inversion": inverting(False)}
     | {f"optimizer {name}": optimizing(make) for name, make in OPTIMIZERS.items()}
+    | {f"optimizer={name}": shipped(name) for name in SHIPPED}
     | {"resume": resuming(), "resume adamw": resuming(OPTIMIZERS["adamw"])}
     | {f"fault {name}": optimizing(make) for name, make in NOT_CAPTURABLE.items()}
     | {f"fault {name}": planted(fault) for name, fault in FAULTS.items()}

@@ -45,8 +45,10 @@ def load_shim(library):
 
     torch.cuda.amp.common.amp_definitely_not_available = lambda: False
     torch.cuda.is_bf16_supported = lambda *_: True
-    torch.cuda.graph_pool_handle = lambda: None
-    torch.cuda.Stream = type("Stream", (), {"__init__": lambda self, device=None: None})
+    torch.cuda.graph_pool_handle = object
+    torch.cuda.Stream = type(
+        "Stream", (), {"__init__": lambda self, device=None: setattr(self, "device", device)}
+    )
     return torch
 
 
@@ -58,6 +60,11 @@ def watch_class():
 
     aten = torch.ops.aten
     copies = (aten._to_copy.default, aten.copy_.default)
+    fused = {
+        aten._fused_sgd_: check_fused_sgd,
+        aten._fused_adam_: check_fused_adam,
+        aten._fused_adamw_: check_fused_adam,
+    }
 
     def tensors(values):
         return [leaf for leaf in tree_leaves(values) if isinstance(leaf, torch.Tensor)]
@@ -85,8 +92,8 @@ def watch_class():
             kwargs = kwargs or {}
             if operation.namespace == "prim":
                 return operation(*args, **kwargs)
-            if operation.overloadpacket is aten._fused_sgd_:  # has no kernel for fake tensors
-                return check_fused_sgd(*args, **kwargs)
+            if operation.overloadpacket in fused:  # they have no kernels for fake tensors
+                return fused[operation.overloadpacket](*args, **kwargs)
             given = tensors((args, kwargs))
             try:
                 result = operation(*args, **kwargs)
@@ -113,6 +120,18 @@ def watch_class():
 
 def check_fused_sgd(params, grads, buffers, *, lr, momentum, is_first_step, found_inf=None, **_):
     """The demands of FusedSgdKernel.cu on its arguments."""
+    check_fused("SGD", params, (grads, buffers), (lr, found_inf))
+    assert bool(buffers) == (momentum > 0), "fused SGD: momentum without buffers"
+
+
+def check_fused_adam(params, grads, means, squares, largest, steps, *, lr, amsgrad, found_inf=None, **_):
+    """The demands of FusedAdamKernel.cu and FusedAdamWKernel.cu on their arguments."""
+    check_fused("Adam", params, (grads, means, squares, largest), (lr, found_inf, *steps))
+    assert len(steps) == len(params) and bool(largest) == amsgrad, "fused Adam: states are missing"
+
+
+def check_fused(name, params, tensors, numbers):
+    """The demands of all fused kernels: one layout, and numbers as floats or as float32 on the device."""
     import torch
 
     def same_layout(a, b):
@@ -121,9 +140,11 @@ def check_fused_sgd(params, grads, buffers, *, lr, momentum, is_first_step, foun
             n == 1 or x == y for n, x, y in sizes
         )
 
-    for others in (grads, buffers):
-        assert all(map(same_layout, params, others)), "fused SGD: layouts differ"
-    for number in (lr, found_inf):
+    for others in filter(None, tensors):
+        assert len(others) == len(params), f"fused {name}: tensors are missing"
+        assert all(map(same_layout, params, others)), f"fused {name}: layouts differ"
+    for number in numbers:
         if isinstance(number, torch.Tensor):
-            assert (number.dtype, number.device) == (torch.float32, params[0].device), "fused SGD: numbers"
-    assert bool(buffers) == (momentum > 0), "fused SGD: momentum without buffers"
+            assert (number.dtype, number.device) == (torch.float32, params[0].device), (
+                f"fused {name}: numbers"
+            )

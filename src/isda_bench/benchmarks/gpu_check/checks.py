@@ -22,6 +22,10 @@ NETWORKS = {
     "resnext": ["model=resnext29_8x64d", "model.depth=11", "model.cardinality=2", "model.width=8", DROPOUT],
     "shake_shake": ["model=shake_shake_26_2x32d", "model.depth=8", "model.width=8", DROPOUT],
     "pyramidnet": ["model=pyramidnet110_a48", "model.depth=14", "model.shake_drop=0.5", DROPOUT],
+    "imagenet_resnet": ["model=resnet50", DROPOUT],
+    "imagenet_densenet": ["model=densenet121", DROPOUT],
+    "timm": ["model=timm", "model.name=test_resnet", DROPOUT],
+    "timm_transformer": ["model=timm", "model.name=test_vit", "model.image_size=32", DROPOUT],
 }
 
 
@@ -46,6 +50,8 @@ def all_checks() -> dict[str, Check]:
     pairs = {f"captured loss {name}": [*small, f"loss={name}"] for name in losses}
     pairs |= {f"captured covariance {c}": [*small, "loss=isda", f"loss.covariance={c}"] for c in COVARIANCES}
     pairs |= {f"captured network {name}": overrides for name, overrides in NETWORKS.items()}
+    optimizers = sorted(path.stem for path in CONF.glob("optimizer/*.yaml"))
+    pairs |= {f"captured optimizer {name}": [*small, f"optimizer={name}"] for name in optimizers}
     equal = step_trials.captured_equals_eager
     checks = {"driver": Check(parts.driver)}
     checks |= {name: Check(partial(equal, overrides=overrides)) for name, overrides in pairs.items()}

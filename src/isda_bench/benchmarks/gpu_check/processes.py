@@ -28,8 +28,8 @@ def outcome_of(check: Check, device: torch.device) -> Outcome:
     except CheckFailed as error:
         return Outcome("FAIL", str(error))
     except Exception as error:
-        traceback.print_exc()
-        return Outcome("FAIL", f"{type(error).__name__}: {' '.join(str(error).split())[:500]}")
+        sentence = f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
+        return Outcome("FAIL", sentence, {"traceback": traceback.format_exc()})
     return made if isinstance(made, Outcome) else Outcome("PASS", made)
 
 

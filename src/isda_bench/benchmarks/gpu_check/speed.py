@@ -1,10 +1,12 @@
 """Checks of speed: captured and compiled steps beside eager ones, ISDA beside its memory floor."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 
-from isda_bench.benchmarks.gpu_check.outcome import CheckFailed, Outcome
+from isda_bench.benchmarks.gpu_check.outcome import CheckFailed, CheckSkipped, Outcome
 from isda_bench.benchmarks.gpu_check.step_trials import Trial
 from isda_bench.benchmarks.timing import medians
 
@@ -21,7 +23,27 @@ def rates(device: torch.device, network: str, precision: str) -> Outcome:
 
     Raises:
         CheckFailed: captured or compiled steps are slower than eager ones.
+        CheckSkipped: the GPU has too little memory for the three at once.
     """
+    with enough_memory(network):
+        return _rates(device, network, precision)
+
+
+@contextmanager
+def enough_memory(network: str) -> Iterator[None]:
+    """Skips the check where a step, or what a failed capture reports, is out of memory."""
+    try:
+        yield
+    except Exception as error:
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, torch.OutOfMemoryError):
+            cause = cause.__cause__ or cause.__context__
+        if cause is None:
+            raise
+        raise CheckSkipped(f"{network} with batches of {BATCH}: too little memory on this GPU") from error
+
+
+def _rates(device: torch.device, network: str, precision: str) -> Outcome:
     overrides = [f"model={network}", "loss=isda", f"precision={precision}"]
     modes: dict[str, dict[str, Any]] = {
         "eager": {},
@@ -56,7 +78,15 @@ def isda_memory_floor(device: torch.device, network: str = "wrn28_10") -> Outcom
     """ISDA's extra time in a captured step, beside the time in which memory could move its covariances.
 
     They are read and written once by the update, and read once by the loss.
+
+    Raises:
+        CheckSkipped: the GPU has too little memory for both at once.
     """
+    with enough_memory(network):
+        return _isda_memory_floor(device, network)
+
+
+def _isda_memory_floor(device: torch.device, network: str) -> Outcome:
     captured = device.type == "cuda"
     trials = {
         loss: Trial(device, [f"model={network}", f"loss={loss}", "precision=bf16"], captured, batch=BATCH)

@@ -157,6 +157,10 @@ PUBLISHED = [
     ("[3.5]", "[low]", ["rows.isda.0='low': should be [mean, standard deviation], a mean, or null"]),
     ("isda: [", "mine: [", ["digits/mine: 3 cells have them; name more"]),
     ("rows:", "rows: {", ["cannot be read"]),
+    ("[3.5]", "[[]]", ["rows.isda.0=[]: should be [mean, standard deviation], a mean, or null"]),
+    ("[3.5]", "[-1]", ["rows.isda.0.0=-1: should be greater than or equal to 0"]),
+    ("[3.5]", "[[3.5, 101]]", ["rows.isda.0.1=101: should be less than or equal to 100"]),
+    ("isda: [3.5]", "isda: [3.5]\n  isda/digits: [4]", ["digits/isda: this cell has another value already"]),
 ]
 
 

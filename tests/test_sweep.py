@@ -7,7 +7,8 @@ import pytest
 from helpers.processes import start_python
 from helpers.tiny import REPOSITORY
 from isda_bench.reporting.build_tables import experiment_table
-from isda_bench.reporting.render_tables import csv_table, latex, markdown
+from isda_bench.reporting.latex_table import latex
+from isda_bench.reporting.render_tables import csv_table, markdown
 from isda_bench.storage.records import read_records, unfinished_runs
 
 RUNS = 6

@@ -18,7 +18,8 @@ from isda_bench.models.base import Classifier
 from isda_bench.models.resnet import ResNet
 from isda_bench.monitoring.progress import Display
 from isda_bench.runtime.library_faults import on_device
-from isda_bench.storage.run_directory import Metrics, NullRunDirectory, RunDirectory
+from isda_bench.storage.run_directory import NullRunDirectory, RunDirectory
+from isda_bench.storage.run_results import Metrics
 from isda_bench.training.capture import make_step
 from isda_bench.training.loop import train_epoch
 from isda_bench.training.optimizers import make_optimizer

@@ -26,8 +26,9 @@ from isda_bench.runtime.devices import choose_device, describe, peak_memory, pre
 from isda_bench.runtime.library_faults import on_device
 from isda_bench.storage.data_check import as_used
 from isda_bench.storage.provenance import provenance
-from isda_bench.storage.run_directory import Metrics, RunDirectory, now
+from isda_bench.storage.run_directory import RunDirectory, now
 from isda_bench.storage.run_once import run_once
+from isda_bench.storage.run_results import Metrics
 
 
 def run(config: RunConfig, position: GridPosition | None = None) -> dict[str, Any]:

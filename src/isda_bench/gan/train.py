@@ -19,7 +19,8 @@ from isda_bench.monitoring.loggers import Logger
 from isda_bench.monitoring.progress import Display
 from isda_bench.storage import checkpoint
 from isda_bench.storage.checkpoint_content import check_optimizer, check_same_tensors, one_error
-from isda_bench.storage.run_directory import Metrics, RunDirectory
+from isda_bench.storage.run_directory import RunDirectory
+from isda_bench.storage.run_results import Metrics
 
 COLLAPSED = 0.05
 """Spread, relative to that of real images, below which a class counts as collapsed."""
@@ -166,7 +167,7 @@ def _check_finite(loss: float, whose: str, epoch: int, step: int) -> None:
     if not math.isfinite(loss):
         raise NonFiniteLoss(
             f"the {whose}'s loss is {loss} in epoch {epoch}, step {step + 1}: stopped there; "
-            f"the checkpoints of the epochs before are kept"
+            f"the earlier checkpoints are kept"
         )
 
 

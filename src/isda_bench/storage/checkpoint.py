@@ -42,7 +42,7 @@ def save(directory: Path, epoch: int, state: dict[str, Any], step: int | None = 
     if wrong:
         raise NonFiniteState(
             f"not finite after epoch {epoch}: {', '.join(wrong[:3])}{', ...' if len(wrong) > 3 else ''}: "
-            f"stopped there; the checkpoints of the epochs before are kept"
+            f"stopped there; the earlier checkpoints are kept"
         )
     buffer = io.BytesIO()
     torch.save(state, buffer)

@@ -21,10 +21,10 @@ from isda_bench.storage.component_code import changed_sections, component_code
 from isda_bench.storage.confusion import confusion_beside
 from isda_bench.storage.data_check import INDICES, check_data
 from isda_bench.storage.provenance import git_state
-from isda_bench.storage.record_files import DATA, LAST_EPOCHS, METRICS, RECORD, RUN, read_record, read_run
+from isda_bench.storage.record_files import DATA, METRICS, RECORD, RUN, read_record, read_run
 from isda_bench.storage.run_lock import RunLock
+from isda_bench.storage.run_results import Metrics
 
-Metrics = dict[str, Any]
 CODE = "component_code"  # key of run.json
 DATA_KEYS = {DATA: "data", INDICES: "images of the data set"}
 WAYS_ON = (
@@ -264,31 +264,6 @@ class NullRunDirectory(RunDirectory):
 
     def finish(self, record: dict[str, Any], metrics: list[Metrics]) -> None:
         """Does nothing."""
-
-
-def errors_of(metrics: list[Metrics], split: str) -> dict[str, float]:
-    """The run's errors in percent: mean over the last ten epochs (the paper's), of the last one, the best.
-
-    Raises:
-        UserError: none of these epochs has an error: the checkpoint that the run resumed from lacked them.
-    """
-    values = {row["epoch"]: row[f"{split}_error"] for row in metrics if f"{split}_error" in row}
-    last = [value for epoch, value in values.items() if epoch > len(metrics) - LAST_EPOCHS]
-    if not last:
-        raise UserError(
-            f"the newest checkpoint lacks the {split} errors of its epochs; rerun=true trains again"
-        )
-    return {"last_10": sum(last) / len(last), "final": last[-1], "best": min(values.values())}
-
-
-def means_of(metrics: list[Metrics], split: str) -> dict[str, float]:
-    """Name -> mean over the last ten epochs of each metric of the evaluation that is one number."""
-    values: dict[str, list[float]] = {}
-    for row in metrics[-LAST_EPOCHS:]:
-        for key, value in row.items():
-            if key.startswith(f"{split}_") and not isinstance(value, list):
-                values.setdefault(key.removeprefix(f"{split}_"), []).append(value)
-    return {name: sum(found) / len(found) for name, found in values.items()}
 
 
 def now() -> str:

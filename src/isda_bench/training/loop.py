@@ -17,7 +17,8 @@ from isda_bench.monitoring.progress import Display
 from isda_bench.runtime.distributed import sum_over_ranks
 from isda_bench.storage.confusion import CONFUSION, keep_confusion
 from isda_bench.storage.execution import record_execution, warn_of_another_execution
-from isda_bench.storage.run_directory import Metrics, RunDirectory
+from isda_bench.storage.run_directory import RunDirectory
+from isda_bench.storage.run_results import Metrics
 from isda_bench.training.capture import make_step
 from isda_bench.training.evaluate import EvaluationPlan
 from isda_bench.training.optimizers import NESTEROV, make_optimizer, set_learning_rate
@@ -153,5 +154,5 @@ def check_finite(losses: Tensor, epoch: int, first_step: int = 0) -> None:
         if not math.isfinite(loss):
             raise NonFiniteLoss(
                 f"the loss is {loss} in epoch {epoch}, step {step + 1}: stopped there; "
-                f"the checkpoints of the epochs before are kept"
+                f"the earlier checkpoints are kept"
             )

@@ -48,8 +48,9 @@ from isda_bench.storage.data_check import as_used
 from isda_bench.storage.execution import recorded_execution
 from isda_bench.storage.provenance import provenance
 from isda_bench.storage.record_files import FEW_EPOCHS
-from isda_bench.storage.run_directory import Metrics, RunDirectory, errors_of, means_of, now
+from isda_bench.storage.run_directory import RunDirectory, now
 from isda_bench.storage.run_once import run_once
+from isda_bench.storage.run_results import Metrics, errors_of, means_of
 from isda_bench.training.debug import STEPS, discard_debug_run, shortened
 from isda_bench.training.evaluate import EvaluationPlan
 from isda_bench.training.loop import fit

@@ -18,7 +18,8 @@ from isda_bench.storage.checkpoint_content import (
     check_same_tensors,
     wrong_content,
 )
-from isda_bench.storage.run_directory import Metrics, RunDirectory
+from isda_bench.storage.run_directory import RunDirectory
+from isda_bench.storage.run_results import Metrics
 from isda_bench.training.step import TrainingModule
 
 

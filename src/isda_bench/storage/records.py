@@ -168,8 +168,8 @@ def collect_records(runs_dir: Path, out: Path) -> list[Path]:
         The directories written, <out>/<run id>, a generator's <out>/generators/<run id>.
 
     Raises:
-        UserError: a record or its metrics are damaged, two directories hold one run with different content, or
-            something cannot be written, or would be written outside `out`.
+        UserError: a record or its metrics are damaged, two directories hold one run with different content,
+            or something cannot be written, or would be written outside `out`.
     """
     written: dict[Path, dict[str, Any]] = {}
     for kind, source, folder in (

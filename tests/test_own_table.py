@@ -181,7 +181,7 @@ def test_a_mistake_in_the_published_values_is_one_clear_error(conf, plans, right
         (["--config-dir"], "--config-dir: takes one folder"),
         (["--config-dir=/nowhere"], "--config-dir=/nowhere: no such folder"),
         (["--config-dir", "/tmp", "experiment=x"], "experiment: no such option"),
-        (["--config-dir", "~nobody/x"], "~nobody/x: Could not determine home directory"),
+        (["--config-dir", "~no-such-user/x"], "~no-such-user/x: Could not determine home directory"),
     ],
 )
 def test_commands_take_a_folder_of_a_users_own(monkeypatch, capsys, arguments, message):

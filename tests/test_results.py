@@ -1,6 +1,7 @@
 """Records to tables and curves, on synthetic records."""
 
 import json
+import shutil
 from functools import cache
 
 import pytest
@@ -105,6 +106,29 @@ def test_generators_records_are_collected_too(tmp_path):
     assert target == tmp_path / "out" / "generators" / directory.name
     assert json.loads((target / "record.json").read_text())["config"]["classifier"] == "a classifier"
     assert read_records([tmp_path / "out"]).empty
+
+
+def test_one_run_with_two_contents_is_not_collected(tmp_path):
+    directory = write_record(tmp_path / "runs", "isda", 0, 3.0)
+    copy = directory.with_name("a copy of it")
+    shutil.copytree(directory, copy)
+    assert len(collect_records(tmp_path / "runs", tmp_path / "out")) == 1
+    rewrite(copy / "record.json", lambda record: record["error"].update(final=99.0))
+    with pytest.raises(UserError, match=f"{copy} and {directory} are both the run .*final 99.0 and 4.0"):
+        collect_records(tmp_path / "runs", tmp_path / "other")
+
+
+def test_a_collected_record_that_another_training_replaces_is_named(tmp_path, capsys):
+    directory = write_record(tmp_path / "runs", "isda", 0, 3.0)
+    (target,) = collect_records(tmp_path / "runs", tmp_path / "out")
+    collect_records(tmp_path / "runs", tmp_path / "out")
+    assert capsys.readouterr().err == ""
+    rewrite(directory / "record.json", lambda record: record["error"].update(final=99.0))
+    collect_records(tmp_path / "runs", tmp_path / "out")
+    note = (
+        f"note: {target / 'record.json'}: replaced by {directory / 'record.json'}: error.final 4.0 and 99.0"
+    )
+    assert capsys.readouterr().err == f"{note}\n"
 
 
 @pytest.mark.parametrize("run_id", ["../../outside", "/tmp/outside", "a/b", "..", "", "a\nb", "x" * 300, 7])

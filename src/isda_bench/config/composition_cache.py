@@ -51,7 +51,7 @@ def _decides(folders: tuple[Path, ...]) -> str | None:
     """Hash of the files as a process first finds them, and of the code and the libraries that compose."""
     texts = [f"{name} {version(name)}" for name in ("hydra-core", "omegaconf")]
     for folder in (*folders, Path(__file__).parent):
-        for path in sorted([*folder.rglob("*.yaml"), *folder.glob("*.py")]):
+        for path in filter(Path.is_file, sorted([*folder.rglob("*.yaml"), *folder.glob("*.py")])):
             texts.append(f"{path.relative_to(folder)}\n{path.read_text(encoding='utf-8', errors='replace')}")
             if path.suffix == ".yaml" and _RESOLVER.search(texts[-1]):
                 return None

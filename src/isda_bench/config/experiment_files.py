@@ -4,6 +4,7 @@ An experiment with a section `table` is a table. Without one, `<table>_<part>.ya
 whose experiment is `<table>.yaml`: what is no rectangle lies beside it.
 """
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from omegaconf import OmegaConf
 from isda_bench.config.folders import PUBLISHED, choice_file, choice_names
 from isda_bench.config.problems import did_you_mean, problems_of
 from isda_bench.config.settings import TableSection
+from isda_bench.config.yaml_files import read_yaml
 from isda_bench.errors import ConfigError
 
 
@@ -36,7 +38,7 @@ def table_of(experiment: str) -> str:
     if experiment not in names:
         raise ConfigError([f"experiment={experiment}: no such experiment{did_you_mean(experiment, names)}"])
     around = [name for name in names if experiment == name or experiment.startswith(f"{name}_")]
-    own = [name for name in around if re.search(r"^table:", _file(name).read_text("utf-8"), re.MULTILINE)]
+    own = [name for name in around if _has_section(_file(name))]
     return max(own, key=len) if own else min(around, key=len)
 
 
@@ -73,9 +75,17 @@ def title(experiment: str) -> str:
 
 
 def published_file(experiment: str) -> Path | None:
-    """The file of published values beside the experiment of a table; None where there is none."""
+    """The file of published values beside the experiment of a table; None where there is none.
+
+    Raises:
+        ConfigError: something else has its name.
+    """
     path = _file(experiment).with_name(f"{experiment}{PUBLISHED}")
-    return path if path.is_file() else None
+    if not os.path.lexists(path):
+        return None
+    if not path.is_file():
+        raise ConfigError([f"{path}: is no file"])
+    return path
 
 
 def content_of(path: Path) -> dict[str, Any]:
@@ -84,13 +94,15 @@ def content_of(path: Path) -> dict[str, Any]:
     Raises:
         ConfigError: it cannot be read, or is no section.
     """
-    try:
-        content = OmegaConf.to_container(OmegaConf.load(path))
-    except Exception as error:  # YAML's and OmegaConf's are of many classes
-        raise ConfigError([f"{path}: cannot be read: {str(error).splitlines()[0]}"]) from error
+    content = OmegaConf.to_container(read_yaml(path))
     if not isinstance(content, dict):
         raise ConfigError([f"{path}: should be a section with keys"])
     return {str(key): value for key, value in content.items()}
+
+
+def _has_section(path: Path) -> bool:
+    """Whether the file has a section `table`; other experiments' files need not be right."""
+    return re.search(r"^table:", path.read_text("utf-8", errors="replace"), re.MULTILINE) is not None
 
 
 def _file(experiment: str) -> Path:

@@ -56,7 +56,7 @@ def config_folders(conf: Path = CONF) -> list[Path]:
 def choice_names(group: str) -> list[str]:
     """Every choice of a group of the runs' configuration, sorted."""
     files = [path for folder in config_folders() for path in (folder / group).glob("*.yaml")]
-    return sorted({path.stem for path in files if not path.name.endswith(PUBLISHED)})
+    return sorted({path.stem for path in files if path.is_file() and not path.name.endswith(PUBLISHED)})
 
 
 def choice_file(group: str, name: str) -> Path | None:

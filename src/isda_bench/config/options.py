@@ -13,6 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict
 from isda_bench.config.folders import importing_from_here, users_folder
 from isda_bench.config.problems import did_you_mean, problems_of
 from isda_bench.errors import ConfigError, UserError
+from isda_bench.runtime.home_folder import expand_home
 from isda_bench.runtime.terminal import printable_lines
 
 
@@ -76,6 +77,7 @@ def split_config_dir(arguments: list[str]) -> tuple[Path | None, list[str]]:
 
     Raises:
         ConfigError: the flag has no folder, or it is given twice.
+        UserError: it begins with the home of a user that there is not.
     """
     folders, others = [], []
     left = iter(arguments)
@@ -87,7 +89,7 @@ def split_config_dir(arguments: list[str]) -> tuple[Path | None, list[str]]:
             others.append(argument)
     if folders and (len(folders) > 1 or not folders[0]):
         raise ConfigError(["--config-dir: takes one folder"])
-    return (Path(folders[0]).expanduser() if folders else None), others
+    return (expand_home(folders[0]) if folders else None), others
 
 
 def named_first(arguments: list[str], key: str, keys: list[str]) -> list[str]:

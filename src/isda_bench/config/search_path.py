@@ -19,6 +19,7 @@ from omegaconf import Container, DictConfig, OmegaConf
 from isda_bench.config.folders import PUBLISHED, users_folders
 from isda_bench.config.places import SHARED_GROUPS
 from isda_bench.config.run_config import CONF, GENERATOR_CONF
+from isda_bench.config.yaml_files import read_yaml
 
 EMPTY = "_empty_"
 """A hidden choice of each of our groups, without content: its section has only the other files' keys."""
@@ -37,6 +38,7 @@ class YamlFiles(ConfigSource):
 
         Raises:
             ConfigLoadError: there is no such file.
+            ConfigError: it cannot be read.
         """
         path = self._file(config_path)
         if not self.is_config(config_path):
@@ -141,14 +143,19 @@ def content_of(group: str, name: str | None) -> DictConfig:
 
 
 def parsed(path: Path) -> tuple[str, Container]:
-    """The beginning of a file, where its package is named, and its content: not to be changed."""
+    """The beginning of a file, where its package is named, and its content: not to be changed.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
     return _parsed(path, path.stat().st_mtime_ns)
 
 
 @cache
 def _parsed(path: Path, changed: int) -> tuple[str, Container]:
     """As `parsed`, once for each time `changed` of a file."""
-    return path.read_text(encoding="utf-8")[:512], OmegaConf.load(path)
+    content = read_yaml(path)
+    return path.read_text(encoding="utf-8")[:512], content
 
 
 for plugin in (YamlFiles, SharedGroups, OwnFolders):

@@ -8,6 +8,7 @@ from omegaconf import OmegaConf
 
 from isda_bench.config.folders import choice_file
 from isda_bench.config.run_config import NOT_IN_IDENTITY, PATHS_TO_RUNS, older_functions
+from isda_bench.config.yaml_files import read_yaml
 
 NO_VARIANT = (
     *("_target_", "defaults", "train_size", "val_size", "split_seed", "resample", "dropout"),
@@ -114,7 +115,7 @@ def _settings(group: str, name: str) -> dict[str, Any]:
 
 @cache
 def _content(path: Path) -> dict[str, Any]:
-    content = OmegaConf.to_container(OmegaConf.load(path))
+    content = OmegaConf.to_container(read_yaml(path))
     return {str(key): value for key, value in content.items()} if isinstance(content, dict) else {}
 
 

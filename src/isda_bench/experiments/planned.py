@@ -1,5 +1,6 @@
 """The cells that an experiment's file plans."""
 
+import re
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -43,7 +44,7 @@ def planned(experiment: str) -> tuple[PlannedCell, ...]:
     """The cells of one experiment's file, in the order of its grid.
 
     Raises:
-        ConfigError: one of them does not compose.
+        ConfigError: one of them does not compose, or a seed or another setting is wrong.
     """
     return _planned(experiment, *config_folders())
 
@@ -59,6 +60,11 @@ def _planned(experiment: str, *_folders: Path) -> tuple[PlannedCell, ...]:
         # Where the data lies is no part of a cell; a configuration without it would not be whole.
         jobs = grid([*given, "dataset.root=data"], first="seed")
     lines = grid_lines(given).get("seed") or [f"seed={jobs[0][1].config['seed']}"]
+    wrong = [line for line in lines if not re.fullmatch(r"seed=\d{1,18}", line)]
+    problems = [f"{line}: should be a whole number" for line in wrong]
+    problems += (problem for _, config in jobs for problem in config.setting_problems())
+    if problems:
+        raise ConfigError([f"experiment={experiment}: {problem}" for problem in dict.fromkeys(problems)])
     seeds = tuple(int(line.removeprefix("seed=")) for line in lines)
     return tuple(PlannedCell(config, seeds, _without_seed(job)) for job, config in jobs)
 

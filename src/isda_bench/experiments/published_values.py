@@ -21,12 +21,14 @@ def _mean_and_std(value: Any) -> list[float | None]:
     """[mean, standard deviation] of what a file has for a cell; null where it has none."""
     parts = [*(value if isinstance(value, list) else [value]), None]
     known = [part is None or (isinstance(part, int | float) and not isinstance(part, bool)) for part in parts]
-    if not all(known) or len(parts) > 3 or (parts[0] is None and any(part is not None for part in parts)):
+    spread_alone = parts[0] is None and any(part is not None for part in parts)
+    if not all(known) or not 2 <= len(parts) <= 3 or spread_alone:
         raise PydanticCustomError("value", "should be [mean, standard deviation], a mean, or null")
     return parts[:2]
 
 
-Value = Annotated[list[float | None], BeforeValidator(_mean_and_std)]
+Percent = Annotated[float, Field(ge=0, le=100)]
+Value = Annotated[list[Percent | None], BeforeValidator(_mean_and_std)]
 
 
 class PublishedFile(Section):
@@ -40,7 +42,7 @@ class PublishedFile(Section):
         checked: whether they were read from the published table; where not, they are shown with a mark.
     """
 
-    source: Annotated[str, Field(min_length=1)]
+    source: Annotated[str, Field(pattern=r"\S")]
     columns: Annotated[list[str], Field(min_length=1)]
     rows: dict[str, list[Value]]
     decimals: Annotated[int, Field(ge=0, le=4)] = 2
@@ -58,7 +60,8 @@ class PublishedValues:
         methods: their names and labels.
 
     Raises:
-        ConfigError: the file cannot be read, a key or a value is wrong, or a value fits no cell or several.
+        ConfigError: the file cannot be read, a key or a value is wrong, a value fits no cell or several, or a
+            cell has two values.
     """
 
     def __init__(self, experiment: str, plan: Iterable[PlannedCell], methods: Methods) -> None:

@@ -168,10 +168,10 @@ def collect_records(runs_dir: Path, out: Path) -> list[Path]:
         The directories written, <out>/<run id>, a generator's <out>/generators/<run id>.
 
     Raises:
-        UserError: a record or its metrics are damaged, or something cannot be written, or would be written
-            outside `out`.
+        UserError: a record or its metrics are damaged, two directories hold one run with different content,
+            or something cannot be written, or would be written outside `out`.
     """
-    written = []
+    written: dict[Path, dict[str, Any]] = {}
     for kind, source, folder in (
         (RunConfig, runs_dir, out),
         (GeneratorConfig, runs_dir / FOLDER, out / FOLDER),
@@ -180,12 +180,25 @@ def collect_records(runs_dir: Path, out: Path) -> list[Path]:
             record, metrics = read_record(path, kind), metrics_content(path.parent)
             if is_debug(record):
                 continue
+            row = {"run_id": record["run_id"], "path": path.parent, "record": record}
             target = _inside(out, folder / record["run_id"])
+            _refuse_other_content(written.setdefault(target, row), row)
+            _report_replaced(target / RECORD, path, record)
             target.mkdir(parents=True, exist_ok=True)
             write_atomically(target / METRICS, metrics)
             write_checksummed(target / RECORD, without_machine(record), {METRICS: metrics})
-            written.append(target)
-    return written
+    return list(written)
+
+
+def _report_replaced(path: Path, source: Path, record: dict[str, Any]) -> None:
+    """Notes on stderr that another training of the run lies where its record is written."""
+    try:
+        there = read_record(path, kind_of(record)) if path.exists() else record
+    except UserError as error:
+        print(f"note: replaced by {source}: {error}", file=sys.stderr)
+    else:
+        if differing := differences(there, record):
+            print(f"note: {path}: replaced by {source}: {_listed(differing)}", file=sys.stderr)
 
 
 def is_debug(record: dict[str, Any]) -> bool:

@@ -37,6 +37,12 @@ def test_the_overview_describes_each_choice_in_a_line():
         assert part in page
 
 
+@pytest.fixture(autouse=True)
+def terminal(monkeypatch):
+    """A help page fits the terminal."""
+    monkeypatch.setenv("COLUMNS", "100")
+
+
 def test_a_choices_page_has_its_keys_with_ranges_and_meaning():
     page = help_page("train", ["loss=isda", "--help"])
     assert "Cross-entropy of implicitly augmented features" in page

@@ -84,7 +84,7 @@ def trained(module, batches, epochs=EPOCHS):
     return rows
 
 
-@pytest.mark.parametrize("loss", [CrossEntropy, ISDA])
+@pytest.mark.parametrize("loss", [pytest.param(CrossEntropy, marks=pytest.mark.slow), ISDA])
 def test_nothing_is_captured_after_the_first_epoch_and_the_numbers_stay(loss, monkeypatch):
     plain = trained(*parts(loss))
     torch._dynamo.reset()

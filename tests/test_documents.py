@@ -173,6 +173,7 @@ def test_the_contributed_loss_is_the_paper_s(contributed):
         assert torch.allclose(loss, (-p.log() + epsilon * (1 - p)).mean(), rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_contributing_an_image_folder(contributed):
     for part, images in (("train", 12), ("test", 6)):
         for number, name in enumerate(("dark", "light")):

@@ -108,7 +108,7 @@ def test_the_samples_are_the_first_batch_as_the_network_sees_it(tmp_path):
     assert all((row[-15:] < 0.5).any() for row in rows), "no class below the images"
 
 
-@pytest.mark.parametrize("picture", [True, False])
+@pytest.mark.parametrize("picture", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_a_logged_run_is_the_run_without_logger(tmp_path, monkeypatch, picture):
     if not picture:
         monkeypatch.setattr(WandbLogger, "show", lambda *_: None)
@@ -319,7 +319,9 @@ def test_a_failure_of_wandb_does_not_stop_the_run(tmp_path, monkeypatch, capsys)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "imported"), [(["logger=none"], "False"), ([], "True")], ids=["none", "default"]
+    ("arguments", "imported"),
+    [pytest.param(["logger=none"], "False", marks=pytest.mark.slow), ([], "True")],
+    ids=["none", "default"],
 )
 def test_wandb_is_the_default_and_without_it_nothing_of_it_is_imported(tmp_path, arguments, imported):
     check = "import sys, atexit; atexit.register(lambda: print('wandb' in sys.modules))"

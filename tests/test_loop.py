@@ -71,7 +71,9 @@ def test_interrupted_run_equals_an_unbroken_one(tmp_path, monkeypatch, unbroken,
     "network",
     [
         ["model=shake_shake_26_2x32d", "model.width=4"],
-        ["model=pyramidnet110_a48", "model.depth=20", "model.shake_drop=0.5"],
+        pytest.param(
+            ["model=pyramidnet110_a48", "model.depth=20", "model.shake_drop=0.5"], marks=pytest.mark.slow
+        ),
     ],
     ids=["shake_shake", "shake_drop"],
 )

@@ -58,7 +58,7 @@ def test_other_losses_are_mixed(loss):
     compose_run([*TINY, "mix=mixup", f"loss={loss}"]).check(component_problems)
 
 
-@each
+@pytest.mark.parametrize("mix", ["mixup", pytest.param("cutmix", marks=pytest.mark.slow)])
 def test_an_interrupted_run_equals_an_unbroken_one(tmp_path, monkeypatch, mix):
     overrides = [*TINY, "loss=isda", f"mix={mix}", "schedule.epochs=3", "checkpoint.every_minutes=1e-9"]
     broken, unbroken = (compose_run([*overrides, f"runs_dir={tmp_path / name}"]) for name in ("a", "b"))

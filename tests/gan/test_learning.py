@@ -28,6 +28,7 @@ def quality(runs, *overrides):
     return train_generator(config)["quality"], config.directory
 
 
+@pytest.mark.slow
 def test_a_short_training_learns(runs):
     """A few seconds of it: the whole goal for variety and recall, a part of it for recognition."""
     short = ["schedule.epochs=8", "schedule.batch_size=32", "schedule.average=0.9"]

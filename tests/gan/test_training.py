@@ -29,7 +29,7 @@ from isda_bench.storage.run_lock import RunLock, RunLocked
 CPU = torch.device("cpu")
 
 
-@pytest.mark.parametrize("kind", [WGAN, InfoGAN])
+@pytest.mark.parametrize("kind", [pytest.param(WGAN, marks=pytest.mark.slow), InfoGAN])
 def test_an_interrupted_training_equals_an_unbroken_one(tmp_path, configuration, monkeypatch, kind):
     overrides = [f"generator={kind.__name__.lower()}", "samples.every=2"]
     whole, broken = (configuration(tmp_path / name, *overrides) for name in ("whole", "broken"))

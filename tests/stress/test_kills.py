@@ -128,7 +128,8 @@ def stop(project, number, after):
     )
 
 
-@pytest.mark.parametrize("trials", [1, pytest.param(40, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("trials", [40])
 def test_stopped_at_a_random_moment(tmp_path, rng, tried, unbroken, trials):
     project, _, seconds = unbroken
     plans = [

@@ -273,7 +273,7 @@ def files_of(project):
 
 
 def test_wrong_values_end_in_one_message(project, rng, tried, capsys):
-    fuzz(project, files_of(project), rng, 8, tried, capsys, heavy=False)
+    fuzz(project, files_of(project), rng, 4, tried, capsys, heavy=False)
 
 
 @pytest.mark.slow

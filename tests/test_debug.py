@@ -56,6 +56,7 @@ def test_each_debug_run_begins_anew(debugged, capsys):
     assert not (config.directory / "left.txt").exists() and (config.directory / "record.json").exists()
 
 
+@pytest.mark.slow
 def test_a_grid_of_debug_runs(tmp_path):
     arguments = ["-m", *QUICK[:-2], "logger=none", "debug=true", "loss=cross_entropy,isda"]
     done = run_forked(arguments, tmp_path)

@@ -121,7 +121,10 @@ def test_a_grid_has_the_configurations_of_its_jobs(name):
         ["experiment=strength_selection", "seed=1", "dataset=cifar100", "augment=none,cutout"],
         ["generator=none,cgan", "dataset=digits,cifar10", "dataset.padding=2", "logger=none"],
         ["experiment=ablation_constant", "seed=0", "loss=isda,cross_entropy"],
-        ["experiment=imagenet_journal_basic", "dataset.root=data", "model=resnet50,densenet121"],
+        pytest.param(
+            ["experiment=imagenet_journal_basic", "dataset.root=data", "model=resnet50,densenet121"],
+            marks=pytest.mark.slow,
+        ),
         ["method=dropout,focal", "model=resnet110", "dataset=cifar100,digits", "mix=mixup"],
         ["experiment=conference_table_2_shake_shake,demo", "seed=0", "loss=isda"],
         ["seed=${schedule.epochs}", "model=resnet32,densenet_bc_100_12", "evaluate={every: 2}"],

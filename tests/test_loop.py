@@ -49,7 +49,7 @@ def unbroken(tmp_path_factory):
     return runs / config.run_id
 
 
-@pytest.mark.parametrize("checkpoint_every", [1, 2])
+@pytest.mark.parametrize("checkpoint_every", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_interrupted_run_equals_an_unbroken_one(tmp_path, monkeypatch, unbroken, checkpoint_every):
     config = configuration(tmp_path, "loss=isda", "model.dropout=0.1", f"checkpoint.every={checkpoint_every}")
     with monkeypatch.context() as patch:

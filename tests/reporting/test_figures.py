@@ -126,7 +126,10 @@ def finished(tmp_path_factory):
     return train
 
 
-@pytest.mark.parametrize("covariance", ["full", "diagonal", "lowrank", "shared"])
+@pytest.mark.parametrize(
+    "covariance",
+    [*(pytest.param(name, marks=pytest.mark.slow) for name in ("full", "diagonal")), "lowrank", "shared"],
+)
 def test_the_spectrum_of_what_a_run_estimated(finished, covariance):
     path = finished(covariance)
     values = covariance_spectrum(path)

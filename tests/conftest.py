@@ -55,7 +55,12 @@ def pytest_runtest_setup(item):
     torch.manual_seed(0)
 
 
-OF_LIBRARIES = ("PYTEST_CURRENT_TEST", "KMP_", "TORCHINDUCTOR_")  # set by pytest, and by imports
+OF_LIBRARIES = (
+    "PYTEST_CURRENT_TEST",
+    "KMP_",
+    "TORCHINDUCTOR_",
+    "_TORCHINDUCTOR_",
+)  # set by pytest, and by imports
 
 
 def global_state():

@@ -147,9 +147,9 @@ def test_a_wheel_in_an_empty_folder(installed):
         (["plan", *RUN], "1 runs: 1 done"),
         (["runs"], "finished  2/2"),
         (["evaluate", f"run={run}"], "recorded after the last epoch"),
-        (["tables"], "written: results/tables/all.md"),
-        (["report"], "written: results/report.html"),
-        (["figures"], "written: results/figures/"),
+        (["tables"], "written: runs/tables/all.md"),
+        (["report"], "written: runs/report.html"),
+        (["figures"], "written: runs/figures/"),
         (["collect"], f"results/records/{run.name}"),
         (["dashboard", "--dry-run"], "workspace 'ISDA: all runs'"),
         (["augmentations", "dataset=digits"], "results/augmentations/digits_none.png"),
@@ -158,7 +158,7 @@ def test_a_wheel_in_an_empty_folder(installed):
             "digits-cgan-s0-",
         ),
         (["plan", "experiment=demo"], "6 missing"),
-        (["benchmark", "only=augmentations"], "results/benchmarks/"),
+        (["benchmark", "only=per_class"], "results/benchmarks/"),
     ]:
         done = installed(*arguments)
         assert done.returncode == 0 and said in done.stdout + done.stderr, (

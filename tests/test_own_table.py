@@ -9,7 +9,8 @@ import pytest
 from scipy import stats
 
 from helpers.made_runs import write_runs
-from helpers.tiny import REPOSITORY
+from helpers.tiny import REPOSITORY, TINY
+from isda_bench.config.compose import compose_run
 from isda_bench.config.experiment_files import table_of, title
 from isda_bench.config.folders import users_folder
 from isda_bench.config.options import Options, main
@@ -21,6 +22,10 @@ from isda_bench.experiments.published_values import PublishedValues
 from isda_bench.experiments.table_problems import table_problems
 from isda_bench.reporting.build_tables import experiment_table
 from isda_bench.reporting.columns import text_rows
+from isda_bench.reporting.figures.error_curves import error_curves
+from isda_bench.reporting.figures.method_styles import METHOD_STYLES
+from isda_bench.reporting.figures.panels import panels
+from isda_bench.reporting.gallery import gallery
 from isda_bench.reporting.latex_table import latex
 from isda_bench.reporting.table_notes import notes_of
 from isda_bench.storage.records import read_records
@@ -89,6 +94,27 @@ def test_labels_title_and_published_values_of_a_folder_outside_the_clone(conf, t
         experiment_table("own_table", read_records([tmp_path / "runs"]), protocol="best").lines[0].mean
         == 2.25
     )
+
+
+def test_curves_carry_the_table_s_labels_and_keep_the_methods_looks(conf, tmp_path):
+    table = table_of_runs("own_table", tmp_path / "runs", [[3.0, 3.5], [2.5, 2.75], [2.0, 3.0]])
+    (picture,) = gallery({"own_table": table}, read_records([tmp_path / "runs"]))
+    curves, finals = picture.figure.axes
+    lines = {line.get_label(): line for line in curves.lines if not line.get_label().startswith("_")}
+    assert set(lines) == {"Cross-entropy", "ISDA", "LS (ours)"}
+    assert [text.get_text() for text in finals.get_yticklabels()] == ["Cross-entropy", "ISDA", "LS (ours)"]
+    assert lines["ISDA"].get_color() == METHOD_STYLES["isda"].colour
+
+
+def test_curves_of_one_label_have_names_of_their_own(tmp_path):
+    for loss in ("isda", "cross_entropy"):
+        write_runs(tmp_path, compose_run([*TINY, f"loss={loss}"]), [4.0, 5.0])
+    records = read_records([tmp_path])
+    (panel,) = panels(records, printed=dict.fromkeys(records["cell"], "Net"))
+    assert [curve.label for curve in panel.curves] == ["cross_entropy", "isda"]
+    assert len({curve.name for curve in panel.curves}) == 2
+    assert all(curve.name.startswith("Net (") for curve in panel.curves)
+    assert len(error_curves([panel]).axes[1].get_yticks()) == 2
 
 
 def test_the_section_decides_nothing_in_a_run(conf):

@@ -124,6 +124,21 @@ def test_listing_and_filters(call):
         assert len(lines) == (count + 2 if count else 1), filters
 
 
+@pytest.mark.parametrize("columns", ["80", "40", "200", None])
+def test_the_list_fits_a_terminal_and_is_a_line_a_run_where_there_is_none(call, monkeypatch, columns):
+    if columns is None:
+        monkeypatch.delenv("COLUMNS", raising=False)
+    else:
+        monkeypatch.setenv("COLUMNS", columns)
+    lines = call("state=finished").splitlines()
+    assert lines[-1].startswith("1 run, 1.")
+    assert max(map(len, lines)) <= max(int(columns or 200), 62)
+    wide = columns in ("200", None)
+    assert len(lines) == (3 if wide else 5)
+    run = next(i for i, line in enumerate(lines) if line.startswith("digits-resnet8-cross_entropy-s0-"))
+    assert "finished" in lines[run if wide else run + 1] and "2/2" in lines[run if wide else run + 1]
+
+
 def test_nothing_is_pruned_before_dry_run_is_false(call, runs_dir):
     before = {path: names(path) for path in runs_dir.iterdir()}
     assert "would remove runs" in call("state=unfinished", "prune=runs")

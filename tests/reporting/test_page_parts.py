@@ -199,6 +199,16 @@ def test_a_figure_becomes_a_drawing_a_panel_with_the_points_of_its_curves():
         assert marks.count("0") == 2 and marks.count("1") >= 2, "line and band; line and bars"
 
 
+def test_a_long_title_makes_no_panel_wider():
+    figure, plain = two_panels(), two_panels()
+    figure.axes[0].set_title("resnet8 on cifar10, 1,000 images, a new subset each seed (n = 3)", loc="left")
+    widths = [
+        float(re.search(r'viewBox="0 0 ([\d.]+) ', interactive(each, "f").panels[0].drawing.svg)[1])
+        for each in (figure, plain)
+    ]
+    assert widths[0] < 1.1 * widths[1]
+
+
 def test_the_points_lie_where_the_drawing_has_them():
     panel = interactive(two_panels(), "f").panels[0]
     data = json.loads(panel.data)

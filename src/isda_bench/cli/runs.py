@@ -7,6 +7,7 @@ isda-bench runs state=unfinished prune=runs         ... or whole directories
 isda-bench runs state=unfinished prune=runs dry_run=false    removes them
 """
 
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -52,7 +53,8 @@ def runs(options: RunsOptions) -> None:
     """Lists the matching runs; with `prune` lists removals or performs them."""
     found = _matching(options)
     if options.prune is None:
-        print(listing(found) if found else f"no runs in {options.runs_dir}")
+        width = shutil.get_terminal_size((0, 0)).columns or None  # a pipe has none: a line for each run
+        print(listing(found, width) if found else f"no runs in {options.runs_dir}")
     else:
         _prune(found, options)
 

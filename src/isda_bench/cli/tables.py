@@ -58,7 +58,8 @@ def make_tables(options: TableOptions) -> None:
         _write_table(shown, out)
     if options.experiment:
         cells = [line.cell for line in shown.lines]
-        _draw(records[records["cell"].isin(cells)], out / options.experiment, shown.protocol)
+        own = records[records["cell"].isin(cells)]
+        _draw(own, out / options.experiment, shown.protocol, shown.method_labels)
         return
     claims = markdown_claims(check_claims(tables, records))
     print(f"The paper's claims\n\n{claims}")
@@ -91,9 +92,9 @@ def _write_table(table: Table, out: Path) -> None:
     _write(out / f"{table.name}_wide.csv", wide_csv(table))
 
 
-def _draw(records: pd.DataFrame, path: Path, protocol: str) -> None:
+def _draw(records: pd.DataFrame, path: Path, protocol: str, printed: dict[str, str] | None = None) -> None:
     if not records.empty:
-        figure = error_curves(panels(records, protocol), protocol)
+        figure = error_curves(panels(records, protocol, printed), protocol)
         print("written:", *write(figure, path.with_name(f"{path.name}_curves")))
 
 

@@ -34,7 +34,7 @@ class Rates(NamedTuple):
         holds: in which the claim is said to hold.
         fails: in which it is said not to hold.
         setting_holds: the same in a single setting, the largest of all settings.
-        setting_fails: likewise.
+        setting_fails: in which it is said not to hold in a single setting, the largest of all settings.
     """
 
     holds: float

@@ -41,7 +41,10 @@ def gallery(tables: dict[str, Table], records: pd.DataFrame, deviations: bool = 
     """
     shown = {name: table if deviations else table.without_deviations for name, table in tables.items()}
     known = methods_of(records)
-    all_panels = {name: panels(_runs_of(table, records), table.protocol) for name, table in shown.items()}
+    all_panels = {
+        name: panels(_runs_of(table, records), table.protocol, table.method_labels)
+        for name, table in shown.items()
+    }
     for name, own in _each_once(all_panels).items():
         table = shown[name]
         if name == "figure_3":

@@ -20,11 +20,12 @@ from matplotlib.collections import PolyCollection
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
 from isda_bench.reporting.escape import escape_labels
 from isda_bench.reporting.figures.files import drawing
-from isda_bench.reporting.figures.page import INK
+from isda_bench.reporting.figures.page import INK, wrapped
 from isda_bench.reporting.inline_svg import CURVE, Drawing
 from isda_bench.runtime.terminal import printable_lines
 
@@ -79,6 +80,8 @@ def interactive(figure: Figure, name: str) -> InteractiveFigure:
     for axis in axes:
         _mark(axis, labels)
     _remove_legends(figure, axes)
+    if len(axes) > 1:
+        _fit_titles(figure, axes)
     escape_labels(figure)
     figure.draw_without_rendering()
     figure.set_layout_engine("none")  # hidden neighbours would move a panel
@@ -160,6 +163,16 @@ def _curves(axes: list[Axes], labels: dict[str, int], name: str) -> list[tuple[C
 def _remove_legends(figure: Figure, axes: list[Axes]) -> None:
     for legend in [*figure.legends, *(legend for axis in axes if (legend := axis.get_legend()))]:
         legend.remove()
+
+
+def _fit_titles(figure: Figure, axes: list[Axes]) -> None:
+    """Breaks titles that run over a neighbour: alone, a panel would be as wide as its title, and small."""
+    for axis in axes:
+        inches = axis.get_position().width * figure.get_figwidth()
+        titles = {title for side in ("left", "center", "right") if (title := axis.get_title(side))}
+        for text in (child for child in axis.get_children() if isinstance(child, Text)):
+            if text.get_text() in titles:
+                text.set_text(wrapped(text.get_text().replace("\n", " "), inches))
 
 
 def _panels(figure: Figure, axes: list[Axes], labels: dict[str, int], name: str) -> Iterator[Panel]:

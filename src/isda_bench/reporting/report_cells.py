@@ -67,7 +67,7 @@ def _settings(record: dict[str, Any]) -> dict[str, str]:
 
 
 def _labels(cells: list[dict[str, Any]], settings: list[dict[str, str]], keys: list[str]) -> list[str]:
-    """Each cell's method with its place; cells of one label are told apart by the settings that differ."""
+    """Each cell's method with its place; cells of one label differ in the settings that are not equal."""
     labels = [_label(cell) for cell in cells]
     found = []
     for label, each in zip(labels, settings, strict=True):

@@ -195,6 +195,11 @@ class Table:
         return self.labels.get(name, name)
 
     @property
+    def method_labels(self) -> dict[str, str]:
+        """Cell -> how the table prints its method, where the experiment says so."""
+        return {line.cell: line.label for line in self.lines if line.label}
+
+    @property
     def split(self) -> str:
         """What the errors are measured on: 'test' or 'validation'."""
         return self.lines[0].at.split

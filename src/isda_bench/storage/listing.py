@@ -100,23 +100,20 @@ def checkpoint_bytes(run: RunSummary) -> int:
     return sum(_size_of(path) for path in checkpoints(run.path))
 
 
-def listing(runs: list[RunSummary]) -> str:
-    """A line for each run, and the sum."""
-    rows = [["run", "state", "epoch", "error in %", "size", "last change"]]
-    rows += [
-        [
-            "".join(c if c.isprintable() else "?" for c in run.path.name),
-            run.state,
-            f"{run.epoch}/{run.epochs or '?'}",
-            "" if run.error is None else f"{run.error:.2f}",
-            size(run.size),
-            time.strftime("%Y-%m-%d %H:%M", time.localtime(run.changed)),
-        ]
-        for run in runs
-    ]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return "\n".join([*lines, f"{len(runs)} runs, {size(sum(run.size for run in runs))}"])
+def listing(runs: list[RunSummary], width: int | None = None) -> str:
+    """A line for each run, and the sum.
+
+    Args:
+        runs: the runs.
+        width: of the terminal, in characters: where a line is longer, every run's name has a line of its own.
+    """
+    rows = [["run", "state", "epoch", "error in %", "size", "last change"], *map(_cells, runs)]
+    lines = _aligned(rows)
+    if width is not None and max(map(len, lines)) > width:
+        rest = _aligned([row[1:] for row in rows])
+        lines = [line for row, cells in zip(rows, rest, strict=True) for line in (row[0], f"  {cells}")]
+    count = "1 run" if len(runs) == 1 else f"{len(runs)} runs"
+    return "\n".join([*lines, f"{count}, {size(sum(run.size for run in runs))}"])
 
 
 def size(count: float) -> str:
@@ -126,6 +123,22 @@ def size(count: float) -> str:
             return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
         count /= 1000
     return f"{count:.1f} GB"
+
+
+def _cells(run: RunSummary) -> list[str]:
+    return [
+        "".join(c if c.isprintable() else "?" for c in run.path.name),
+        run.state,
+        f"{run.epoch}/{run.epochs or '?'}",
+        "" if run.error is None else f"{run.error:.2f}",
+        size(run.size),
+        time.strftime("%Y-%m-%d %H:%M", time.localtime(run.changed)),
+    ]
+
+
+def _aligned(rows: list[list[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
 def _summary(path: Path) -> RunSummary:

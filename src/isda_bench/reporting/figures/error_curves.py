@@ -88,7 +88,7 @@ def draw_curve(axis: Axes, curve: Curve, style: MethodStyle, place: int = 0) -> 
     marks: Any = {"marker": style.marker, "color": style.colour}
     marks |= {"markerfacecolor": "none"} if curve.single else {}
     dense, sparse = stretches(epochs)
-    label = curve.label
+    label = curve.name
     for part in dense:
         marked = marked_points(epochs[part], int(epochs[-1]), place)
         axis.plot(epochs[part], middle[part], linestyle=style.line, markevery=marked, label=label, **marks)

@@ -21,19 +21,19 @@ SAMPLE = 0.3  # inches: the line and marker of a method, between its name and it
 AROUND = 0.85  # inches of a panel above and below its rows
 
 
-def row_names(labels: Sequence[str]) -> dict[str, str]:
-    """The methods' names in lines that fit the room beside their rows; the longest are cut.
+def row_names(printed: Mapping[str, str]) -> dict[str, str]:
+    """The names of label -> name in lines that fit the room beside their rows; the longest are cut.
 
     Names that would be equal then are not cut.
     """
-    names = {label: wrapped(label, NAME, NAME_LINES) for label in labels}
+    names = {label: wrapped(name, NAME, NAME_LINES) for label, name in printed.items()}
     counts = Counter(names.values())
-    return {label: name if counts[name] == 1 else wrapped(label, NAME) for label, name in names.items()}
+    return {label: n if counts[n] == 1 else wrapped(printed[label], NAME) for label, n in names.items()}
 
 
 def height_of_rows(curves: Sequence[Curve]) -> float:
     """Inches that a panel needs so that the names of its rows do not touch."""
-    names = row_names([curve.label for curve in curves])
+    names = row_names({curve.label: curve.name for curve in curves})
     return AROUND + LINE * sum(_lines(name) for name in names.values())
 
 
@@ -61,7 +61,8 @@ def draw_final_errors(
         room: inches of the text below the axis.
     """
     finals = {curve.label: curve.finals for curve in panel.curves}
-    rows = row_names(in_order([*finals, *(published or {})]))
+    printed = {curve.label: curve.name for curve in panel.curves}
+    rows = row_names({label: printed.get(label, label) for label in in_order([*finals, *(published or {})])})
     places, place = [], 0.0
     for name in rows.values():  # rows with more lines of text take more room
         lines = _lines(name)

@@ -1,7 +1,7 @@
 """Records into panels of curves: one panel for each network, data set and kind of data, one curve a cell."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -21,12 +21,19 @@ class Curve(NamedTuple):
         cell: the cell's id.
         errors: in percent, a row for each epoch that all runs evaluated, a column a run.
         finals: of each run, by the protocol; finite.
+        printed: the method as the experiment prints it; '' where it does not say.
     """
 
     label: str
     cell: str
     errors: pd.DataFrame
     finals: tuple[float, ...]
+    printed: str = ""
+
+    @property
+    def name(self) -> str:
+        """What a figure prints."""
+        return self.printed or self.label
 
     @property
     def single(self) -> bool:
@@ -63,12 +70,15 @@ class Panel(NamedTuple):
         return max((int(curve.errors.index[-1]) for curve in self.curves if len(curve.errors)), default=0)
 
 
-def panels(records: pd.DataFrame, protocol: str = "last_10") -> list[Panel]:
+def panels(
+    records: pd.DataFrame, protocol: str = "last_10", printed: Mapping[str, str] | None = None
+) -> list[Panel]:
     """The panels of some runs.
 
     Args:
         records: as read_records gives them.
         protocol: which final error counts.
+        printed: cell -> how the experiment prints its method; a cell without one has the method's name.
 
     Raises:
         UserError: metrics of a run are damaged.
@@ -79,7 +89,7 @@ def panels(records: pd.DataFrame, protocol: str = "last_10") -> list[Panel]:
     for _, cell in runs.groupby("cell", sort=False):
         grouped.setdefault(cell["at"].iloc[0]._replace(method=""), []).append(cell)
     ordered = sorted(grouped, key=lambda at: (at.dataset, at.model, at.augment, at.train_size or np.inf, at))
-    return [Panel(at, _curves(grouped[at], protocol)) for at in ordered]
+    return [Panel(at, _curves(grouped[at], protocol, printed or {})) for at in ordered]
 
 
 def methods_of(records: pd.DataFrame) -> list[str]:
@@ -92,9 +102,14 @@ def labels_of(drawn: Iterable[Panel]) -> list[str]:
     return in_order(curve.label for panel in drawn for curve in panel.curves)
 
 
-def _curves(cells: list[pd.DataFrame], protocol: str) -> tuple[Curve, ...]:
-    labels = _labels(cells)
-    found = {label: _curve(label, cell, protocol) for label, cell in zip(labels, cells, strict=True)}
+def _curves(cells: list[pd.DataFrame], protocol: str, printed: Mapping[str, str]) -> tuple[Curve, ...]:
+    methods = [str(cell["at"].iloc[0].method) for cell in cells]
+    labels = _apart(methods, cells)
+    names = _apart([printed.get(_cell(c), "") or m for c, m in zip(cells, methods, strict=True)], cells)
+    found = {
+        label: _curve(label, cell, protocol)._replace(printed=name if name != label else "")
+        for label, name, cell in zip(labels, names, cells, strict=True)
+    }
     return tuple(found[label] for label in in_order(found))
 
 
@@ -102,12 +117,11 @@ def _curve(label: str, cell: pd.DataFrame, protocol: str) -> Curve:
     pairs = zip(cell["path"], cell["split"], strict=True)
     errors = pd.concat([errors_by_epoch(path, split) for path, split in pairs], axis=1).dropna()
     finals = tuple(float(value) for value in cell[protocol] if np.isfinite(value))
-    return Curve(label, str(cell["cell"].iloc[0]), errors, finals)
+    return Curve(label, _cell(cell), errors, finals)
 
 
-def _labels(cells: list[pd.DataFrame]) -> list[str]:
-    """The methods; settings, epochs and at last the cell's id are added where two would be equal."""
-    labels = [str(cell["at"].iloc[0].method) for cell in cells]
+def _apart(labels: list[str], cells: list[pd.DataFrame]) -> list[str]:
+    """The labels; settings, epochs and at last the cell's id are added where two would be equal."""
     for detail in (_variant, _epochs, _id):
         counts = Counter(labels)
         labels = [
@@ -126,7 +140,11 @@ def _epochs(cell: pd.DataFrame) -> str:
 
 
 def _id(cell: pd.DataFrame) -> str:
-    return f"cell {cell['cell'].iloc[0]}"
+    return f"cell {_cell(cell)}"
+
+
+def _cell(cell: pd.DataFrame) -> str:
+    return str(cell["cell"].iloc[0])
 
 
 def _with(label: str, detail: str) -> str:

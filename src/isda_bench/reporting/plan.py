@@ -18,7 +18,7 @@ IMAGE_SIDE = 224  # of a data set that does not tell
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """A run, how far it is, and what is left of it.
+    """A run, its progress, and the work that remains.
 
     Attributes:
         config: what it is.

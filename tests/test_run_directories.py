@@ -109,6 +109,12 @@ def test_a_running_run_is_seen_from_this_machine_and_another(runs_dir, monkeypat
     assert not RunLock(path).seems_held()
 
 
+@pytest.fixture(autouse=True)
+def wide_terminal(monkeypatch):
+    """A run has one line."""
+    monkeypatch.setenv("COLUMNS", "200")
+
+
 def test_listing_and_filters(call):
     assert call().splitlines()[-1].startswith("3 runs, 1.")
     for filters, count in [

@@ -16,7 +16,8 @@ from helpers import attacks
 from helpers.forked import start_forked
 
 TICKS = os.sysconf("SC_CLK_TCK")
-GROWTH = 0.05  # of memory; an allocator under load keeps some 2% more
+GROWTH = 0.02  # of memory
+GROWTH_OF_A_SHORT_RUN = 0.05  # 2.1% was seen beside three other workers; the cause is not known
 MEGABYTES = 10  # leaked an epoch, where a leak is to be found
 
 
@@ -79,9 +80,9 @@ def assert_files_flat(looks: list[Look]) -> None:
     assert late <= early, f"open files grew from {early} to {late}"
 
 
-def assert_memory_flat(looks: list[Look]) -> None:
+def assert_memory_flat(looks: list[Look], most: float) -> None:
     early, late = growth(looks, "memory")
-    assert late < (1 + GROWTH) * early, (
+    assert late < (1 + most) * early, (
         f"resident memory grew from {early / 2**20:.0f} to {late / 2**20:.0f} MiB"
     )
 
@@ -90,7 +91,7 @@ def assert_memory_flat(looks: list[Look]) -> None:
 def test_soak(tmp_path, tried, epochs, steps):
     looks = soak(tmp_path, epochs, steps)
     assert_files_flat(looks)
-    assert_memory_flat(looks)
+    assert_memory_flat(looks, GROWTH if epochs > 20 else GROWTH_OF_A_SHORT_RUN)
     (early, late), (files, _) = growth(looks, "memory"), growth(looks, "files")
     outcome = f"{early / 2**20:.0f} MiB {late / early - 1:+.2%}, {files} files"
     if epochs > 20:
@@ -104,7 +105,7 @@ def test_a_leak_of_a_file_and_of_memory_an_epoch_is_found(tmp_path):
     with pytest.raises(AssertionError, match=r"open files grew from \d+ to \d+"):
         assert_files_flat(looks)
     with pytest.raises(AssertionError, match=r"resident memory grew from \d+ to \d+ MiB"):
-        assert_memory_flat(looks)
+        assert_memory_flat(looks, GROWTH_OF_A_SHORT_RUN)
 
 
 def test_a_file_that_is_open_for_a_moment_is_no_leak():

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from helpers.made_runs import changed, write_run, write_runs
-from isda_bench.config.experiment_files import parts
+from helpers.made_tables import cell, table_of_runs
 from isda_bench.experiments.planned import planned
 from isda_bench.reporting.build_tables import experiment_table, usual_protocol
 from isda_bench.reporting.cautions import schedule_caution, unreadable_caution
@@ -15,25 +15,9 @@ from isda_bench.reporting.columns import text_rows
 from isda_bench.reporting.latex_table import latex
 from isda_bench.reporting.render_tables import markdown
 from isda_bench.reporting.table_notes import notes_of
-from isda_bench.storage.records import read_records, unfinished_runs
+from isda_bench.storage.records import read_records
 
 EMPTY = pd.DataFrame(columns=["cell", "seed", "last_10", "path", "record"])
-
-
-def table_of_runs(experiment, root):
-    return experiment_table(experiment, read_records([root]), unfinished_runs([root]))
-
-
-def cell(experiment, dataset, method, model=None, size=None):
-    cells = [cell for part in parts(experiment) for cell in planned(part)]
-    (found,) = (
-        c.config
-        for c in cells
-        if (c.at.dataset, c.at.method) == (dataset, method)
-        and model in (None, c.at.model)
-        and size in (None, c.at.train_size)
-    )
-    return found
 
 
 def lines_of(table):

@@ -127,7 +127,8 @@ def _picture(picture: Picture, name: str) -> dict[str, Any]:
     return {
         "caption": picture.caption,
         "panels": [{"svg": Markup(panel.drawing.svg), "data": panel.data} for panel in drawn.panels],
-        "curves": drawn.curves,
+        "curves": [{"label": curve.label, "sample": Markup(curve.sample.svg)} for curve in drawn.curves],
+        "explained": [{"label": note.label, "sample": Markup(note.sample.svg)} for note in drawn.explained],
         "labels": json.dumps([curve.label for curve in drawn.curves]),
         "css": Markup(drawn.css),  # svg and css are escaped where they were made
     }

@@ -1,6 +1,6 @@
 """The gain of ISDA over the number of training images."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
 import numpy as np
@@ -10,7 +10,16 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from isda_bench.reporting.figures.method_styles import METHOD_STYLES, MethodStyle, method_styles
-from isda_bench.reporting.figures.page import INK, PAGE, STYLE, legend_below, legend_line, page, wrapped
+from isda_bench.reporting.figures.page import (
+    COMPANION,
+    INK,
+    PAGE,
+    STYLE,
+    legend_below,
+    legend_line,
+    page,
+    wrapped,
+)
 from isda_bench.reporting.inference import interval
 from isda_bench.reporting.table import Table, TableRow
 
@@ -88,16 +97,17 @@ def _label(row: TableRow) -> str:
 def _draw(axis: Axes, series: Gains, style: MethodStyle, span: float, shift: float) -> None:
     """Dots at the means with a pale line through them; bars and the seeds' dots beside them."""
     sizes, means = [], []
+    look: Any = {"color": style.colour, "label": f"{COMPANION}{series.label}"}
     for size, gains in series.by_size.items():
         x, mean = size * np.exp(span * shift), float(np.mean(gains))
         low, high = (float(bound) for bound in interval(gains))
         face = style.colour if len(gains) > 1 else "none"
-        axis.plot(x, mean, style.marker, color=style.colour, markerfacecolor=face, markersize=6, zorder=3)
+        axis.plot(x, mean, style.marker, markerfacecolor=face, markersize=6, zorder=3, **look)
         if np.isfinite(low):
-            axis.vlines(x, low, high, color=style.colour, linewidth=1.6)
+            axis.vlines(x, low, high, linewidth=1.6, **look)
         if len(gains) > 1:
             beside = np.full(len(gains), x * np.exp(span * BESIDE))
-            axis.plot(beside, gains, "o", color=style.colour, alpha=0.7, markersize=3, markeredgewidth=0)
+            axis.plot(beside, gains, "o", alpha=0.7, markersize=3, markeredgewidth=0, **look)
         sizes.append(x)
         means.append(mean)
     axis.plot(sizes, means, color=style.colour, linestyle=style.line, alpha=0.4, zorder=2, label=series.label)

@@ -39,6 +39,8 @@ STYLE: Any = {
         ["text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color", "grid.color"], INK
     ),
 }
+COMPANION = "_of "
+"""Before a curve's label: the label of a band, bar or dot that a page hides with it and no legend shows."""
 NARROWEST = 0.07  # of an axis' logarithmic length: labels that are nearer to one another would touch
 INTERVALS = 8  # between ticks of epochs, at most
 

@@ -1,5 +1,7 @@
 """Error on held-out images over the values of a setting that were tried."""
 
+from typing import Any
+
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,6 +13,7 @@ from isda_bench.experiments.selection import HyperparameterSelection
 from isda_bench.reporting.figures.method_styles import MethodStyle, method_styles
 from isda_bench.reporting.figures.page import (
     COLUMN,
+    COMPANION,
     INK,
     PAGE,
     STYLE,
@@ -106,12 +109,13 @@ def _draw_line(axis: Axes, points: dict[float, tuple[float, ...]], label: str, s
     """Value -> errors of the seeds: dots at the means with a line through them, and their intervals."""
     means = [float(np.mean(errors)) for errors in points.values()]
     axis.plot(list(points), means, color=style.colour, linestyle=style.line, label=label)
+    look: Any = {"color": style.colour, "label": f"{COMPANION}{label}"}
     for (value, errors), mean in zip(points.items(), means, strict=True):
         low, high = (float(bound) for bound in interval(errors))
         face = style.colour if len(errors) > 1 else "none"
-        axis.plot(value, mean, style.marker, color=style.colour, markerfacecolor=face)
+        axis.plot(value, mean, style.marker, markerfacecolor=face, **look)
         if np.isfinite(low):
-            axis.vlines(value, low, high, color=style.colour)
+            axis.vlines(value, low, high, **look)
 
 
 def _value_axis(axis: Axes, values: list[float]) -> None:

@@ -264,6 +264,7 @@ def test_a_long_title_makes_no_panel_wider():
         for each in (figure, plain)
     ]
     assert widths[0] < 1.1 * widths[1]
+    assert "(n = 3)" in figure.axes[0].get_title("left"), "no line ends within it"
 
 
 def test_the_points_lie_where_the_drawing_has_them():

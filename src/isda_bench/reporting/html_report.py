@@ -48,7 +48,8 @@ def report(
     shared = shared_notes(begun)
     by_class = _by_class(records)
     seen: set[str] = set()
-    groups = page_cells(records, by_class)
+    only = all_tables[0] if len(all_tables) == 1 else None  # labels of several tables may differ
+    groups = page_cells(records, by_class, only.method_labels if only else {}, only.labels if only else {})
     return (
         _environment()
         .get_template("html_report.html.jinja")

@@ -50,7 +50,7 @@ def gains_of(table: Table) -> list[Gains]:
     for row in table.lines:
         if row.paired is not None and row.at.train_size is not None:
             gains = tuple(-difference for _, difference in sorted(row.paired.differences.items()))
-            series = found.setdefault((_label(row), row.paired.baseline), {})
+            series = found.setdefault((_label(table, row), row.paired.baseline), {})
             series.setdefault(row.at.train_size, gains)
     most = max(map(len, found.values()), default=0)
     return [
@@ -87,11 +87,12 @@ def gain(table: Table) -> Figure | None:
     return figure
 
 
-def _label(row: TableRow) -> str:
+def _label(table: Table, row: TableRow) -> str:
     others = [text for text in row.deviations if "training images" not in text]
     others = [text for text in others if text != f"another network, {row.at.model}"]
     draws = ["a new subset each seed"] if row.at.resample else []
-    return "; ".join([f"{row.method}, {row.at.model} on {row.at.dataset}", *draws, *others])
+    place = f"{table.label(row.at.model)} on {table.label(row.at.dataset)}"
+    return "; ".join([f"{row.method}, {place}", *draws, *others])
 
 
 def _draw(axis: Axes, series: Gains, style: MethodStyle, span: float, shift: float) -> None:

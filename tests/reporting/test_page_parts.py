@@ -315,6 +315,12 @@ def test_cells_are_named_by_method_and_show_only_what_sets_them_apart(two_method
     assert page.count("schedule.epochs: 160") == 1, "what all share stands once"
 
 
+def test_a_short_run_is_listed_with_the_error_of_its_last_epoch(tmp_path):
+    write_run(tmp_path, compose_run([*TINY, "schedule.epochs=19", "schedule.milestones=[]"]), 5.0)
+    page = report("t", [], [], [], read_records([tmp_path]))
+    assert "19 epochs: test error 6.00 (1)" in page, "made_runs: the last epoch's is one point higher"
+
+
 def test_cells_of_one_name_are_told_apart(tmp_path):
     for weight_decay in (1e-4, 2e-4):
         write_run(tmp_path, compose_run([*TINY, f"schedule.weight_decay={weight_decay}"]), 5.0)

@@ -15,7 +15,7 @@ from isda_bench.reporting.confusion_matrix import page_classes
 from isda_bench.reporting.constants import without_constants
 from isda_bench.reporting.durations import duration_text, moment_text
 from isda_bench.reporting.pairing import BASELINE
-from isda_bench.storage.record_files import DATA
+from isda_bench.storage.record_files import DATA, FEW_EPOCHS
 
 OF_A_RUN = ("seed", "last 10", "final", "best", "run")
 """Columns that each run keeps, also where all runs say the same."""
@@ -99,7 +99,8 @@ def _cell(
     cell: dict[str, Any], label: str, differing: dict[str, str], by_class: Mapping[str, ClassErrors]
 ) -> dict[str, Any]:
     records = cell["records"]
-    error = pd.Series([record["error"]["last_10"] for record in records])
+    leading = "final" if records[0]["epochs"] < FEW_EPOCHS else "last_10"
+    error = pd.Series([record["error"][leading] for record in records])
     rows = [_run(record) for record in records]
     parted = without_constants(
         list(rows[0]), [list(row.values()) for row in rows], set(rows[0]) - set(OF_A_RUN)

@@ -25,6 +25,7 @@ from isda_bench.reporting.figures.error_curves import draw_curve
 from isda_bench.reporting.figures.method_styles import MethodStyle, method_styles
 from isda_bench.reporting.figures.page import COMPANION
 from isda_bench.reporting.figures.panels import Curve
+from isda_bench.reporting.gallery import Picture
 from isda_bench.reporting.html_report import report
 from isda_bench.reporting.interactive import interactive
 from isda_bench.reporting.questions import UNANSWERED, YES, Answer
@@ -254,6 +255,18 @@ def test_what_a_legend_explains_stands_beside_the_curves():
     drawn = interactive(figure, "f")
     assert [note.label for note in drawn.explained] == ["band: range"]
     assert "opacity: 0.2" in drawn.explained[0].sample.css and "<use" in drawn.curves[0].sample.svg
+
+
+def test_what_lines_and_bands_mean_stands_once_for_all_figures():
+    def figure():
+        drawn = two_panels()
+        drawn.legends[0].remove()
+        drawn.legend([Patch(color="#404040", alpha=0.2)], ["band: range over seeds"])
+        return drawn
+
+    pictures = [Picture(name, f"caption of {name}", figure()) for name in ("a", "b")]
+    page = report("t", [], [], pictures, read_records([]))
+    assert page.count("band: range over seeds") == 1 and page.count("caption of") == 2
 
 
 def test_a_long_title_makes_no_panel_wider():

@@ -209,6 +209,12 @@ def _code(text: Any) -> str:
     return f"`{text}`"
 
 
+def _cell(text: str) -> str:
+    """A table's cell: `<file>` outside of code is no HTML."""
+    text = re.sub("`[^`]*`|<", lambda found: "&lt;" if found[0] == "<" else found[0], text)
+    return text.replace("|", "\\|")
+
+
 def _table(head: list[str], rows: list[list[str]]) -> str:
-    lines = [head, ["---"] * len(head), *([cell.replace("|", "\\|") for cell in row] for row in rows)]
+    lines = [head, ["---"] * len(head), *([_cell(cell) for cell in row] for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

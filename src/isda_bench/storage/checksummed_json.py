@@ -48,18 +48,34 @@ def read_checksummed(path: Path) -> dict[str, Any]:
     Raises:
         UserError: it cannot be read, is not JSON, or is not what was written.
     """
-    content = read_unchecked(path)
+    return checked_content(path, read_unchecked(path))
+
+
+def checked_content(path: Path, content: dict[str, Any]) -> dict[str, Any]:
+    """The content of the file at `path`, less the keys of its checksum.
+
+    Args:
+        path: the file.
+        content: all of it, from `read_unchecked`.
+
+    Raises:
+        UserError: it is not what was written.
+    """
     verify_checksum(path, content)
     return {key: value for key, value in content.items() if key not in CHECKSUM_KEYS}
 
 
-def read_beside(path: Path, name: str) -> bytes:
+def read_beside(path: Path, name: str, content: dict[str, Any]) -> bytes:
     """The content of the file `name` whose checksum is in the file at `path`.
+
+    Args:
+        path: the file.
+        name: of a file in its directory.
+        content: of the file at `path`, from `read_unchecked`.
 
     Raises:
         UserError: one of them cannot be read, or is not what was written.
     """
-    content = read_unchecked(path)
     verify_checksum(path, content)
     file = path.parent / name
     try:
@@ -93,13 +109,22 @@ def parse_json(text: str) -> Any:
     Raises:
         ValueError: it is not JSON, or has a value that our files never contain.
     """
-    try:
-        value = json.loads(text, parse_constant=_refuse)
-    except RecursionError as error:
-        raise ValueError(f"more than {DEEPEST} levels deep") from error
+    value = parse_any_json(text)
     for problem in _problems(value):
         raise ValueError(problem)
     return value
+
+
+def parse_any_json(text: str) -> Any:
+    """The value that a text holds, for callers that check each part of it: it may be what we never write.
+
+    Raises:
+        ValueError: it is not JSON.
+    """
+    try:
+        return json.loads(text, parse_constant=_refuse)
+    except RecursionError as error:
+        raise ValueError(f"more than {DEEPEST} levels deep") from error
 
 
 def verify_checksum(path: Path, content: dict[str, Any]) -> None:

@@ -56,7 +56,7 @@ def write_run(
 
 
 def errors_around(error: float | None, epochs: int) -> list[float | None]:
-    """The errors of so many epochs: their mean is `error`, the last one is higher, the one before is lower."""
+    """The errors of so many epochs: their mean is `error`, the last is higher, the one before lower."""
     if error is None or epochs == 1:
         return [error] * epochs
     step = min(error, 1.0)

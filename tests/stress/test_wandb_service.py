@@ -59,7 +59,7 @@ def command_of(pid: int) -> bytes:
 def wake_later(seconds: float) -> None:
     """Stops the service and wakes it after so many seconds: it is slow.
 
-    A thread wakes it: a fork of this process would wait until wandb has started (`background_calls`), and wandb
+    A thread wakes it: a fork of this process would wait for wandb's start (`background_calls`), and wandb
     starts no sooner than its service wakes.
     """
     signal_service(signal.SIGSTOP)

@@ -65,17 +65,18 @@ def checked_content(path: Path, content: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in content.items() if key not in CHECKSUM_KEYS}
 
 
-def read_beside(path: Path, name: str, content: dict[str, Any]) -> bytes:
+def read_beside(path: Path, name: str, content: dict[str, Any] | None = None) -> bytes:
     """The content of the file `name` whose checksum is in the file at `path`.
 
     Args:
         path: the file.
         name: of a file in its directory.
-        content: of the file at `path`, from `read_unchecked`.
+        content: of the file at `path`, from `read_unchecked`; null: it is read.
 
     Raises:
         UserError: one of them cannot be read, or is not what was written.
     """
+    content = read_unchecked(path) if content is None else content
     verify_checksum(path, content)
     file = path.parent / name
     try:
@@ -127,6 +128,11 @@ def parse_any_json(text: str) -> Any:
         raise ValueError(f"more than {DEEPEST} levels deep") from error
 
 
+def has_checksum(content: dict[str, Any]) -> bool:
+    """Whether the content has a part of a checksum, right or not; older files have none."""
+    return bool(content.keys() & set(CHECKSUM_KEYS))
+
+
 def verify_checksum(path: Path, content: dict[str, Any]) -> None:
     """Compares the content with its checksum.
 
@@ -134,8 +140,8 @@ def verify_checksum(path: Path, content: dict[str, Any]) -> None:
         NewerFormat: a newer version has written it.
         UserError: they differ, or a part of the checksum is lacking.
     """
-    if not content.keys() & set(CHECKSUM_KEYS):
-        return  # older than the checksum
+    if not has_checksum(content):
+        return
     version = content.get("format")
     if isinstance(version, int) and version > FORMAT:
         raise NewerFormat(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from isda_bench.errors import UserError
 from isda_bench.runtime.atomic_files import write_atomically
 from isda_bench.runtime.ranks import rank
-from isda_bench.storage.checksummed_json import parse_json, read_beside, read_unchecked
+from isda_bench.storage.checksummed_json import parse_json, read_beside
 from isda_bench.storage.record_files import RECORD
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def read_confusion(path: Path, record: dict[str, Any]) -> Counts | None:
         return _checked(path / RECORD, rows)
     if not (path / FILE).exists():
         return None
-    read_beside(path / RECORD, FILE, read_unchecked(path / RECORD))  # compares the checksums
+    read_beside(path / RECORD, FILE)  # compares the checksums
     return _read(path / FILE)
 
 

@@ -15,6 +15,7 @@ from isda_bench.runtime.atomic_files import read_file
 from isda_bench.runtime.home_folder import expand_home
 from isda_bench.storage.checksummed_json import (
     checked_content,
+    has_checksum,
     parse_any_json,
     read_beside,
     read_checksummed,
@@ -37,7 +38,8 @@ SINGLE = re.compile(r"epoch|seconds|learning_rate|[a-z]+_per_second|[a-z]+_(loss
 def read_record(path: Path, kind: type[RunConfig] = RunConfig) -> dict[str, Any]:
     """The record in `path`, a finished run's record.json: of right types, with ids that follow from it.
 
-    A classifier's errors are those of the metrics beside it, where these are undamaged.
+    A classifier's errors are those of the metrics beside it, where these are undamaged. Records older than the
+    checksum are not compared.
 
     Args:
         path: the file.
@@ -49,7 +51,7 @@ def read_record(path: Path, kind: type[RunConfig] = RunConfig) -> dict[str, Any]
     content = read_unchecked(path)
     record = checked_content(path, content)
     _refuse(path, record_problems(record, kind))
-    if kind is RunConfig and (path.parent / METRICS).exists():
+    if kind is RunConfig and has_checksum(content) and (path.parent / METRICS).exists():
         _refuse_other_metrics(path, content)
     return record
 
@@ -123,8 +125,7 @@ def metrics_content(directory: Path) -> bytes:
     Raises:
         UserError: they cannot be read, or do not have the checksum in the record.
     """
-    record = directory / RECORD
-    return read_beside(record, METRICS, read_unchecked(record))
+    return read_beside(directory / RECORD, METRICS)
 
 
 def metric_rows(directory: Path) -> list[Metrics]:

@@ -38,8 +38,8 @@ SINGLE = re.compile(r"epoch|seconds|learning_rate|[a-z]+_per_second|[a-z]+_(loss
 def read_record(path: Path, kind: type[RunConfig] = RunConfig) -> dict[str, Any]:
     """The record in `path`, a finished run's record.json: of right types, with ids that follow from it.
 
-    A classifier's errors are those of the metrics beside it, where these are undamaged. Records older than the
-    checksum are not compared.
+    A classifier's errors are those of the metrics beside it, where these are undamaged. Records older than
+    the checksum are not compared.
 
     Args:
         path: the file.

@@ -11,6 +11,7 @@ from isda_bench.errors import ConfigError
 
 LARGEST = 100_000
 """Values of a file, its repeated parts (`*name`) written out: nine levels of nine repetitions are endless."""
+LARGEST_FILE = 10_000_000
 
 
 def read_yaml(path: Path) -> Container:
@@ -20,7 +21,11 @@ def read_yaml(path: Path) -> Container:
         ConfigError: it cannot be read, is not YAML, or has a part that contains itself or is endless.
     """
     try:
+        if path.stat().st_size > LARGEST_FILE:
+            raise ValueError(f"larger than {LARGEST_FILE:,} bytes")
         text = path.read_text(encoding="utf-8")
+        if text.count(",") + text.count("\n") > LARGEST:  # YAML's parser takes minutes for a million
+            raise ValueError(f"more than {LARGEST:,} values")
         if "&" in text and "*" in text:  # parts may be repeated; parsing twice takes time
             _size(yaml.compose(text, yaml.SafeLoader), [], {})
         content: Container = OmegaConf.load(StringIO(text))

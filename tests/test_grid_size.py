@@ -1,4 +1,4 @@
-"""Somebody else's experiment may ask for any number of runs: too many are one error before they are listed."""
+"""Somebody else's experiment may ask for any number of runs: too many are one error, unlisted."""
 
 import pytest
 

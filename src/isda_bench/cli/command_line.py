@@ -27,7 +27,6 @@ from isda_bench.config.run_config import RunConfig
 from isda_bench.config.several_choices import expanded
 from isda_bench.config.table_parts import part_lines, table_runs
 from isda_bench.errors import ConfigError, DeviceLost, UserError
-from isda_bench.experiments.table_problems import table_problems
 from isda_bench.runtime.ranks import rank_zero_output
 from isda_bench.runtime.terminal import printable_lines
 from isda_bench.storage.run_lock import RunLocked
@@ -128,7 +127,10 @@ def _check(arguments: Any, kind: type[RunConfig], program: str) -> None:
             line, partial(component_problems, line), arguments.multirun, check_values, kind
         )
     ]
-    problems = problems or table_problems(arguments.overrides)
+    if not problems and any(line.startswith("experiment=") for line in arguments.overrides):
+        from isda_bench.experiments.table_problems import table_problems  # published values take time
+
+        problems = table_problems(arguments.overrides)
     if problems:
         raise ConfigError(list(dict.fromkeys(problems)))
 

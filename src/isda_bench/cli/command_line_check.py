@@ -1,6 +1,5 @@
 """Finds all problems of a command line at once, before Hydra sees it."""
 
-import math
 from collections import Counter
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
@@ -8,12 +7,13 @@ from itertools import islice
 from shutil import which
 from typing import Any
 
-from hydra.core.override_parser.types import ChoiceSweep, Glob, Override, RangeSweep
+from hydra.core.override_parser.types import ChoiceSweep, Glob, Override
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from isda_bench.cli.suggestions import key_suggestion
-from isda_bench.config.compose import hydra_context, sweep_of, without_hydra
+from isda_bench.config.compose import hydra_context, sweep_of, varied_by, without_hydra
+from isda_bench.config.grid_size import MOST_JOBS, counts_of, runs_problem, value_count
 from isda_bench.config.grids import Composer
 from isda_bench.config.override_text import lines_of, parse
 from isda_bench.config.problems import did_you_mean
@@ -23,7 +23,6 @@ from isda_bench.config.several_choices import list_problems, listed
 from isda_bench.errors import ConfigError
 from isda_bench.runtime.ranks import processes
 
-MOST_JOBS = 100_000  # of a grid: Hydra lists them all before the first begins
 TRIED_JOBS = 30  # of a grid, to see whether a mistake is in all of them
 
 
@@ -51,10 +50,9 @@ def command_line_problems(
         problems += [line for found in wrong.values() for line in found]
         times = Counter(override.key_or_group for override in parsed)
         problems += [f"{key}: given {count} times" for key, count in times.items() if count > 1]
-        jobs = math.prod(_value_count(override) for override in parsed)
-        if jobs > MOST_JOBS and not wrong:
-            many = ", ".join(str(o.key_or_group) for o in parsed if _value_count(o) > 1)
-            return [*problems, f"{many}: a grid of {jobs:,} runs; at most {MOST_JOBS:,}"]
+        given = counts_of(parsed)
+        if not wrong and (many := runs_problem(given)):
+            return [*problems, many]
         sound = [override for override in parsed if id(override) not in wrong]
         unsettled = {override.key_or_group for override in parsed if id(override) in wrong}
         chosen = [o for o in sound if is_group(o.key_or_group) or o.is_hydra_override()]
@@ -62,6 +60,8 @@ def command_line_problems(
             composer = Composer(kind)
             composed = composer.compose(*(lines_of(override)[0] for override in chosen))
             multirun = multirun or composed.hydra.mode == RunMode.MULTIRUN
+            if multirun and (many := runs_problem(counts_of(varied_by(composed)) | given)):
+                return [*problems, many]
             problems += _conflicts(parsed, composed) + _mode_problems(sound, composed, multirun)
             unknown = _key_problems([o for o in sound if o not in chosen], chosen, composer)
             problems += [line for key, line in unknown.items() if key.partition(".")[0] not in unsettled]
@@ -88,21 +88,9 @@ def _form_problems(override: Override) -> list[str]:
     globbed = isinstance(override.value(), Glob) and not is_group(override.key_or_group)
     if override.is_interval_sweep() or globbed:
         return [f"{line}: a grid takes choice(...) or range(...)"]
-    if not 1 <= _value_count(override) <= MOST_JOBS:
+    if not 1 <= value_count(override) <= MOST_JOBS:
         return [f"{line}: should have from 1 to {MOST_JOBS:,} values"]
     return []
-
-
-def _value_count(override: Override) -> float:
-    """How many values it has."""
-    value = override.value()
-    if isinstance(value, ChoiceSweep):
-        return len(value.list)
-    if not isinstance(value, RangeSweep):
-        return 1
-    assert value.start is not None and value.stop is not None
-    values = (value.stop - value.start) / value.step if value.step else math.inf
-    return math.ceil(values) if math.isfinite(values) else math.inf
 
 
 def _choice_problems(override: Override) -> list[str]:

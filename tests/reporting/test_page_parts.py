@@ -265,8 +265,11 @@ def test_what_lines_and_bands_mean_stands_once_for_all_figures():
         return drawn
 
     pictures = [Picture(name, f"caption of {name}", figure()) for name in ("a", "b")]
+    pictures[0].figure.legend([Patch(color="#c8102e")], ["the first 24 hold 90%"])
     page = report("t", [], [], pictures, read_records([]))
     assert page.count("band: range over seeds") == 1 and page.count("caption of") == 2
+    places = [page.index(text) for text in ("band: range", "data-panel", "the first 24 hold", "caption of a")]
+    assert places == sorted(places), "above all figures; in the legend of the only one that has it"
 
 
 def test_a_long_title_makes_no_panel_wider():

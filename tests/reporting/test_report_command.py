@@ -99,13 +99,14 @@ def test_a_bad_record_is_reported_and_left_out(runs, capsys):
     assert "dataset.root: no such key" in page and healthy.name in page
 
 
-def test_a_run_with_a_network_of_a_users_module_counts_and_its_spectrum_says_what_allows_it(tmp_path, capsys):
+def test_a_run_with_a_network_of_a_users_module_counts_and_its_spectrum_says_what_allows_it(runs, capsys):
     with users_folder(REPOSITORY / "examples" / "own_project" / "conf"):
         (isda,) = (cell.config for cell in planned("own_table") if cell.at.method == "isda")
-        (write_run(tmp_path / "runs", isda, 7.0) / "checkpoint-00001-0123456789abcdef.pt").touch()
-        out = tmp_path / "page.html"
-        make_report(ReportOptions(experiment="own_table", runs_dir=str(tmp_path / "runs"), out=str(out)))
-    assert "1 finished run in 1 cell" in out.read_text()
+        (write_run(runs, isda, 7.0) / "checkpoint-00001-0123456789abcdef.pt").touch()
+        out = runs.parent / "page.html"
+        make_report(ReportOptions(experiment="own_table", runs_dir=str(runs), out=str(out)))
+    page = out.read_text()
+    assert "1 finished run in 1 cell" in page and "Spectrum of" not in page, "the other run is of no line"
     reported = capsys.readouterr().err
     assert reported.startswith("left out: the spectrum of a run: ") and "allow=mine allows it" in reported
 

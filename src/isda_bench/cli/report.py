@@ -86,7 +86,8 @@ class _Content(NamedTuple):
 
 def _content(options: ReportOptions, places: list[Path], left_out: list[str]) -> _Content:
     records = read_records(places, left_out)
-    spectrum_pictures, records = _spectra(records, options.allow, left_out)
+    drawn: dict[Path, list[Picture]] = {}
+    records = _with_spectra(records, drawn, options.allow, left_out)
     unfinished = unfinished_runs(places, left_out)
     names = [options.experiment] if options.experiment else table_names()
     tables = _tables(names, records, unfinished, options.protocol, left_out)
@@ -97,10 +98,12 @@ def _content(options: ReportOptions, places: list[Path], left_out: list[str]) ->
     if options.experiment and shown:
         cells = [line.cell for table in shown.values() for line in table.lines]
         records = records[records["cell"].isin(cells)]
+        records = _with_spectra(records, drawn, options.allow, left_out)
         title = shown[options.experiment].title
     elif len(tables) == len(names) and len(records):
         claims, questions = check_claims(tables, records), answers(tables)
-    pictures = [*_gallery(shown, records, options.deviations, left_out), *spectrum_pictures]
+    pictures = _gallery(shown, records, options.deviations, left_out)
+    pictures += [picture for run in runs_with_statistics(records) for picture in drawn.get(run, [])]
     return _Content(title, list(shown.values()), claims, pictures, records, questions)
 
 
@@ -131,16 +134,22 @@ def _gallery(
         return []
 
 
-def _spectra(
-    records: pd.DataFrame, allow: tuple[str, ...], left_out: list[str]
-) -> tuple[list[Picture], pd.DataFrame]:
-    """The spectra that the runs' checkpoints give, and the records but for those that cannot be built.
+def _with_spectra(
+    records: pd.DataFrame, drawn: dict[Path, list[Picture]], allow: tuple[str, ...], left_out: list[str]
+) -> pd.DataFrame:
+    """Draws the spectra that the runs' checkpoints give; returns the records of runs that can be built.
 
     A run whose checkpoint is damaged, or whose components are of a module that is not allowed, has no
     spectrum; its record counts.
+
+    Args:
+        records: of the runs.
+        drawn: run -> its pictures; those of further runs are added.
+        allow: modules beside isda_bench in which their components may be defined.
+        left_out: what the page lacks; reasons are added.
     """
-    pictures = []
-    for run in runs_with_statistics(records):
+    for run in [run for run in runs_with_statistics(records) if run not in drawn]:
+        drawn[run] = []
         try:
             (record,) = records.loc[records["path"] == run, "record"]
             for section in ("dataset", "model", "loss"):
@@ -149,12 +158,12 @@ def _spectra(
             left_out.append(f"the spectrum of a run: {error}")
             continue
         try:
-            pictures += list(spectra([run], allow))
+            drawn[run] = list(spectra([run], allow))
         except UserError as error:
             left_out.append(str(error))
             if str(error).startswith(f"{run / RECORD}:"):
                 records = records[records["path"] != run]
-    return pictures, records
+    return records
 
 
 def _write(options: ReportOptions, page: str) -> Path:

@@ -67,7 +67,7 @@ def report(
                 f"{n} {verdict}" for verdict, n in Counter(q.verdict for q in questions).items()
             ),
             pictures=drawn,
-            explained={label: sample for picture in drawn for label, sample in picture["explained"].items()},
+            explained=_shared_entries(drawn),
             hash_source=_hash_source,
             groups=groups,
             cell_count=sum(len(group["cells"]) for group in groups),
@@ -123,6 +123,17 @@ def _by_class(records: pd.DataFrame) -> dict[str, ClassErrors]:
     """Cell -> errors by class, where its runs have recorded them."""
     found = {cell: class_errors(runs["record"], runs["path"]) for cell, runs in records.groupby("cell")}
     return {str(cell): errors for cell, errors in found.items() if errors is not None}
+
+
+def _shared_entries(pictures: list[dict[str, Any]]) -> dict[str, Markup]:
+    """What the legends of several pictures explain alike, taken out of them: the page has it once."""
+    counts = Counter(label for picture in pictures for label in picture["explained"])
+    shared = {
+        label: s for picture in pictures for label, s in picture["explained"].items() if counts[label] > 1
+    }
+    for picture in pictures:
+        picture["explained"] = {label: s for label, s in picture["explained"].items() if label not in shared}
+    return shared
 
 
 def _picture(picture: Picture, name: str) -> dict[str, Any]:

@@ -8,7 +8,16 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter, NullLocator
 
 from isda_bench.reporting.figures.method_styles import METHOD_STYLES
-from isda_bench.reporting.figures.page import COLUMN, INK, STYLE, legend_below, message, page, wrapped
+from isda_bench.reporting.figures.page import (
+    COLUMN,
+    COMPANION,
+    INK,
+    STYLE,
+    legend_below,
+    message,
+    page,
+    wrapped,
+)
 
 HEIGHT = 2.5  # inches
 MOST = 0.9
@@ -43,7 +52,8 @@ def class_spectrum(eigenvalues: Any, title: str) -> Figure:
     handles: dict[str, Any] = {}
     handles[label] = axis.plot(ranks, np.median(shares, 0), color=colour, marker=marker, label=label)[0]
     if not alone:
-        band = axis.fill_between(ranks, shares.min(0), shares.max(0), color=colour, alpha=0.2, linewidth=0)
+        look: Any = {"color": colour, "alpha": 0.2, "linewidth": 0, "label": f"{COMPANION}{label}"}
+        band = axis.fill_between(ranks, shares.min(0), shares.max(0), **look)
         handles["range over the classes"] = band
     most = int(np.median(ranks_that_hold(values, MOST)))
     line = axis.axvline(most, color=INK, linestyle=":", linewidth=1)

@@ -182,8 +182,9 @@ def test_flags_are_those_of_the_hydra_that_is_installed():
     none = parse_flags([])
     names = ("help", "hydra_help", "info", "shell_completion", "config_name", "config_path", "resolve")
     assert not any(getattr(none, name) for name in names)
-    for flag in ("-cd=x", "-cn=x", "-cp=x", "-sc", "-iall", "-cjob"):
+    for flag in ("-cd=x", "-cn=x", "-cp=x", "-sc"):
         parse_flags([flag])
+    assert parse_flags(["a=1", "-m", "b=2"]).overrides == ["a=1", "b=2"]
 
 
 def test_help_names_the_groups_and_imports_no_torch():

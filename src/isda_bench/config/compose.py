@@ -37,24 +37,22 @@ def run_config(composed: DictConfig, choices: dict[str, Any], kind: type[RunConf
     names = {group: str(name) for group, name in choices.items() if name and not set("/@") & set(group)}
     try:
         config: Any = OmegaConf.to_container(composed, resolve=True)
-        some = "'???'" in str(config)  # the exact search is slow, and there is seldom one
-        missing = sorted(OmegaConf.missing_keys(composed)) if some else []
     except OmegaConfBaseException as error:
         raise ConfigError([_first_line(error)]) from error
+    # the exact search is slow, and there is seldom one
+    missing = sorted(OmegaConf.missing_keys(composed)) if "'???'" in str(config) else []
     if missing:
         raise ConfigError([f"{key}: not given" for key in missing])
-    plain = with_plain_sections({str(key): value for key, value in config.items()})
-    return kind(_with_checksum_of_weights(plain), names)
+    _add_checksum_of_weights(config.get("model"))
+    return kind(with_plain_sections(config), names)
 
 
-def _with_checksum_of_weights(config: dict[str, Any]) -> dict[str, Any]:
-    """The configuration, in place, with the checksum of the file that the network starts from."""
-    model = config.get("model") or {}
+def _add_checksum_of_weights(model: Any) -> None:
+    """Adds to the section of a network the checksum of the file that it starts from."""
     weights = model.get("weights") if isinstance(model, dict) else None
     if isinstance(weights, str) and model.get("weights_sha256", "") is None:
         with suppress(OSError, RuntimeError):  # which the check reports; RuntimeError: no such home folder
             model["weights_sha256"] = file_checksum(Path(weights).expanduser())
-    return config
 
 
 def compose_run(overrides: list[str], kind: type[RunConfig] = RunConfig) -> RunConfig:

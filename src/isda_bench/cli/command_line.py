@@ -13,7 +13,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from isda_bench.cli.command_line_check import command_line_problems
@@ -145,10 +145,9 @@ def _unheeded_momentum(settings: Any) -> list[str]:
 def _job(composed: DictConfig, kind: type[RunConfig], program: str, grid: GridJobs) -> None:
     """One run. As part of a grid it raises and does not exit, so that the others run."""
     hydra_config = HydraConfig.get()
-    choices: Any = OmegaConf.to_container(hydra_config.runtime.choices)
     name = " ".join(hydra_config.overrides.task)
     try:
-        config = run_config(composed, choices, kind)
+        config = run_config(composed, dict(hydra_config.runtime.choices), kind)
         name = config.run_id
         if any(given.startswith("schedule.momentum=") for given in hydra_config.overrides.task):
             config.check(_unheeded_momentum)

@@ -62,7 +62,8 @@ def compose_run(overrides: list[str], kind: type[RunConfig] = RunConfig) -> RunC
         ConfigError: it does not compose.
     """
     with hydra_context(kind):
-        return run_config_of(compose_overrides(overrides), kind)
+        composed = compose_overrides(overrides)
+        return run_config(without_hydra(composed), choices_of(composed), kind)
 
 
 def compose_overrides(overrides: list[str]) -> DictConfig:
@@ -75,15 +76,6 @@ def compose_overrides(overrides: list[str]) -> DictConfig:
         return compose("config", expanded(overrides), return_hydra_config=True)
     except (HydraException, OmegaConfBaseException, ValueError, AssertionError) as error:  # as Hydra does
         raise ConfigError([_first_line(error)]) from error
-
-
-def run_config_of(composed: DictConfig, kind: type[RunConfig] = RunConfig) -> RunConfig:
-    """The plain configuration of a result of `compose_overrides`.
-
-    Raises:
-        ConfigError: as `run_config`.
-    """
-    return run_config(without_hydra(composed), choices_of(composed), kind)
 
 
 def choices_of(composed: DictConfig) -> dict[str, Any]:

@@ -72,8 +72,9 @@ def fit(
         set_learning_rate(optimizer, rate_factor(schedule, epoch))
         factors = step_factors(schedule, epoch, len(batches))
         row |= train_epoch(step, batches, epoch, schedule.epochs, display, state, factors)
+        last = epoch == schedule.epochs
         if evaluation.is_due(epoch, schedule.epochs):
-            measured = evaluation.measure(module, display.evaluation, last=epoch == schedule.epochs)
+            measured = evaluation.measure(module, display.evaluation, last=last)
             keep_confusion(directory, measured.pop(f"{evaluation.split}_{CONFUSION}", None))
             row |= measured
         row["seconds"] = time.perf_counter() - start
@@ -82,7 +83,7 @@ def fit(
         record_execution(directory, step.execution)
         logger.log(row)
         display.epoch(row)
-        if epoch % checkpoints.every == 0 or epoch == schedule.epochs:
+        if epoch % checkpoints.every == 0 or last:
             state.save()
     return metrics
 
@@ -118,9 +119,7 @@ def train_epoch(
     sums, seconds_before = state.pop_epoch_progress()
     losses = torch.zeros(len(batches), device=device)
     start = time.perf_counter() - seconds_before
-    progresses = torch.tensor(
-        progress_of_steps(epoch, epochs, len(batches)), dtype=torch.float64, device=device
-    )
+    progresses = torch.tensor(progress_of_steps(epoch, epochs, len(batches)), dtype=torch.float64).to(device)
     for i, (images, targets, *mixed) in enumerate(batches, start=batches.step):
         if factors:
             set_learning_rate(step.optimizer, factors[i])
@@ -134,6 +133,11 @@ def train_epoch(
             check_finite(losses, epoch)
             state.save_within(EpochProgress(sums, time.perf_counter() - start))
     check_finite(losses, epoch)
+    return _means_of_epoch(sums, start)
+
+
+def _means_of_epoch(sums: Tensor, start: float) -> Metrics:
+    """The metrics of an epoch that began at the time `start`, from `sums_of_batch` over its batches."""
     loss_sum, errors, samples = sum_over_ranks(sums).tolist()
     return {
         "train_loss": loss_sum / samples,

@@ -105,16 +105,11 @@ def _run_all(run: Callable[[], None], overrides: list[str], grid: GridJobs) -> N
 
 def _check(arguments: Any, lines: list[list[str]], kind: type[RunConfig], program: str) -> None:
     """Raises ConfigError with all that is wrong with the command line, which stands for `lines`."""
-
-    def component_problems(settings: Any) -> list[str]:
-        problems: list[str] = import_module(program).component_problems(settings)
-        return problems
-
     if arguments.cfg and arguments.multirun:
         raise ConfigError(["--cfg shows the configuration of one run: leave -m out"])
     if arguments.config_name or arguments.config_path:
         return  # another configuration: Hydra's own errors must do
-    check = None if arguments.cfg else component_problems
+    check = None if arguments.cfg else lambda settings: import_module(program).component_problems(settings)
     found = [command_line_problems(line, check, arguments.multirun, kind) for line in lines]
     problems = list(dict.fromkeys(chain(*found))) or table_problems(arguments.overrides)
     if problems:
@@ -123,16 +118,14 @@ def _check(arguments: Any, lines: list[list[str]], kind: type[RunConfig], progra
 
 def _plans(overrides: list[str]) -> bool:
     """Prints the plan if the command line asks for it."""
-    if not any(override.startswith("plan=") for override in overrides):
-        return False
-    jobs = table_runs(overrides)
+    jobs = table_runs(overrides) if any(line.startswith("plan=") for line in overrides) else []
     problems = dict.fromkeys(line for job in jobs for line in job.setting_problems())
     if problems:
         raise ConfigError(list(problems))
-    if not any(job.settings.plan for job in jobs):
-        return False
-    print(import_module("isda_bench.reporting.plan").plan(jobs))  # imports torch
-    return True
+    planned = any(job.settings.plan for job in jobs)
+    if planned:
+        print(import_module("isda_bench.reporting.plan").plan(jobs))  # imports torch
+    return planned
 
 
 def _unheeded_momentum(settings: Any) -> list[str]:

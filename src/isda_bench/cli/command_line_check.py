@@ -103,9 +103,9 @@ def _value_count(override: Override) -> float:
 
 def _choice_problems(override: Override) -> list[str]:
     group, line, value = override.key_or_group, str(override.input_line), override.value()
-    names = [name for name in choices(group) if name != SEVERAL]
-    several = listed(line)
+    names, several = choices(group), listed(line)
     if several is not None:
+        names.remove(SEVERAL)
         values = several or ["[]"]
     elif override.is_sweep_override():
         values = [text.partition("=")[2] for text in lines_of(override)]

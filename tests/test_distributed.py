@@ -143,6 +143,7 @@ def test_a_grid_is_refused(of_four):
 
 def test_each_process_takes_a_gpu_of_its_own(of_four, monkeypatch):
     assert choose_device("cpu") == torch.device("cpu")
+    monkeypatch.setattr(torch.cuda, "init", lambda: None)  # a CUDA build on a machine without a driver raises
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
     assert choose_device("auto") == choose_device("cuda") == torch.device("cuda:2")
     with pytest.raises(ValueError, match="device=cuda:1: one for 4 processes"):

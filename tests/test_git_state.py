@@ -23,9 +23,9 @@ def _no_settings_of_the_user(monkeypatch):
 
 def git(folder: Path, *arguments: str) -> str:
     me = ["-c", "user.name=me", "-c", "user.email=me@example.org", "-c", "commit.gpgsign=false"]
-    return subprocess.run(
-        ["git", *me, *arguments], cwd=folder, check=True, capture_output=True, text=True
-    ).stdout.strip()
+    done = subprocess.run(["git", *me, *arguments], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
 
 
 def committed(folder: Path) -> str:

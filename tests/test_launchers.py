@@ -78,6 +78,7 @@ def test_a_launcher_reports_its_missing_requirements(monkeypatch):
 )
 def test_gpus_are_given_to_the_processes_in_turn(monkeypatch, process, gpus, device):
     monkeypatch.setattr(devices.multiprocessing.current_process(), "name", process)
+    monkeypatch.setattr(devices.torch.cuda, "init", lambda: None)
     monkeypatch.setattr(devices.torch.cuda, "device_count", lambda: gpus)
     assert str(devices.choose_device("spread")) == device
 

@@ -25,6 +25,7 @@ PAGES = {
 """Place in the repository -> place in the site."""
 
 LINK = re.compile(r"(?P<start>!?\[[^\]]*\]\()(?P<target>[^)#\s]*)(?P<rest>(?:#[^)\s]*)?\))")
+NUMBERS = re.compile(r"<td[^>]*>(?P<text>[-+±\u2212\d.,%†‡()\[\] ]*\d[-+±\u2212\d.,%†‡()\[\] ]*)</td>")
 EXAMPLE = re.compile(r"^\[(examples/[\w./]+\.py)\]\(\.\./examples/[\w./]+\)$", re.MULTILINE)
 
 
@@ -52,6 +53,11 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
     known = {file.src_uri for file in files}
     changed = LINK.sub(lambda link: _site_link(link, folder, place, known), _with_examples(markdown))
     return _titled(changed, place)
+
+
+def on_page_content(html: str, page: Any, config: Any, files: Files) -> str:
+    """Keeps a number with its deviation and count, or an interval, on one line of a table's cell."""
+    return NUMBERS.sub(lambda cell: cell[0].replace(cell["text"], cell["text"].replace(" ", "&nbsp;")), html)
 
 
 def _text(path: Path) -> str:

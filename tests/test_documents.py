@@ -253,6 +253,7 @@ def test_the_site_is_built_without_a_warning(tmp_path):
     for path in (REPOSITORY / "conf").glob("*/*.yaml"):
         assert f"<code>{path.stem}</code>" in reference or path.parent.name == "experiment"
     assert "number, ≥ 0" in reference and "lambda_0" in reference
+    assert re.search(r"<td>3\.10&nbsp;±&nbsp;0\.44&nbsp;\(3\)</td>", (tmp_path / "index.html").read_text())
     pages = [path.read_text() for path in tmp_path.glob("*.html")]
     assert len(pages) > 18
     for page in pages:

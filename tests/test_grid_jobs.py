@@ -74,6 +74,15 @@ def test_jobs_of_a_cluster_are_reported(tmp_path, capsys):
     ]
 
 
+def test_the_end_of_all_jobs_is_reported_with_their_time(tmp_path, capsys):
+    ended = Event()
+    ended.set()
+    jobs = [job(tmp_path, "1", "run-a: test error 5.00%\n", ""), job(tmp_path, "2", "", "error: run-b: no\n")]
+    report(jobs, ended).join()
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert re.fullmatch(r"all 2 jobs ended after 0\.0 s, 1 with an error", last)
+
+
 @pytest.mark.parametrize("count", [9, 300])
 def test_many_jobs_are_not_all_named(tmp_path, capsys, count):
     ended = Event()

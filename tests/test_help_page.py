@@ -1,5 +1,6 @@
 """The help of what trains, read from files and sources."""
 
+import os
 import re
 
 import pytest
@@ -7,7 +8,7 @@ from omegaconf import OmegaConf
 
 from helpers.processes import run_python
 from isda_bench.cli.component_docs import argument_range, argument_text, definition
-from isda_bench.cli.help_page import help_page
+from isda_bench.cli.help_page import Unreadable, help_page, print_help
 from isda_bench.cli.main import run_command
 from isda_bench.config.run_config import CONF
 
@@ -132,3 +133,67 @@ def test_the_help_is_quick_to_import():
         "assert not {'torch', 'hydra', 'pydantic', 'numpy', 'omegaconf'} & set(sys.modules)"
     )
     run_python("-c", code).check()
+
+
+ISDA = "_target_: isda_bench.losses.isda.ISDA\n"
+BROKEN = {
+    "cyclic": (f"{ISDA}a: &a\n  b: *a\n", "cannot be read: a part of it contains itself"),
+    "bomb": (
+        "".join(f"a{i}: &a{i} [{','.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 9)),
+        "cannot be read: ",
+    ),
+    "latin": (f"{ISDA}x: \xff".encode("latin-1"), "cannot be read: 'utf-8' codec can't decode byte 0xff"),
+    "list": ("- 1\n", "should be a section with keys"),
+    "number": ("3\n", "should be a section with keys"),
+    "syntax": ("a: [\n", "cannot be read: line 2: expected the node content"),
+    "python": ("!!python/object/apply:os.system ['touch executed']\n", "cannot be read: line 1: could not"),
+    "deep": (f"a: {'[' * 5000}", "cannot be read: "),
+    "folder": (None, "cannot be read: Is a directory"),
+    "os.system": (
+        "_target_: os.system\ncommand: touch executed\n",
+        "_target_: should be the path of a class",
+    ),
+    "no class": ("_target_: isda_bench.losses.isda.Nothing\n", "_target_: should be the path of a class"),
+    "a list": ("_target_: [1]\n", "_target_: should be the path of a class"),
+    "own": ("_target_: breaks.Loss\n", "_target_: should be the path of a class"),
+}
+
+
+@pytest.fixture(params=BROKEN)
+def broken(request, tmp_path, monkeypatch):
+    """The error about loss=broken, of a user's folder."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "loss").mkdir()
+    (tmp_path / "breaks.py").write_text("open('executed', 'w')\n")
+    text, error = BROKEN[request.param]
+    file = tmp_path / "loss" / "broken.yaml"
+    if text is None:
+        file.mkdir()
+    else:
+        file.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return error
+
+
+def test_the_help_of_a_broken_choice_is_one_error(broken, tmp_path, capsys):
+    with pytest.raises(SystemExit) as ended:
+        print_help("train", ["--help", f"--config-dir={tmp_path}", "loss=broken"])
+    assert ended.value.code == 2 and not (tmp_path / "executed").exists()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: {tmp_path}/loss/broken.yaml: {broken}")
+    page = help_page("train", ["--help", f"--config-dir={tmp_path}", "loss"])
+    assert "\n  cross_entropy " in page and "\n  broken " in page, "the others have their lines"
+
+
+def test_the_help_of_a_fifo_does_not_wait(tmp_path):
+    (tmp_path / "loss").mkdir()
+    os.mkfifo(tmp_path / "loss" / "broken.yaml")
+    with pytest.raises(Unreadable, match="is no regular file"):
+        help_page("train", ["--help", f"--config-dir={tmp_path}", "loss=broken"])
+    assert "is no regular file" in help_page("train", ["--help", f"--config-dir={tmp_path}"])
+
+
+def test_values_move_no_cursor(tmp_path, capsys):
+    (tmp_path / "loss").mkdir()
+    (tmp_path / "loss" / "broken.yaml").write_text(ISDA + 'strength: "\\e[2J"\n')
+    print_help("train", ["--help", f"--config-dir={tmp_path}", "loss=broken"])
+    assert "\x1b" not in capsys.readouterr().out

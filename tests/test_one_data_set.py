@@ -259,13 +259,13 @@ def test_the_same_run_twice(tmp_path, capsys):
     rewrite(own / "record.json", lambda record: record["config"].update(runs_dir="/home/a"))
     places = [tmp_path / "runs", tmp_path / "records"]
     assert len(read_records(places)) == 1 and not capsys.readouterr().err
-    rewrite(other / "record.json", lambda record: record["error"].update(last_10=3.25))
+    rewrite(other / "record.json", lambda record: record.update(seconds=3.25))
     assert read_records(places)["last_10"].tolist() == [3.0]
     note = capsys.readouterr().err
-    assert str(own) in note and str(other) in note and "error.last_10 3.0 and 3.25" in note
+    assert str(own) in note and str(other) in note and "seconds 1.0 and 3.25" in note
     shutil.copytree(own, tmp_path / "runs" / "a copy")
     assert len(read_records(places[:1])) == 1
-    rewrite(tmp_path / "runs" / "a copy" / "record.json", lambda record: record["error"].update(last_10=4.0))
+    rewrite(tmp_path / "runs" / "a copy" / "record.json", lambda record: record.update(seconds=4.0))
     with pytest.raises(UserError, match=r"a copy.*are both the run"):
         read_records(places[:1])
 

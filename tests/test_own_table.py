@@ -23,9 +23,11 @@ from isda_bench.experiments.table_problems import table_problems
 from isda_bench.reporting.build_tables import experiment_table
 from isda_bench.reporting.columns import text_rows
 from isda_bench.reporting.figures.error_curves import error_curves
+from isda_bench.reporting.figures.gain import gains_of
 from isda_bench.reporting.figures.method_styles import METHOD_STYLES
 from isda_bench.reporting.figures.panels import panels
 from isda_bench.reporting.gallery import gallery
+from isda_bench.reporting.html_report import report
 from isda_bench.reporting.latex_table import latex
 from isda_bench.reporting.table_notes import notes_of
 from isda_bench.storage.records import read_records
@@ -104,6 +106,28 @@ def test_curves_carry_the_table_s_labels_and_keep_the_methods_looks(conf, tmp_pa
     assert set(lines) == {"Cross-entropy", "ISDA", "LS (ours)"}
     assert [text.get_text() for text in finals.get_yticklabels()] == ["Cross-entropy", "ISDA", "LS (ours)"]
     assert lines["ISDA"].get_color() == METHOD_STYLES["isda"].colour
+
+
+def test_everything_prints_the_labels_of_networks_and_data_sets(conf, tmp_path):
+    path = conf / "experiment" / "own_table.yaml"
+    labels = "  datasets: {digits: Numerals}\n  networks:"
+    path.write_text(path.read_text().replace("  networks:", labels))
+    table = table_of_runs("own_table", tmp_path / "runs", [[3.0, 3.5], [2.5, 2.75], [2.0, 3.0]])
+    records = read_records([tmp_path / "runs"])
+    (picture,) = gallery({"own_table": table}, records)
+    assert picture.figure.axes[0].get_title("left").startswith("Three convolutions on Numerals, 200 images")
+    place = "Three convolutions, Numerals, 200 images, against Cross-entropy"
+    assert any(place in note for note in notes_of(table))
+    assert all("Three convolutions on Numerals" in series.label for series in gains_of(table))
+    page = report("t", [table], [], [picture], records)
+    shown = re.sub("<pre>.*?</pre>", "", page, flags=re.DOTALL)
+    assert re.findall(r"<summary>(.*?): test error", shown) == [
+        f"{name}, 200 images, 15 epochs" for name in ("Cross-entropy", "ISDA", "LS (ours)")
+    ]
+    text = " ".join(re.findall(r">([^<>]+)<", shown.replace("experiment=own_table", "")))
+    text = re.sub(r"digits-mine-\S+", "", text)  # ids; what follows are no parts of dotted settings
+    assert not re.findall(r"(?<![\w.])(?:mine|digits|label_smoothing|cross_entropy)(?![\w.])", text)
+    assert "mine" not in latex(table) and "LS (ours) against Cross-entropy" in page
 
 
 def test_curves_of_one_label_have_names_of_their_own(tmp_path):

@@ -52,6 +52,19 @@ FAULTS = {
     "timm lamb, which counts on the host": "on the host: the optimizer's step of group 0",
     "RMSprop, which reads its rate": "_local_scalar_dense",
 }
+DRAW_FAULTS = {
+    "item": "_local_scalar_dense",
+    "tolist": "_local_scalar_dense",
+    "random number of the CPU": "random number of the CPU: aten.randint",
+    "list as index": "copy between devices: aten._to_copy",
+    "copy of pageable memory": "copy from memory that is not pinned: aten._to_copy",
+    "a copy for each draw": "copies to the device",
+}
+FAULTS |= {
+    f"{fault} in {part}": finding
+    for part in ("autoaugment", "randaugment", "infogan")
+    for fault, finding in DRAW_FAULTS.items()
+}
 SLOW = [
     *(f"mixed batches, {loss} bf16" for loss in LOSSES if loss not in ("center", "disturb_label", "isda")),
     *(f"network {family} {precision}" for family in FAMILIES for precision in ("fp32", "tf32")),

@@ -14,6 +14,7 @@ from isda_bench.config.generator_config import GeneratorConfig
 from isda_bench.errors import UserError
 from isda_bench.reporting.cells import cell_statistics
 from isda_bench.reporting.render_tables import markdown_table
+from isda_bench.storage.listing import summaries
 from isda_bench.storage.records import collect_records, read_records
 
 EPOCHS = 4
@@ -27,10 +28,7 @@ def config_of(loss):
 def write_record(root, loss, seed, last_10, epochs=EPOCHS, finished=True, **more):
     """The directory of a run with these errors."""
     config = changed(config_of(loss), seed=seed, schedule__epochs=epochs, **more)
-    directory = write_run(root, config, last_10 if finished else None)
-    rows = [{"epoch": e + 1, "test_error": last_10 + epochs - e} for e in range(epochs)]
-    (directory / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return directory
+    return write_run(root, config, last_10 if finished else None)
 
 
 @pytest.fixture
@@ -113,8 +111,8 @@ def test_one_run_with_two_contents_is_not_collected(tmp_path):
     copy = directory.with_name("a copy of it")
     shutil.copytree(directory, copy)
     assert len(collect_records(tmp_path / "runs", tmp_path / "out")) == 1
-    rewrite(copy / "record.json", lambda record: record["error"].update(final=99.0))
-    with pytest.raises(UserError, match=f"{copy} and {directory} are both the run .*final 99.0 and 4.0"):
+    rewrite(copy / "record.json", lambda record: record.update(seconds=99.0))
+    with pytest.raises(UserError, match=f"{copy} and {directory} are both the run .*seconds 99.0 and 1.0"):
         collect_records(tmp_path / "runs", tmp_path / "other")
 
 
@@ -123,11 +121,9 @@ def test_a_collected_record_that_another_training_replaces_is_named(tmp_path, ca
     (target,) = collect_records(tmp_path / "runs", tmp_path / "out")
     collect_records(tmp_path / "runs", tmp_path / "out")
     assert capsys.readouterr().err == ""
-    rewrite(directory / "record.json", lambda record: record["error"].update(final=99.0))
+    rewrite(directory / "record.json", lambda record: record.update(seconds=99.0))
     collect_records(tmp_path / "runs", tmp_path / "out")
-    note = (
-        f"note: {target / 'record.json'}: replaced by {directory / 'record.json'}: error.final 4.0 and 99.0"
-    )
+    note = f"note: {target / 'record.json'}: replaced by {directory / 'record.json'}: seconds 1.0 and 99.0"
     assert capsys.readouterr().err == f"{note}\n"
 
 
@@ -180,6 +176,8 @@ def test_nothing_is_written_through_a_link(tmp_path, linked):
         ({"top5_error": {"last_10": 3.5, "final": 1.0, "best": 1.0}}, r"top5_error\.last_10=3\.5: is above"),
         ({"generator": {"run": "x", "sha256": "0"}}, r"generator\.run=x: the configuration has no generator"),
         ({"execution": "eager, then compiled"}, "execution=eager, then compiled: the configuration has"),
+        ({"metrics": {"loss": "low"}}, r"metrics\.loss"),
+        ({"metrics": [1.0]}, "metrics"),
         ({"epochs": True}, "epochs"),
         ({"seconds": -1.0}, "seconds"),
         ({"split": "train"}, "split"),
@@ -191,6 +189,47 @@ def test_a_record_is_checked_against_itself(tmp_path, change, named):
     directory = write_record(tmp_path, "isda", 0, 3.0)
     rewrite(directory / "record.json", lambda record: record | change)
     with pytest.raises(UserError, match=named):
+        read_records([tmp_path])
+
+
+def with_metrics(record):
+    """Adds the means of further metrics, as trainings write them."""
+    return record | {"metrics": {"error": record["error"]["last_10"]}}
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"error": {"last_10": 2.5, "final": 4.0, "best": 2.0}}, r"error\.last_10=2\.5: 3\.0 follows"),
+        ({"error": {"last_10": 3.0, "final": 2.5, "best": 2.0}}, r"error\.final=2\.5: 4\.0 follows"),
+        ({"error": {"last_10": 3.0, "final": 4.0, "best": 0.0}}, r"error\.best=0\.0: 2\.0 follows"),
+        ({"metrics": {"error": 2.5}}, r"metrics\.error=2\.5: 3\.0 follows"),
+        ({"top5_error": {"last_10": 1.0, "final": 1.0, "best": 1.0}}, "top5_error: no test_top5_error there"),
+    ],
+)
+def test_a_record_that_contradicts_its_metrics_is_refused(tmp_path, change, named):
+    directory = write_record(tmp_path, "isda", 0, 3.0)
+    rewrite(directory / "record.json", with_metrics)
+    assert len(read_records([tmp_path])) == 1
+    rewrite(directory / "record.json", lambda record: record | change)
+    files = rf"{directory / 'record.json'}: contradicts {directory / 'metrics.jsonl'}: "
+    with pytest.raises(UserError, match=files + named):
+        read_records([tmp_path])
+    left_out: list[str] = []
+    assert read_records([tmp_path], left_out).empty and len(left_out) == 1
+    (listed,) = summaries(tmp_path)
+    assert listed.state == "damaged"
+    (directory / "metrics.jsonl").unlink()
+    assert len(read_records([tmp_path])) == 1, "nothing to compare with"
+
+
+@pytest.mark.parametrize("kept", [slice(None, -1), slice(1, None), slice(None, None, 3)])
+def test_a_record_has_metrics_of_each_epoch(tmp_path, kept):
+    directory = write_record(tmp_path, "isda", 0, 3.0)
+    lines = (directory / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (directory / "metrics.jsonl").write_text("".join(lines[kept]))
+    rewrite(directory / "record.json", dict)
+    with pytest.raises(UserError, match=r"contradicts .*metrics\.jsonl: epochs=4: [23] there, the last is "):
         read_records([tmp_path])
 
 

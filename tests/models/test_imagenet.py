@@ -31,3 +31,10 @@ def test_dropout_stands_before_the_head(network):
     lost = (dropped == 0) & (features != 0)
     assert 0.2 < lost.sum() / (features != 0).sum() < 0.8
     assert_close(dropped[~lost], 2 * features[~lost])
+
+
+@pytest.mark.parametrize("growth_rate", [16, 32])
+def test_the_stem_of_a_densenet_has_twice_the_growth_rate_as_timm_s_has(growth_rate):
+    with torch.device("meta"):
+        stem = ImageNetDenseNet(10, 121, growth_rate).backbone.features.conv0
+    assert (stem.out_channels, stem.kernel_size, stem.stride) == (2 * growth_rate, (7, 7), (2, 2))

@@ -3,9 +3,12 @@
 import isda_bench.runtime.torchvision_import  # noqa: F401  # isort: skip
 
 import copy
+import io
 import math
+import pickle
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import timm
 import torch
@@ -61,6 +64,101 @@ def test_features_are_those_of_the_file(original, weights):
     wanted = original.forward_head(original.forward_features(images), pre_logits=True)
     torch.testing.assert_close(model.features(images), wanted)
     assert model(images).shape == (2, 3) and model.feature_dim == wanted.shape[1]
+
+
+@pytest.mark.parametrize("ending", ["pth", "safetensors"])
+def test_names_that_begin_with_module_are_taken_as_timm_takes_them(original, tmp_path, ending):
+    path = tmp_path / f"parallel.{ending}"
+    state = {f"module.{name}": tensor for name, tensor in original.state_dict().items()}
+    save_file(state, path) if ending == "safetensors" else torch.save({"state_dict": state, "epoch": 3}, path)
+    model = TimmNetwork(3, NAME, weights=str(path))
+    assert torch.equal(model.backbone.conv1[0].weight, original.conv1[0].weight)
+
+
+class Code:
+    """An object that would make a file if it were unpickled."""
+
+    def __init__(self, file):
+        self.file = file
+
+    def __reduce__(self):
+        return open, (str(self.file), "w")
+
+
+FIRST = "conv1.0.weight"
+FOREIGN = {
+    "empty": (lambda state, path: path.touch(), "the file is empty; expected: safetensors, or a state_dict"),
+    "text": (lambda state, path: path.write_text("hello\n"), "cannot be read: "),
+    "npz": (lambda state, path: path.write_bytes(npz()), "cannot be read: damaged, or another kind of file"),
+    "cut": (lambda state, path: path.write_bytes(saved(state)[:5000]), "cannot be read: damaged, or"),
+    "pickle": (
+        lambda state, path: path.write_bytes(pickle.dumps(Code(f"{path}.code"))),
+        "cannot be read: it",
+    ),
+    "code": (
+        lambda state, path: torch.save({**state, "x": Code(f"{path}.code")}, path),
+        "cannot be read: it holds objects that are no tensors (io.open)",
+    ),
+    "list": (lambda state, path: torch.save(list(state.values()), path), "cannot be read: "),
+    "no state": (lambda state, path: torch.save({"epoch": 3}, path), "epoch is a value of type int, not a"),
+    "text within": (
+        lambda state, path: torch.save({**state, FIRST: "x"}, path),
+        f"{FIRST} is a value of type",
+    ),
+    "not finite": (
+        lambda state, path: torch.save({**state, FIRST: state[FIRST] * math.nan}, path),
+        f"{FIRST} has values that are not finite",
+    ),
+    "whole numbers": (
+        lambda state, path: torch.save({**state, FIRST: state[FIRST].to(torch.int8)}, path),
+        f"of another network: has {FIRST} of int8, expected float32",
+    ),
+    "complex": (
+        lambda state, path: torch.save({**state, FIRST: state[FIRST] * 1j}, path),
+        f"{FIRST} is no plain tensor of real numbers",
+    ),
+    "channels": (
+        lambda state, path: torch.save({**state, FIRST: torch.zeros(16, 5, 3, 3)}, path),
+        f"of another network: has {FIRST} of shape (16, 5, 3, 3), expected (16, 1, 3, 3)",
+    ),
+    "shape": (
+        lambda state, path: torch.save({**state, FIRST: torch.zeros(2)}, path),
+        f"of another network: has {FIRST} of shape (2,), expected (16, 1, 3, 3)",
+    ),
+    "another": (
+        lambda state, path: torch.save(timm.create_model("test_convnext").state_dict(), path),
+        f"of another network: lacks {FIRST}, expected of shape (16, 1, 3, 3) (and ",
+    ),
+    "without one": (
+        lambda state, path: torch.save({k: v for k, v in state.items() if k != FIRST}, path),
+        f"of another network: lacks {FIRST}, expected of shape (16, 1, 3, 3)",
+    ),
+}
+
+
+def npz():
+    file = io.BytesIO()
+    np.savez(file, a=1)
+    return file.getvalue()
+
+
+def saved(state):
+    file = io.BytesIO()
+    torch.save(state, file)
+    return file.getvalue()
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("kind", FOREIGN)
+def test_a_file_that_holds_no_weights_is_one_clear_error_and_runs_no_code(original, tmp_path, kind):
+    write, problem = FOREIGN[kind]
+    path = tmp_path / "weights.pth"
+    write(dict(original.state_dict()), path)
+    with pytest.raises(ValueError) as error:
+        TimmNetwork(3, NAME, weights=str(path), in_channels=1)
+    assert str(error.value).startswith(f"weights={path}: {problem}")
+    assert "\n" not in str(error.value) and "weights_only" not in str(error.value)
+    assert not (tmp_path / "weights.pth.code").exists()
 
 
 def test_torch_files_and_one_channel(original, tmp_path):

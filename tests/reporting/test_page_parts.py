@@ -4,8 +4,11 @@ import json
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
 from helpers.made_runs import changed, write_run
 from helpers.tiny import TINY
@@ -18,6 +21,11 @@ from isda_bench.reporting.class_errors import ClassErrors, class_errors
 from isda_bench.reporting.confusion_matrix import page_classes
 from isda_bench.reporting.constants import without_constants
 from isda_bench.reporting.durations import duration_text, moment_text
+from isda_bench.reporting.figures.error_curves import draw_curve
+from isda_bench.reporting.figures.method_styles import MethodStyle, method_styles
+from isda_bench.reporting.figures.page import COMPANION
+from isda_bench.reporting.figures.panels import Curve
+from isda_bench.reporting.gallery import Picture
 from isda_bench.reporting.html_report import report
 from isda_bench.reporting.interactive import interactive
 from isda_bench.reporting.questions import UNANSWERED, YES, Answer
@@ -174,7 +182,7 @@ def two_panels():
     figure = Figure(figsize=(6, 3), layout="constrained")
     for axis, scale in zip(figure.subplots(1, 2), ("log", "linear"), strict=True):
         axis.plot([1, 10], [50, 5], color="#d62728", label="isda")
-        axis.fill_between([1, 10], [40, 4], [60, 6], color="#d62728", alpha=0.2)
+        axis.fill_between([1, 10], [40, 4], [60, 6], alpha=0.2, label=f"{COMPANION}isda")
         axis.errorbar([1, 10], [30, np.nan], yerr=[1, 1], color="#888888", linestyle="--", label="basic")
         axis.set(yscale=scale, xlabel="epoch")
     figure.legend()
@@ -186,8 +194,8 @@ def test_a_figure_becomes_a_drawing_a_panel_with_the_points_of_its_curves():
     drawn = interactive(figure, "figure-1")
     assert [curve.label for curve in drawn.curves] == ["isda", "basic"] and len(drawn.panels) == 2
     assert not figure.legends and "isda" not in drawn.panels[0].drawing.svg, "the page has the legend"
-    assert ".figure-1-k0 { border-top: 3px solid #d62728; }" in drawn.css
-    assert ".figure-1-k1 { border-top: 3px dashed #888888; }" in drawn.css
+    assert "#d62728" in look(drawn, 0) and "dasharray" not in look(drawn, 0)
+    assert "#888888" in look(drawn, 1) and "dasharray" in look(drawn, 1)
     for panel, log in zip(drawn.panels, (True, False), strict=True):
         data = json.loads(panel.data)
         assert data["name"] == "epoch" and data["y"][2] is log and data["x"][2] is False
@@ -199,6 +207,68 @@ def test_a_figure_becomes_a_drawing_a_panel_with_the_points_of_its_curves():
         assert marks.count("0") == 2 and marks.count("1") >= 2, "line and band; line and bars"
 
 
+def look(drawn, k):
+    """The rules of a sample, and the paths that it draws."""
+    svg = drawn.curves[k].sample.svg
+    classes = re.findall(r'class="([\w-]+)"', svg)
+    rules = [rule[1] for name in classes if (rule := re.search(rf"\.{name} {{ (.*?) }}", drawn.css))]
+    return " ".join([*rules, *re.findall(r' d="(.*?)"', svg)])
+
+
+def test_a_sample_equals_its_curve_and_variants_of_a_method_differ():
+    variants = ["isda (strength=0.25)", "isda (strength=0.5)", "isda"]
+    styles = method_styles(variants)
+    figure = Figure()
+    axis = figure.subplots()
+    for place, name in enumerate(variants):
+        errors = pd.DataFrame({seed: [9.0 + place, 8.0, 7.0] for seed in (0, 1)}, index=[1, 2, 3])
+        draw_curve(axis, Curve(name, name, errors, (7.0, 7.0)), styles[name], place)
+    drawn = interactive(figure, "f")
+    looks = [look(drawn, k) for k in range(3)]
+    assert len(set(looks)) == 3
+    panel = drawn.panels[0].drawing
+    for k, shown in enumerate(looks):
+        assert styles[variants[k]].colour in shown
+        group = re.search(rf'<g data-curve="{k}">\s*<path[^>]* class="([\w-]+)"></path>', panel.svg)
+        dashes = re.findall(
+            r"stroke-dasharray: [\d., ]+", panel.css.split(f".{group[1]} {{")[1].split("}")[0]
+        )
+        assert re.findall(r"stroke-dasharray: [\d., ]+", shown) == dashes
+
+
+def test_a_band_is_hidden_with_its_own_curve_where_two_have_one_colour():
+    figure = Figure()
+    axis = figure.subplots()
+    looks = {name: MethodStyle("#c8102e", line, "o") for name, line in (("single", "-"), ("several", "--"))}
+    single, several = (pd.DataFrame([[9.0] * n, [8.0] * n], index=[1, 2]) for n in (1, 3))
+    draw_curve(axis, Curve("single", "a", single, (8.0,)), looks["single"])
+    draw_curve(axis, Curve("several", "b", several, (8.0,) * 3), looks["several"])
+    marks = re.findall(r'data-curve="(\d)"', interactive(figure, "f").panels[0].drawing.svg)
+    assert sorted(marks) == ["0", "1", "1"], "a line; a line and a band"
+
+
+def test_what_a_legend_explains_stands_beside_the_curves():
+    figure = two_panels()
+    figure.legends[0].remove()
+    handles = {"isda": Line2D([], [], marker="s"), "band: range": Patch(color="#404040", alpha=0.2)}
+    figure.legend(handles.values(), handles.keys())
+    drawn = interactive(figure, "f")
+    assert [note.label for note in drawn.explained] == ["band: range"]
+    assert "opacity: 0.2" in drawn.explained[0].sample.css and "<use" in drawn.curves[0].sample.svg
+
+
+def test_what_lines_and_bands_mean_stands_once_for_all_figures():
+    def figure():
+        drawn = two_panels()
+        drawn.legends[0].remove()
+        drawn.legend([Patch(color="#404040", alpha=0.2)], ["band: range over seeds"])
+        return drawn
+
+    pictures = [Picture(name, f"caption of {name}", figure()) for name in ("a", "b")]
+    page = report("t", [], [], pictures, read_records([]))
+    assert page.count("band: range over seeds") == 1 and page.count("caption of") == 2
+
+
 def test_a_long_title_makes_no_panel_wider():
     figure, plain = two_panels(), two_panels()
     figure.axes[0].set_title("resnet8 on cifar10, 1,000 images, a new subset each seed (n = 3)", loc="left")
@@ -207,6 +277,7 @@ def test_a_long_title_makes_no_panel_wider():
         for each in (figure, plain)
     ]
     assert widths[0] < 1.1 * widths[1]
+    assert "(n = 3)" in figure.axes[0].get_title("left"), "no line ends within it"
 
 
 def test_the_points_lie_where_the_drawing_has_them():
@@ -255,6 +326,12 @@ def test_cells_are_named_by_method_and_show_only_what_sets_them_apart(two_method
     settings = re.findall(r"<tr><td>(loss\.\w+)</td><td>(.*?)</td></tr>", page)
     assert ("loss.strength", "0.5") in settings and not re.search("<tr><td>(model|schedule|dataset)", page)
     assert page.count("schedule.epochs: 160") == 1, "what all share stands once"
+
+
+def test_a_short_run_is_listed_with_the_error_of_its_last_epoch(tmp_path):
+    write_run(tmp_path, compose_run([*TINY, "schedule.epochs=19", "schedule.milestones=[]"]), 5.0)
+    page = report("t", [], [], [], read_records([tmp_path]))
+    assert "19 epochs: test error 6.00 (1)" in page, "made_runs: the last epoch's is one point higher"
 
 
 def test_cells_of_one_name_are_told_apart(tmp_path):

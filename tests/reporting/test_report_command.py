@@ -12,10 +12,13 @@ from helpers.made_runs import write_run
 from helpers.planted import rewrite
 from helpers.processes import run_python
 from helpers.tiny import REPOSITORY, TINY
+from isda_bench.cli.report import ReportOptions, make_report
 from isda_bench.config.components import build_dataset
 from isda_bench.config.compose import compose_run
+from isda_bench.config.folders import users_folder
 from isda_bench.data.loader import evaluation_loader
 from isda_bench.errors import UserError
+from isda_bench.experiments.planned import planned
 from isda_bench.loading import load_run
 from isda_bench.storage.confusion import FILE, read_confusion
 from isda_bench.storage.records import collect_records
@@ -94,6 +97,17 @@ def test_a_bad_record_is_reported_and_left_out(runs, capsys):
     for directory in (own, damaged, cut):
         assert f"left out: {directory}" in reported and str(directory) in page
     assert "dataset.root: no such key" in page and healthy.name in page
+
+
+def test_a_run_with_a_network_of_a_users_module_counts_and_its_spectrum_says_what_allows_it(tmp_path, capsys):
+    with users_folder(REPOSITORY / "examples" / "own_project" / "conf"):
+        (isda,) = (cell.config for cell in planned("own_table") if cell.at.method == "isda")
+        (write_run(tmp_path / "runs", isda, 7.0) / "checkpoint-00001-0123456789abcdef.pt").touch()
+        out = tmp_path / "page.html"
+        make_report(ReportOptions(experiment="own_table", runs_dir=str(tmp_path / "runs"), out=str(out)))
+    assert "1 finished run in 1 cell" in out.read_text()
+    reported = capsys.readouterr().err
+    assert reported.startswith("left out: the spectrum of a run: ") and "allow=mine allows it" in reported
 
 
 def test_runs_of_other_data_leave_their_table_out(runs, capsys):

@@ -2,9 +2,9 @@
 
 import os
 import signal
-import time
 from functools import partial
 from pathlib import Path
+from threading import Timer
 
 import pytest
 
@@ -35,8 +35,7 @@ def signal_service(number: int) -> None:
 
     until(there)
     Path("services").write_text(" ".join(map(str, services)))
-    for pid in services:
-        os.kill(pid, number)
+    signal_services(number)
 
 
 def descendants(pid: int) -> list[int]:
@@ -58,13 +57,19 @@ def command_of(pid: int) -> bytes:
 
 
 def wake_later(seconds: float) -> None:
-    """Stops the service and wakes it after so many seconds: it is slow."""
+    """Stops the service and wakes it after so many seconds: it is slow.
+
+    A thread wakes it: a fork of this process would wait for wandb's start (`background_calls`), and wandb
+    starts no sooner than its service wakes.
+    """
     signal_service(signal.SIGSTOP)
-    if os.fork() == 0:
-        time.sleep(seconds)
-        for pid in Path("services").read_text().split():
-            os.kill(int(pid), signal.SIGCONT)
-        os._exit(0)
+    Timer(seconds, signal_services, [signal.SIGCONT]).start()
+
+
+def signal_services(number: int) -> None:
+    """Sends the signal to the services that were found."""
+    for pid in Path("services").read_text().split():
+        os.kill(int(pid), number)
 
 
 def no_service() -> None:

@@ -27,7 +27,6 @@ from isda_bench.config.run_config import RunConfig
 from isda_bench.config.several_choices import expanded
 from isda_bench.config.table_parts import part_lines, table_runs
 from isda_bench.errors import ConfigError, DeviceLost, UserError
-from isda_bench.experiments.table_problems import table_problems
 from isda_bench.runtime.ranks import rank_zero_output
 from isda_bench.runtime.terminal import printable_lines
 from isda_bench.storage.run_lock import RunLocked
@@ -111,7 +110,11 @@ def _check(arguments: Any, lines: list[list[str]], kind: type[RunConfig], progra
         return  # another configuration: Hydra's own errors must do
     check = None if arguments.cfg else lambda settings: import_module(program).component_problems(settings)
     found = [command_line_problems(line, check, arguments.multirun, kind) for line in lines]
-    problems = list(dict.fromkeys(chain(*found))) or table_problems(arguments.overrides)
+    problems = list(dict.fromkeys(chain(*found)))
+    if not problems and any(line.startswith("experiment=") for line in arguments.overrides):
+        from isda_bench.experiments.table_problems import table_problems  # published values take time
+
+        problems = table_problems(arguments.overrides)
     if problems:
         raise ConfigError(problems)
 

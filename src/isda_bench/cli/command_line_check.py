@@ -1,6 +1,5 @@
 """Finds all problems of a command line at once, before Hydra sees it."""
 
-import math
 from collections import Counter
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
@@ -8,12 +7,13 @@ from itertools import islice
 from shutil import which
 from typing import Any
 
-from hydra.core.override_parser.types import ChoiceSweep, Override, RangeSweep
+from hydra.core.override_parser.types import ChoiceSweep, Override
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from isda_bench.cli.suggestions import key_suggestion
-from isda_bench.config.compose import hydra_context, sweep_of, without_hydra
+from isda_bench.config.compose import hydra_context, sweep_of, varied_by, without_hydra
+from isda_bench.config.grid_size import MOST_JOBS, counts_of, runs_problem, value_count
 from isda_bench.config.grids import Composer
 from isda_bench.config.override_text import lines_of, parse
 from isda_bench.config.problems import did_you_mean
@@ -23,7 +23,6 @@ from isda_bench.config.several_choices import SEVERAL, listed
 from isda_bench.errors import ConfigError
 from isda_bench.runtime.ranks import processes
 
-MOST_JOBS = 100_000  # of a grid: Hydra lists them all before the first begins
 TRIED_JOBS = 30  # of a grid, to see whether a mistake is in all of them
 NO_GRID_OF_PROCESSES = (
     "-m: no grid under torchrun: where a job fails on one process alone, the others would wait for it"
@@ -58,14 +57,16 @@ def command_line_problems(
         problems += [f"{key}: given {count} times" for key, count in times.items() if count > 1]
         wrong = {key for key, _ in found}
         sound = [override for override in parsed if override.key_or_group not in wrong]
-        jobs = math.prod(map(_value_count, sound))
-        if jobs > MOST_JOBS:
-            keys = ", ".join(o.key_or_group for o in sound if o.is_sweep_override())
-            return [*problems, f"{keys}: a grid of {jobs:,.0f} runs; at most {MOST_JOBS:,}"]
+        given = counts_of(sound)
+        if many := runs_problem(given):
+            return [*problems, many]
         chosen = [o for o in sound if is_group(o.key_or_group) or o.is_hydra_override()]
         composer = Composer(kind)
         try:
             composed = composer.compose(*(lines_of(override)[0] for override in chosen))
+            multirun = multirun or composed.hydra.mode == RunMode.MULTIRUN
+            if multirun and (many := runs_problem(counts_of(varied_by(composed)) | given)):
+                return [*problems, many]
             problems += _conflicts(parsed, composed) + _mode_problems(sound, composed, multirun)
             unknown = _key_problems([o.key_or_group for o in sound if o not in chosen], chosen, composer)
             problems += [line for key, line in unknown.items() if key.partition(".")[0] not in wrong]
@@ -85,20 +86,9 @@ def _override_problems(override: Override) -> list[str]:
         return [] if named else [f"{line}: should be the name of a choice"]
     if override.get_key_element() != group:
         return [f"{line}: only keys that the configuration has can be set, as key=value"]
-    if not 1 <= _value_count(override) <= MOST_JOBS:
+    if not 1 <= value_count(override) <= MOST_JOBS:
         return [f"{line}: should have from 1 to {MOST_JOBS:,} values"]
     return _choice_problems(override) if is_group(group) else []
-
-
-def _value_count(override: Override) -> float:
-    """How many values it has; of a pattern that chooses: 1."""
-    value = override.value()
-    if isinstance(value, ChoiceSweep):
-        return len(value.list)
-    if not isinstance(value, RangeSweep):
-        return 1
-    assert value.start is not None and value.stop is not None
-    return -((value.start - value.stop) // value.step) if value.step else math.inf
 
 
 def _choice_problems(override: Override) -> list[str]:
@@ -136,7 +126,7 @@ def _mode_problems(overrides: list[Override], composed: DictConfig, multirun: bo
     """Settings that exclude a grid, or a single run."""
     launcher = composed.hydra.runtime.choices["hydra/launcher"]
     problems = [] if launcher == "basic" else _launcher_problems(launcher, composed.hydra.launcher)
-    if multirun or composed.hydra.mode == RunMode.MULTIRUN:
+    if multirun:
         return problems + ([NO_GRID_OF_PROCESSES] if processes() > 1 else [])
     if launcher != "basic":
         problems.append(f"hydra/launcher={launcher}: launches the runs of a grid: needs -m")

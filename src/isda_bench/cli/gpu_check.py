@@ -5,7 +5,8 @@ isda-bench gpu-check device=cuda:1       another GPU
 isda-bench gpu-check 'only=captured'     the checks whose names begin so
 
 Each check has a process and a time limit of its own. It writes <out>/gpu_check_<device>.json;
-out=results/benchmarks. The exit code is 1 where a check failed.
+out=results/benchmarks. The exit code is 1 where a check failed, also where a GPU is there and its driver
+is dead or does not fit torch; without any GPU the checks that need one are skipped, with exit code 0.
 """
 
 import sys
@@ -15,7 +16,7 @@ from isda_bench.benchmarks.gpu_check.checks import all_checks
 from isda_bench.benchmarks.gpu_check.page import check_device, count
 from isda_bench.config.options import Options, main
 from isda_bench.errors import ConfigError
-from isda_bench.runtime.devices import cuda_problem, requested_device
+from isda_bench.runtime.devices import cuda_problem, requested_device, unusable_gpu
 
 
 class GpuCheckOptions(Options):
@@ -33,10 +34,14 @@ def gpu_check(options: GpuCheckOptions) -> None:
     if not checks:
         names = ", ".join(dict.fromkeys(name.split()[0] for name in all_checks()))
         raise ConfigError([f"only={options.only}: no check begins so; they begin with {names}"])
-    if device.type == "cpu":
-        reason = cuda_problem() if options.device != "cpu" else "device=cpu"
+    problem = unusable_gpu() if device.type == "cpu" and options.device != "cpu" else None
+    if problem:
+        checks = {"driver": all_checks()["driver"]}
+        print("The GPU cannot be used: no other check is made; device=cpu makes those of a CPU.", flush=True)
+    elif device.type == "cpu":
+        reason = f"no CUDA here: {cuda_problem()}" if options.device != "cpu" else "device=cpu"
         print(f"On the CPU ({reason}): checks that need a GPU are skipped.", flush=True)
-    path, passed = check_device(device, checks, Path(options.out))
+    path, passed = check_device(device, checks, Path(options.out), problem)
     print(f"{count(path)}; written: {path}")
     if not passed:
         sys.exit(1)

@@ -2,6 +2,7 @@
 
 import math
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
@@ -19,8 +20,11 @@ from isda_bench.config.grids import grid_lines
 from isda_bench.config.override_text import parse
 from isda_bench.config.run_config import RunConfig
 from isda_bench.monitoring.grid_position import GridPosition
+from isda_bench.reporting.durations import duration_text
 
 SECONDS_BETWEEN_LOOKS = 1.0
+ERROR = "error: "
+"""Before a run's error on stderr."""
 
 
 class GridJobs:
@@ -122,22 +126,27 @@ def report(jobs: Sequence[Any], ended: Event) -> Thread:
 
 
 def _follow(jobs: Sequence[Any], ended: Event) -> None:
-    waiting = list(jobs)
+    waiting, failed, start = list(jobs), 0, time.monotonic()
     while waiting:
         last_look = ended.is_set()
         for job in [job for job in waiting if job.paths.result_pickle.exists()]:
             waiting.remove(job)
-            done = f"[{len(jobs) - len(waiting)}/{len(jobs)}]"
-            print(f"{done} job {job.job_id} ended: {_last_words(job)}", file=sys.stderr, flush=True)
+            done, words = f"[{len(jobs) - len(waiting)}/{len(jobs)}]", _last_words(job)
+            failed += words.startswith(ERROR)
+            print(f"{done} job {job.job_id} ended: {words}", file=sys.stderr, flush=True)
         if last_look:
-            return
+            break
         ended.wait(SECONDS_BETWEEN_LOOKS)
+    if not waiting:
+        seconds = duration_text(time.monotonic() - start)
+        errors = f", {failed} with an error" if failed else ""
+        print(f"all {len(jobs)} jobs ended after {seconds}{errors}", file=sys.stderr, flush=True)
 
 
 def _last_words(job: Any) -> str:
     """The run's error, else its result, from the job's logs."""
     errors, results = (_lines(path) for path in (job.paths.stderr, job.paths.stdout))
-    starts = [i for i, line in enumerate(errors) if line.startswith("error: ")]
+    starts = [i for i, line in enumerate(errors) if line.startswith(ERROR)]
     if starts:
         return " ".join(line.strip() for line in errors[starts[-1] :])
     return results[-1] if results else f"see {job.paths.stderr}"

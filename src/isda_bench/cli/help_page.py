@@ -21,6 +21,8 @@ from isda_bench.cli.component_docs import (
     first_sentence,
 )
 from isda_bench.config.places import SHARED_GROUPS, configuration
+from isda_bench.config.yaml_text import reason_of, yaml_text
+from isda_bench.runtime.terminal import printable, printable_lines
 
 WIDEST = 100  # characters of a line, also where the terminal has more
 NARROWEST = 40
@@ -34,6 +36,10 @@ class NoSuchChoice(Exception):
     """The message lists the choices."""
 
 
+class Unreadable(Exception):
+    """A choice's file cannot be read, or names no class; the message says why."""
+
+
 def help_page(command: str, arguments: list[str]) -> str:
     """The page for `--help` and the arguments beside it.
 
@@ -43,6 +49,7 @@ def help_page(command: str, arguments: list[str]) -> str:
 
     Raises:
         NoSuchChoice: one of them names no choice.
+        Unreadable: a choice has no page.
     """
     folders = _folders(command, arguments)
     groups = _groups(folders)
@@ -120,12 +127,19 @@ def _group_page(group: str, choices: dict[str, Path]) -> str:
 
 def _lines(choices: dict[str, Path]) -> str:
     width = max(map(len, choices)) + 2
-    contents = {name: _content(path) for name, path in choices.items()}
+    contents: dict[str, dict[str, Any]] = {}
+    broken: dict[str, str] = {}
+    for name, path in choices.items():
+        try:
+            contents[name] = _content(path)
+        except Unreadable as error:  # the other choices have their lines
+            broken[name] = str(error).removeprefix(f"{path}: ")
     targets = [content.get("_target_") for content in contents.values()]
     return "\n".join(
         f"  {name:{width}}"
         + shorten(
-            _description(path, contents[name], targets.count(contents[name].get("_target_")) > 1),
+            broken.get(name)
+            or _description(path, contents[name], targets.count(contents[name].get("_target_")) > 1),
             text_width() - width - 2,
             placeholder=" ...",
         )
@@ -138,8 +152,9 @@ def _description(path: Path, content: dict[str, Any], shared: bool) -> str:
 
     An experiment's is the title of its table.
     """
-    if "title" in (content.get("table") or {}):
-        return str(content["table"]["title"])
+    table = content.get("table")
+    if isinstance(table, dict) and "title" in table:
+        return str(table["title"])
     found = _component(content)
     comment = _comment(path)
     if found is None or not found.summary or (shared and comment):
@@ -154,7 +169,8 @@ def _description(path: Path, content: dict[str, Any], shared: bool) -> str:
 
 def _component(content: dict[str, Any]) -> Definition | None:
     """The class that a choice makes."""
-    return definition(str(content["_target_"])) if "_target_" in content else None
+    target = content.get("_target_")
+    return definition(target) if isinstance(target, str) else None
 
 
 def _comment(path: Path) -> str:
@@ -173,6 +189,8 @@ def _choice_page(group: str, path: Path) -> str:
     """A choice's description, its class's docstring, and a paragraph for each key."""
     content = _content(path)
     found = _component(content)
+    if found is None and "_target_" in content:
+        raise Unreadable(f"{path}: _target_: should be the path of a class: no source of one is found")
     section = definition(SECTIONS[group]) if group in SECTIONS else None
     comment = _comment(path)
     about = (
@@ -215,8 +233,18 @@ def _comments(path: Path) -> dict[str, str]:
 
 
 def _content(path: Path) -> dict[str, Any]:
-    content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    return content if isinstance(content, dict) else {}
+    """What a choice's file holds.
+
+    Raises:
+        Unreadable: it cannot be read, or is no section.
+    """
+    try:
+        content = yaml.safe_load(yaml_text(path)) or {}
+    except Exception as error:  # YAML's are of many classes
+        raise Unreadable(f"{path}: cannot be read: {reason_of(error)}") from error
+    if not isinstance(content, dict):
+        raise Unreadable(f"{path}: should be a section with keys")
+    return {str(key): value for key, value in content.items()}
 
 
 def _body(path: Path) -> str:
@@ -246,9 +274,9 @@ def _prose(text: str) -> str:
 
 
 def print_help(command: str, arguments: list[str]) -> None:
-    """Prints the page; exits with 2 where a requested choice does not exist."""
+    """Prints the page; exits with 2 where a requested choice does not exist or has no page."""
     try:
-        print(help_page(command, arguments))
-    except NoSuchChoice as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(printable_lines(help_page(command, arguments)))
+    except (NoSuchChoice, Unreadable) as error:
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         sys.exit(2)

@@ -19,7 +19,6 @@ from textwrap import fill
 from typing import NoReturn, TextIO
 
 from isda_bench import __version__
-from isda_bench.cli.help_page import print_help, text_width
 from isda_bench.runtime.terminal import printable
 
 COMMANDS = (
@@ -86,6 +85,8 @@ def run_command(name: str, program: str) -> None:
 
 def overview() -> str:
     """The help of `isda-bench`: every command with the first sentence of its usage text."""
+    from isda_bench.cli.help_page import text_width  # a training's start needs no help
+
     width = max(map(len, COMMANDS))
     lines = []
     for name in COMMANDS:
@@ -159,6 +160,8 @@ def _answered(name: str, program: str, arguments: list[str]) -> bool:
         return True
     if _HELP & set(arguments):
         if name in HELP_OF_COMPONENTS:
+            from isda_bench.cli.help_page import print_help  # a training's start needs no help
+
             print_help(name, arguments)
         else:
             print(usage(name, program))

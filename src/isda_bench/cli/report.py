@@ -13,6 +13,7 @@ from typing import Annotated, Literal, NamedTuple
 import pandas as pd
 from pydantic import Field
 
+from isda_bench.config.building import check_allowed
 from isda_bench.config.experiment_files import table_names, table_of
 from isda_bench.config.options import Options, main
 from isda_bench.errors import UserError
@@ -135,10 +136,18 @@ def _spectra(
 ) -> tuple[list[Picture], pd.DataFrame]:
     """The spectra that the runs' checkpoints give, and the records but for those that cannot be built.
 
-    A run whose checkpoint is damaged has no spectrum; its record counts.
+    A run whose checkpoint is damaged, or whose components are of a module that is not allowed, has no
+    spectrum; its record counts.
     """
     pictures = []
     for run in runs_with_statistics(records):
+        try:
+            (record,) = records.loc[records["path"] == run, "record"]
+            for section in ("dataset", "model", "loss"):
+                check_allowed(run / RECORD, section, record["config"][section], allow)
+        except UserError as error:
+            left_out.append(f"the spectrum of a run: {error}")
+            continue
         try:
             pictures += list(spectra([run], allow))
         except UserError as error:

@@ -11,7 +11,6 @@ isda-bench tables protocol=final                   another error: final, best, o
 from pathlib import Path
 from typing import Annotated, Literal
 
-import pandas as pd
 from pydantic import Field
 
 from isda_bench.config.experiment_files import table_names, table_of
@@ -20,7 +19,7 @@ from isda_bench.reporting.build_tables import experiment_table
 from isda_bench.reporting.claims import check_claims, markdown_claims
 from isda_bench.reporting.figures.error_curves import error_curves
 from isda_bench.reporting.figures.files import write
-from isda_bench.reporting.figures.panels import panels
+from isda_bench.reporting.figures.panels import Panel, panels
 from isda_bench.reporting.latex_table import latex
 from isda_bench.reporting.questions import answers, markdown_answers
 from isda_bench.reporting.render_tables import csv_table, markdown, markdown_table, wide_csv
@@ -59,7 +58,8 @@ def make_tables(options: TableOptions) -> None:
     if options.experiment:
         cells = [line.cell for line in shown.lines]
         own = records[records["cell"].isin(cells)]
-        _draw(own, out / options.experiment, shown.protocol, shown.method_labels)
+        drawn = panels(own, shown.protocol, shown.method_labels, shown.labels)
+        _draw(drawn, out / options.experiment, shown.protocol)
         return
     claims = markdown_claims(check_claims(tables, records))
     print(f"The paper's claims\n\n{claims}")
@@ -70,7 +70,7 @@ def make_tables(options: TableOptions) -> None:
     if not records.empty:
         protocol = options.protocol or "last_10"
         _write(out / "all.md", markdown_table(records, protocol))
-        _draw(records, out / "all", protocol)
+        _draw(panels(records, protocol), out / "all", protocol)
 
 
 def _usual_place(options: TableOptions) -> str:
@@ -92,9 +92,9 @@ def _write_table(table: Table, out: Path) -> None:
     _write(out / f"{table.name}_wide.csv", wide_csv(table))
 
 
-def _draw(records: pd.DataFrame, path: Path, protocol: str, printed: dict[str, str] | None = None) -> None:
-    if not records.empty:
-        figure = error_curves(panels(records, protocol, printed), protocol)
+def _draw(drawn: list[Panel], path: Path, protocol: str) -> None:
+    if drawn:
+        figure = error_curves(drawn, protocol)
         print("written:", *write(figure, path.with_name(f"{path.name}_curves")))
 
 

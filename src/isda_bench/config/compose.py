@@ -8,11 +8,14 @@ from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from isda_bench.config import search_path  # noqa: F401 - Hydra reads our folders through it
+from isda_bench.config.grid_size import check_values
+from isda_bench.config.override_text import parse
 from isda_bench.config.run_config import RunConfig
 from isda_bench.config.several_choices import expanded, with_plain_sections
 from isda_bench.errors import ConfigError
@@ -89,8 +92,19 @@ def without_hydra(composed: DictConfig) -> DictConfig:
 
 
 def sweep_of(composed: DictConfig) -> dict[str, Any]:
-    """Keys that the configuration itself, an experiment's, varies: key -> values as typed."""
-    return dict(composed.hydra.sweeper.params or {})
+    """Keys that the configuration itself, an experiment's, varies: key -> values as typed.
+
+    Raises:
+        ConfigError: a key has too many values.
+    """
+    varied = dict(composed.hydra.sweeper.params or {})
+    check_values(varied)
+    return varied
+
+
+def varied_by(composed: DictConfig) -> list[Override]:
+    """`sweep_of` as overrides; without those that cannot be read. Within `hydra_context`."""
+    return parse([f"{key}={value}" for key, value in sweep_of(composed).items()])[0]
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from isda_bench.config.compose import (
 )
 from isda_bench.config.composition_cache import remembered
 from isda_bench.config.folders import config_folders
+from isda_bench.config.grid_size import counts_of, runs_problem
 from isda_bench.config.layers import Chosen, Layers
 from isda_bench.config.override_text import lines_of, parse
 from isda_bench.config.run_config import RunConfig
@@ -91,6 +92,8 @@ def grid_lines(overrides: list[str]) -> dict[str, list[str]]:
             fixed = [str(o.input_line) for o in parsed if not o.is_sweep_override()]
             sweep = _shared_composer().sweep(fixed)
             varied, _ = parse([f"{key}={value}" for key, value in sweep.items()])
+            if many := runs_problem(counts_of([*varied, *parsed])):
+                raise ConfigError([many])
             return {override.key_or_group: lines_of(override) for override in [*varied, *parsed]}
 
     found: dict[str, list[str]] = remembered(["lines", *overrides], RunConfig.conf, composed)

@@ -16,6 +16,7 @@ from typing import Any
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
+from isda_bench.config.grid_size import check_values
 from isda_bench.config.run_config import CONF
 from isda_bench.config.search_path import EMPTY, parsed
 
@@ -146,7 +147,9 @@ def _high_layer(path: Path, changed: int) -> HighLayer | None:
     if choices is None or "# @package _global_" not in header.splitlines() or "${" in str(hydra):
         return None
     laid = OmegaConf.masked_copy(content, [str(key) for key in content if key not in NOT_LAID])
-    return HighLayer(choices, laid, (hydra.get("sweeper") or {}).get("params") or {})
+    varied = (hydra.get("sweeper") or {}).get("params") or {}
+    check_values(varied)
+    return HighLayer(choices, laid, varied)
 
 
 def _choices(defaults: list[Any]) -> dict[str, str] | None:

@@ -12,7 +12,6 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from torch import Tensor
 
 from isda_bench.arguments import checked
-from isda_bench.data.decoding import image_of
 from isda_bench.data.splits import Seed, checksum_of_indices, long_tail, split_indices, stratified_order
 from isda_bench.errors import UserError
 
@@ -242,6 +241,8 @@ class DataSet:
         """
         if self.image_size is None:
             raise ValueError(f"{type(self).__name__} has images of different sizes and no read_image")
+        from isda_bench.data.decoding import image_of  # Pillow, which no training on arrays needs
+
         return image_of(path, self.in_channels, self.image_size)
 
     def split(self, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -83,8 +83,16 @@ class ImageNetResNet(Backbone):
 class ImageNetDenseNet(Backbone):
     """DenseNet-BC with four blocks; 1024 features at depth 121 and growth rate 32.
 
-    Initialisation: timm's, the same as torchvision's, He normal by fan-in; the head has PyTorch's default.
-    ISDA's published ImageNet numbers belong to fan-out and to a stem of 24 channels, which timm lacks.
+    The network is timm's: a 7x7 convolution of stride 2 to 2 k channels, BatchNorm, ReLU and a 3x3 maximum
+    of stride 2, then blocks of bottlenecks with 4 k channels and transitions that halve the channels. That
+    is the paper's table 1 and section 4.2. Other code differs in the stem: torchvision's has as many
+    channels as it is asked for (64 by default, the same at k = 32), ISDA's reference code 24 at every k.
+    Dropout acts once, on the pooled features; the paper's acts behind each convolution, not on ImageNet.
+
+    Initialisation: timm's, the same as torchvision's, He normal by fan-in for convolutions; `fan_out` is
+    that of the paper's own and of ISDA's reference code. The head has PyTorch's default, where timm and
+    torchvision begin with a bias of zero. ISDA's published ImageNet numbers belong to fan-out and to the
+    stem of 24 channels, which timm cannot build.
 
     Args:
         num_classes: size of the head.

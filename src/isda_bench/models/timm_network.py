@@ -22,11 +22,14 @@ Factor = Annotated[float, Field(gt=0, le=1)]
 class TimmNetwork(Backbone):
     """A network of timm without its classifier, and a linear head behind its pooled features.
 
+    Initialisation: timm's own of each network, where no weights are loaded; the head has PyTorch's default.
+
     Args:
         num_classes: size of the head.
         name: timm's name of the network; with `pretrained` also that of its weights: 'resnet18.a1_in1k'.
         pretrained: whether timm's weights are downloaded, where there is no file of them.
-        weights: a file of weights for the backbone, with or without a classifier.
+        weights: a file of weights for the backbone, with or without a classifier: safetensors, or a
+            state_dict as torch.save writes it, also within a checkpoint or with 'module.' before its names.
         weights_sha256: of the file; one that differs is refused; null: any.
         freeze: whether the head alone is trained; BatchNorm then keeps its statistics, dropout drops nothing.
         backbone_rate: the backbone's learning rate as a part of the head's.

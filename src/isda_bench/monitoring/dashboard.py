@@ -1,17 +1,23 @@
 """The wandb workspace of a table: curves by method with bands over the seeds, errors, cost and samples."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from isda_bench.errors import UserError
 
+MOST_SETTINGS = 3
+"""Settings in a curve's name, at most; where more differ, curves are named by their cell."""
 
-def workspace(entity: str, project: str, table: str | None) -> Any:
+
+def workspace(entity: str, project: str, table: str | None, settings: Sequence[str] | None = None) -> Any:
     """The workspace, not saved yet.
 
     Args:
         entity: wandb's user or team.
         project: wandb's project.
         table: whose runs are shown, by their tag; None: all.
+        settings: dotted keys in which runs of one method, network and data set differ; each of their values
+            is a curve. None: each cell (runs that differ in the seed alone) is one.
 
     Raises:
         UserError: wandb-workspaces is not installed.
@@ -27,7 +33,7 @@ def workspace(entity: str, project: str, table: str | None) -> Any:
         settings=ws.WorkspaceSettings(x_axis="epoch", max_runs=100),
         runset_settings=ws.RunsetSettings(
             filters=[expr.Tags().isin([table])] if table else [],
-            groupby=_groups(expr, table),
+            groupby=_groups(expr, settings),
             order=[expr.Ordering(expr.Summary("last_10_error"), ascending=True)],
             pinned_columns=["summary:last_10_error", "summary:final_error", "summary:best_error"],
         ),
@@ -48,14 +54,12 @@ def outline(workspace: Any) -> str:
     return "\n".join(lines)
 
 
-def _groups(expr: Any, table: str | None) -> list[Any]:
-    """The grouping of runs to curves: network and data set, then method.
-
-    In a table that chooses hyper-parameters, or among the runs of all tables, a method has several cells
-    (runs that differ in the seed alone): each is a curve of its own.
-    """
+def _groups(expr: Any, settings: Sequence[str] | None) -> list[Any]:
+    """The grouping of runs to curves: network and data set, then method, then what else differs."""
     by_method = [expr.Config("setting"), expr.Config("method")]
-    return [*by_method, expr.Metric("Group")] if table is None or "selection" in table else by_method
+    if settings is None or len(settings) > MOST_SETTINGS:
+        return [*by_method, expr.Metric("Group")]
+    return [*by_method, *map(expr.Config, settings)]
 
 
 def _sections(wr: Any) -> dict[str, list[Any]]:

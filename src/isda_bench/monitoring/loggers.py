@@ -102,7 +102,7 @@ class WandbLogger(Logger):
             group=config.cell,
             job_type="train",
             tags=_tags(config.names.get("experiment")),
-            config=config.as_dict()["config"] | {"chosen": config.names} | _labels(config.names),
+            config=config.as_dict()["config"] | {"chosen": config.names} | labels_of(config.names),
             resume="allow",
             reinit="finish_previous",
             settings=wandb.Settings(
@@ -181,7 +181,7 @@ def _tags(experiment: str | None) -> list[str]:
     return [table_of(experiment) if experiment in experiment_names() else experiment]
 
 
-def _labels(names: Mapping[str, str]) -> dict[str, str]:
+def labels_of(names: Mapping[str, str]) -> dict[str, str]:
     """The method, and the network and data set, as a curve's legend says them."""
     losses = [names.get("method") or names.get("loss"), None if "method" in names else names.get("generator")]
     method = " + ".join(name for name in losses if name and name != "none")

@@ -28,13 +28,13 @@ class Answer(NamedTuple):
 def answers(table: Table) -> list[Answer]:
     """One for each line that is compared with its baseline: the experiment's own first."""
     compared = [line for line in table.lines if line.paired is not None]
-    several = len({setting_text(line) for line in table.lines}) > 1
+    several = len({setting_text(table, line) for line in table.lines}) > 1
     found = []
     for line in sorted(compared, key=lambda line: not line.planned):
         assert line.paired is not None
         kind, text = _finding(line.paired)
-        place = [setting_text(line)] if several else []
-        subject = f"{line.at.method} against {line.paired.baseline}"
+        place = [setting_text(table, line)] if several else []
+        subject = f"{line.method} against {line.paired.baseline}"
         found.append(Answer(kind, ", ".join([subject, *place]), text))
     return found
 
@@ -54,10 +54,10 @@ def headline(table: Table) -> str:
     return f"{len(found)} comparisons: {', '.join(parts)}"
 
 
-def setting_text(line: TableRow) -> str:
+def setting_text(table: Table, line: TableRow) -> str:
     """'resnet8 on cifar10, 1,000 images, cutout': where the line stands, without its method."""
     at = line.at
-    parts = [f"{at.model} on {at.dataset}"]
+    parts = [f"{table.label(at.model)} on {table.label(at.dataset)}"]
     parts += [f"{at.train_size:,} images"] if at.train_size else []
     parts += [at.augment] if at.augment != "standard" else []
     parts += ["images drawn anew for each seed"] if at.resample else []
@@ -94,9 +94,9 @@ def _without_comparison(table: Table) -> str:
     with_runs = [line for line in table.lines if line.errors]
     if not with_runs:
         return "nothing has run yet"
-    where = {setting_text(line) for line in with_runs}
+    where = {setting_text(table, line) for line in with_runs}
     if len(where) > 1 or len(with_runs) == 1:
         return "no comparison yet: no method and its baseline have runs of the same seed"
     best = min(with_runs, key=lambda line: line.mean)
     error = mean_and_std(best.mean, best.std).replace("+-", "±")
-    return f"lowest {table.split} error so far: {best.at.method}, {error} % ({seeds_text(best.n)})"
+    return f"lowest {table.split} error so far: {best.method}, {error} % ({seeds_text(best.n)})"

@@ -67,15 +67,16 @@ def experiment_table(
     entries = builder.planned(begun) + builder.deviating()
     lines = tuple(with_baselines(entries, builder.methods))
     _refuse_other_data(experiment, lines, groups)
+    labels = builder.methods.section.networks | builder.methods.section.datasets
     return Table(
         name=experiment,
         title=title(experiment),
         protocol=protocol,
         source=builder.published.source,
         lines=lines,
-        notes=_notes(own, selections),
+        notes=_notes(own, selections, labels),
         also_source=also_source(builder.table),
-        labels=builder.methods.section.networks | builder.methods.section.datasets,
+        labels=labels,
     )
 
 
@@ -204,10 +205,12 @@ class _Builder:
         return [entries[i] for i in order_of_lines]
 
 
-def _notes(plan: list[PlannedCell], selections: list[HyperparameterSelection]) -> tuple[str, ...]:
+def _notes(
+    plan: list[PlannedCell], selections: list[HyperparameterSelection], labels: dict[str, str]
+) -> tuple[str, ...]:
     """Which settings were chosen on held-out images, and which are fixed."""
     if any(cell.at.split == "validation" for cell in plan):
-        return tuple(_outcome(selection) for selection in selections if selection.is_tried_by(plan))
+        return tuple(_outcome(selection, labels) for selection in selections if selection.is_tried_by(plan))
     fixed: dict[str, None] = {}
     for cell in plan:
         names = set(cell.config.names.values())
@@ -224,9 +227,9 @@ def _is_of(selection: HyperparameterSelection, names: set[str]) -> bool:
     return name in names and all(key.startswith(f"{section}.") for key in selection.keys)
 
 
-def _outcome(selection: HyperparameterSelection) -> str:
+def _outcome(selection: HyperparameterSelection, labels: dict[str, str]) -> str:
     at = selection.cells[0].at
-    what = f"{selection.component[1]}, {at.model}, {at.dataset}"
+    what = ", ".join([selection.component[1], *(labels.get(name, name) for name in (at.model, at.dataset))])
     if selection.winner is None:
         return f"{what}: not all candidates have their runs; nothing is chosen yet."
     return f"{what}: chosen {_in_words(selection.chosen)}."

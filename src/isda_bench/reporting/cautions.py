@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from isda_bench.storage.record_files import LAST_EPOCHS
+from isda_bench.storage.run_results import LAST_EPOCHS
 
 
 def cautions(records: Iterable[dict[str, Any]], schedule: dict[str, Any], protocol: str) -> tuple[str, ...]:

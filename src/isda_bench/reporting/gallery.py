@@ -42,7 +42,7 @@ def gallery(tables: dict[str, Table], records: pd.DataFrame, deviations: bool = 
     shown = {name: table if deviations else table.without_deviations for name, table in tables.items()}
     known = methods_of(records)
     all_panels = {
-        name: panels(_runs_of(table, records), table.protocol, table.method_labels)
+        name: panels(_runs_of(table, records), table.protocol, table.method_labels, table.labels)
         for name, table in shown.items()
     }
     for name, own in _each_once(all_panels).items():
@@ -54,7 +54,7 @@ def gallery(tables: dict[str, Table], records: pd.DataFrame, deviations: bool = 
         drawn = gain(table) if name in TRAINING_SIZES else None
         if drawn is not None:
             yield Picture(f"{name}_gain", _about_gain(table), drawn)
-    yield from _selections([name for name in EXPERIMENTS if name in tables], records)
+    yield from _selections({name: tables[name] for name in EXPERIMENTS if name in tables}, records)
 
 
 def gain_picture(tables: dict[str, Table]) -> Iterator[Picture]:
@@ -132,13 +132,14 @@ def _each_once(all_panels: dict[str, list[Panel]]) -> dict[str, list[Panel]]:
     return kept
 
 
-def _selections(names: list[str], records: pd.DataFrame) -> Iterator[Picture]:
-    if not names:
+def _selections(tables: dict[str, Table], records: pd.DataFrame) -> Iterator[Picture]:
+    if not tables:
         return
     groups = grouped(records, "last_10")
     decided = hyperparameter_selections({cell: group.errors for cell, group in groups.items()})
-    for name in names:
-        drawn = tried_settings([each for each in decided if each.experiment == name], groups)
+    for name, table in tables.items():
+        own = [each for each in decided if each.experiment == name]
+        drawn = tried_settings(own, groups, table.labels)
         if drawn is not None:
             caption = (
                 "Error on the held-out images over the values tried: mean and 95% t interval over seeds."

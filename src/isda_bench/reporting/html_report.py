@@ -48,7 +48,9 @@ def report(
     shared = shared_notes(begun)
     by_class = _by_class(records)
     seen: set[str] = set()
-    groups = page_cells(records, by_class)
+    only = all_tables[0] if len(all_tables) == 1 else None  # labels of several tables may differ
+    drawn = [_picture(picture, f"figure-{i}") for i, picture in enumerate(pictures, 1)]
+    groups = page_cells(records, by_class, only.method_labels if only else {}, only.labels if only else {})
     return (
         _environment()
         .get_template("html_report.html.jinja")
@@ -64,7 +66,8 @@ def report(
             answered=", ".join(
                 f"{n} {verdict}" for verdict, n in Counter(q.verdict for q in questions).items()
             ),
-            pictures=[_picture(picture, f"figure-{i}") for i, picture in enumerate(pictures, 1)],
+            pictures=drawn,
+            explained={label: sample for picture in drawn for label, sample in picture["explained"].items()},
             hash_source=_hash_source,
             groups=groups,
             cell_count=sum(len(group["cells"]) for group in groups),
@@ -127,7 +130,8 @@ def _picture(picture: Picture, name: str) -> dict[str, Any]:
     return {
         "caption": picture.caption,
         "panels": [{"svg": Markup(panel.drawing.svg), "data": panel.data} for panel in drawn.panels],
-        "curves": drawn.curves,
+        "curves": [{"label": curve.label, "sample": Markup(curve.sample.svg)} for curve in drawn.curves],
+        "explained": {note.label: Markup(note.sample.svg) for note in drawn.explained},
         "labels": json.dumps([curve.label for curve in drawn.curves]),
         "css": Markup(drawn.css),  # svg and css are escaped where they were made
     }

@@ -8,16 +8,12 @@ the page's policy forbids; the page's own script has 4.4 kB.
 
 import json
 import re
-from collections import defaultdict
 from collections.abc import Iterator
 from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.collections import PolyCollection
-from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
@@ -25,26 +21,26 @@ from matplotlib.transforms import Bbox
 
 from isda_bench.reporting.escape import escape_labels
 from isda_bench.reporting.figures.files import drawing
-from isda_bench.reporting.figures.page import INK, wrapped
+from isda_bench.reporting.figures.page import COMPANION, wrapped
 from isda_bench.reporting.inline_svg import CURVE, Drawing
+from isda_bench.reporting.legend_samples import artists_of, curve_handles, legend_handles, line_of, sample
 from isda_bench.runtime.terminal import printable_lines
 
 MARGIN = 0.04  # inches around a panel
 POINTS = 72  # of an inch
 ZOOM = 1.6  # pixels of a page for a point of a drawing, at most
-STYLES = {"--": "dashed", ":": "dotted", "-.": "dashed"}
 
 
 class Curve(NamedTuple):
-    """What the legend says of a curve: the same in all panels.
+    """An entry of the legend: the same in all panels.
 
     Attributes:
         label: its name.
-        css_class: of its sample.
+        sample: the look of the curve.
     """
 
     label: str
-    css_class: str
+    sample: Drawing
 
 
 class Panel(NamedTuple):
@@ -60,10 +56,18 @@ class Panel(NamedTuple):
 
 
 class InteractiveFigure(NamedTuple):
-    """A figure of a page."""
+    """A figure of a page.
+
+    Attributes:
+        panels: its axes.
+        curves: the entries that hide and show a curve.
+        explained: the entries that say what a line, a band or a marker means.
+        css: the rules that all of these drawings need.
+    """
 
     panels: list[Panel]
     curves: list[Curve]
+    explained: list[Curve]
     css: str
 
 
@@ -76,7 +80,10 @@ def interactive(figure: Figure, name: str) -> InteractiveFigure:
     """
     axes = [axis for axis in figure.axes if axis.get_visible()]
     labels = {label: k for k, label in enumerate(dict.fromkeys(chain.from_iterable(map(_labels, axes))))}
-    curves = _curves(axes, labels, name)
+    handles = curve_handles(figure, axes)
+    notes = {label: handle for label, handle in legend_handles(figure, axes).items() if label not in labels}
+    curves = [_entry(label, handles[label], f"{name}-k{k}") for label, k in labels.items()]
+    explained = [_entry(label, handle, f"{name}-n{k}") for k, (label, handle) in enumerate(notes.items())]
     for axis in axes:
         _mark(axis, labels)
     _remove_legends(figure, axes)
@@ -86,10 +93,13 @@ def interactive(figure: Figure, name: str) -> InteractiveFigure:
     figure.draw_without_rendering()
     figure.set_layout_engine("none")  # hidden neighbours would move a panel
     panels = list(_panels(figure, axes, labels, name))
-    sheet = [f"{panel.drawing.css}\n{_natural_size(panel.drawing)}" for panel in panels]
-    return InteractiveFigure(
-        panels, [curve for curve, _ in curves], "\n".join([*sheet, *(r for _, r in curves)])
-    )
+    rules = [f"{panel.drawing.css}\n{_natural_size(panel.drawing)}" for panel in panels]
+    rules += [entry.sample.css for entry in (*curves, *explained)]
+    return InteractiveFigure(panels, curves, explained, "\n".join(rules))
+
+
+def _entry(label: str, handle: Any, name: str) -> Curve:
+    return Curve(printable_lines(label), sample(handle, name))
 
 
 def _natural_size(drawn: Drawing) -> str:
@@ -103,61 +113,15 @@ def _labels(axis: Axes) -> list[str]:
     return list(axis.get_legend_handles_labels()[1])
 
 
-def _artists(handle: Any) -> list[Artist]:
-    """The handle itself, or what a container of error bars is made of."""
-    if isinstance(handle, Artist):
-        return [handle]
-    flat = [part if isinstance(part, list | tuple) else [part] for part in handle]
-    return [artist for artist in chain.from_iterable(flat) if isinstance(artist, Artist)]
-
-
-def _line(handle: Any) -> Line2D | None:
-    return next((artist for artist in _artists(handle) if isinstance(artist, Line2D)), None)
-
-
 def _mark(axis: Axes, labels: dict[str, int]) -> None:
-    """Gives each curve's artists, and what is drawn in its colour without a label of its own, its id."""
-    by_colour: dict[str, list[str]] = defaultdict(list)
+    """Gives the artists of each curve its id: those with its label, and those that `companion` has named."""
     for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
-        mark = f"{CURVE}{labels[label]}"
-        for artist in _artists(handle):
-            artist.set_gid(mark)
-        line = _line(handle)
-        if line is not None:
-            by_colour[_colour(line)].append(mark)
-    for kind in (PolyCollection, Line2D):
-        met: dict[str, int] = defaultdict(int)
-        for artist in (child for child in axis.get_children() if isinstance(child, kind)):
-            colour = _colour(artist)
-            if artist.get_gid() is None and by_colour.get(colour):
-                marks = by_colour[colour]
-                artist.set_gid(
-                    marks[min(met[colour], len(marks) - 1)]
-                )  # bands come in the order of the lines
-                met[colour] += 1
-
-
-def _colour(artist: Artist) -> str:
-    """'#rrggbb' of a line or a band; empty for what is neither, or has no colour."""
-    if isinstance(artist, Line2D):
-        return to_hex(artist.get_color())
-    faces = np.asarray(artist.get_facecolor() if isinstance(artist, PolyCollection) else [], float)
-    return to_hex(tuple(faces[0])) if len(faces) else ""  # without its opacity
-
-
-def _curves(axes: list[Axes], labels: dict[str, int], name: str) -> list[tuple[Curve, str]]:
-    """Of each label its curve in the legend, and the rule of its sample."""
-    found: dict[str, tuple[Curve, str]] = {}
-    for axis in axes:
-        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
-            css_class = f"{name}-k{labels[label]}"
-            line = _line(handle)
-            colour = INK if line is None else _colour(line)
-            shown = "currentColor" if colour == INK else colour
-            style = "solid" if line is None else STYLES.get(str(line.get_linestyle()), "solid")
-            rule = f".{css_class} {{ border-top: 3px {style} {shown}; }}"
-            found.setdefault(label, (Curve(printable_lines(label), css_class), rule))
-    return list(found.values())
+        for artist in artists_of(handle):
+            artist.set_gid(f"{CURVE}{labels[label]}")
+    for artist in axis.get_children():
+        curve = str(artist.get_label()).removeprefix(COMPANION)
+        if curve != artist.get_label() and curve in labels:
+            artist.set_gid(f"{CURVE}{labels[curve]}")
 
 
 def _remove_legends(figure: Figure, axes: list[Axes]) -> None:
@@ -197,7 +161,7 @@ def _data(axis: Axes, part: Bbox, labels: dict[str, int]) -> str:
     top, bottom = (POINTS * (part.y1 - y) for y in (box.y1, box.y0))
     curves = []
     for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
-        line = _line(handle)
+        line = line_of(handle)
         if line is not None:
             curves.append([labels[label], *_points(line)])
     content = {

@@ -3,8 +3,9 @@
 from functools import lru_cache
 from pathlib import Path
 
-from isda_bench.storage.record_files import LAST_EPOCHS, METRICS
+from isda_bench.storage.record_files import METRICS
 from isda_bench.storage.records import read_metrics
+from isda_bench.storage.run_results import LAST_EPOCHS
 
 MEASURES = ("loss", "ece", "top5_error")
 """Names in metrics.jsonl after the split: mean cross-entropy of the plain logits (negative log-likelihood),

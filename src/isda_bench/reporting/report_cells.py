@@ -15,25 +15,34 @@ from isda_bench.reporting.confusion_matrix import page_classes
 from isda_bench.reporting.constants import without_constants
 from isda_bench.reporting.durations import duration_text, moment_text
 from isda_bench.reporting.pairing import BASELINE
-from isda_bench.storage.record_files import DATA
+from isda_bench.storage.record_files import DATA, FEW_EPOCHS
 
 OF_A_RUN = ("seed", "last 10", "final", "best", "run")
 """Columns that each run keeps, also where all runs say the same."""
 LACKING = "not set"
 
 
-def page_cells(records: pd.DataFrame, by_class: Mapping[str, ClassErrors]) -> list[dict[str, Any]]:
+def page_cells(
+    records: pd.DataFrame,
+    by_class: Mapping[str, ClassErrors],
+    methods: Mapping[str, str],
+    labels: Mapping[str, str],
+) -> list[dict[str, Any]]:
     """What the page's template needs: a group for each network and data set, with its cells.
 
     Args:
         records: of the runs, as read_records gives them.
         by_class: cell -> errors by class, where its runs have recorded them.
+        methods: cell -> how the page prints its method; a cell without one has the method's name.
+        labels: name of a network or data set -> how the page prints it; others have their names.
     """
     cells: dict[str, list[dict[str, Any]]] = {}
-    for _, runs in records.groupby("cell", sort=False):
+    for name, runs in records.groupby("cell", sort=False):
         ordered = sorted(runs["record"], key=lambda record: record["config"]["seed"])
         at = coordinates(ordered[0]["names"], ordered[0]["config"])
-        cells.setdefault(f"{at.model} on {at.dataset}", []).append({"at": at, "records": ordered})
+        network, dataset = (labels.get(each, each) for each in (at.model, at.dataset))
+        cell = {"at": at, "method": methods.get(str(name), at.method), "records": ordered}
+        cells.setdefault(f"{network} on {dataset}", []).append(cell)
     return [_group(name, sorted(found, key=_place), by_class) for name, found in sorted(cells.items())]
 
 
@@ -80,7 +89,7 @@ def _labels(cells: list[dict[str, Any]], settings: list[dict[str, str]], keys: l
 
 def _label(cell: dict[str, Any]) -> str:
     at, epochs = cell["at"], cell["records"][0]["epochs"]
-    parts = [at.method]
+    parts = [cell["method"]]
     parts += [f"{at.train_size:,} images"] if at.train_size else []
     parts += [at.augment] if at.augment != "standard" else []
     return ", ".join([*parts, f"{epochs} epoch{'s' if epochs > 1 else ''}"])
@@ -90,7 +99,8 @@ def _cell(
     cell: dict[str, Any], label: str, differing: dict[str, str], by_class: Mapping[str, ClassErrors]
 ) -> dict[str, Any]:
     records = cell["records"]
-    error = pd.Series([record["error"]["last_10"] for record in records])
+    leading = "final" if records[0]["epochs"] < FEW_EPOCHS else "last_10"
+    error = pd.Series([record["error"][leading] for record in records])
     rows = [_run(record) for record in records]
     parted = without_constants(
         list(rows[0]), [list(row.values()) for row in rows], set(rows[0]) - set(OF_A_RUN)

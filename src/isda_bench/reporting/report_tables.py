@@ -43,7 +43,7 @@ def page_table(
         "answers": found if len(found) > 1 else [],
         "few": len(found) <= FEW_ANSWERS,
         **_rows(table, begun),
-        "planned": _by_setting(folded),
+        "planned": _by_setting(table, folded),
         "planned_count": len(folded),
         "notes": [signs(note) for note in _gathered(_notes(table)) if note not in shared],
         "finished": sum(line.n for line in table.lines if line.planned),
@@ -66,7 +66,7 @@ def signs(text: str) -> str:
 
 def _notes(table: Table) -> list[str]:
     """The table's notes, and the conditions in which the runs of a line differ."""
-    conditions = {line.at.method: replace(line, note="").remark for line in table.lines if line.errors}
+    conditions = {line.method: replace(line, note="").remark for line in table.lines if line.errors}
     return notes_of(table) + [f"{method}: {text}." for method, text in conditions.items() if text]
 
 
@@ -92,7 +92,7 @@ def _rows(table: Table, begun: list[bool]) -> dict[str, Any]:
     """
     header, *rows = text_rows(table)
     for line, row in zip(table.lines, rows, strict=True):
-        row[header.index(METHOD)] = ", ".join(filter(None, (line.at.method, line.note)))
+        row[header.index(METHOD)] = ", ".join(filter(None, (line.method, line.note)))
     own = [row for row, wanted in zip(rows, begun, strict=True) if wanted]
     parted = without_constants(header, own, PLACES)
     places = [name for name in parted.header if name in PLACES]
@@ -112,11 +112,11 @@ def _place(column: str, text: str) -> str:
     return f"{text} {column}" if column == "training images" else f"{column} {text}"
 
 
-def _by_setting(lines: list[TableRow]) -> list[dict[str, str]]:
+def _by_setting(table: Table, lines: list[TableRow]) -> list[dict[str, str]]:
     """The methods of each setting that are planned and have no run."""
     methods: dict[str, list[str]] = {}
     for line in lines:
-        methods.setdefault(setting_text(line), []).append(line.at.method)
+        methods.setdefault(setting_text(table, line), []).append(line.method)
     return [{"setting": setting, "methods": ", ".join(names)} for setting, names in methods.items()]
 
 
@@ -125,11 +125,11 @@ def _class_tables(table: Table, by_class: Mapping[str, ClassErrors], seen: set[s
     settings: dict[str, list[TableRow]] = {}
     for line in table.lines:
         if line.errors and line.cell in by_class:
-            settings.setdefault(setting_text(line), []).append(line)
+            settings.setdefault(setting_text(table, line), []).append(line)
     new = {setting: lines for setting, lines in settings.items() if {line.cell for line in lines} - seen}
     seen.update(line.cell for lines in settings.values() for line in lines)
     return [
-        _class_table(setting, {line.at.method: by_class[line.cell] for line in lines})
+        _class_table(setting, {line.method: by_class[line.cell] for line in lines})
         for setting, lines in new.items()
     ]
 

@@ -95,7 +95,8 @@ def _power(table: Table, lines: list[TableRow]) -> str:
     pairs = [line.paired for line in lines if line.paired]
     at, pair, mark = lines[0].at, pairs[0], table.mark(lines[0])
     std = pooled_std(pairs)
-    place = [at.model, at.dataset, *([at.augment] if at.augment not in ("standard", "") else [])]
+    place = [table.label(at.model), table.label(at.dataset)]
+    place += [at.augment] if at.augment not in ("standard", "") else []
     place += [f"{images_text(at.train_size)} images"] if at.train_size else []
     first_step = detectable(std, pair.n, LEVEL / max(pair.tests, 1))
     first = f", {first_step:.2f} at Holm's first step of {pair.tests}"

@@ -1,6 +1,7 @@
 """The device of a run, and how exactly it computes."""
 
 import multiprocessing
+import os
 from pathlib import Path
 
 import torch
@@ -10,6 +11,9 @@ from isda_bench.runtime.ranks import local_processes, local_rank, processes
 
 TENSOR_CORES = (8, 0)
 """Compute capability of the first GPUs (Ampere) with units for bfloat16 and TF32."""
+NO_CUDA = "this torch has no CUDA"
+NVIDIA, DISPLAY = "0x10de", "0x03"
+"""Vendor of a PCI device, and the beginning of its class."""
 _STATUS = Path("/proc/self/status")
 
 
@@ -65,14 +69,46 @@ def cuda_problem() -> str | None:
 
     It initialises CUDA: a driver that does not fit torch's CUDA still counts its devices.
     """
-    reason = "CUDA finds no GPU"
     try:
         torch.cuda.init()
     except AssertionError:
-        reason = "this torch has no CUDA"
+        return NO_CUDA
     except Exception as error:  # RuntimeError, or DeferredCudaCallError
         return " ".join(str(error).split()) or type(error).__name__
-    return None if torch.cuda.device_count() else reason
+    return None if torch.cuda.device_count() else "CUDA finds no GPU"
+
+
+def unusable_gpu() -> str | None:
+    """Why this machine's GPU cannot be used, in torch's words; None where one can, or there is none.
+
+    Where torch has no CUDA or finds no driver, the PCI devices show whether there is a GPU.
+    """
+    problem = cuda_problem()
+    if problem is None or os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):  # the user hides the GPUs
+        return None
+    no_answer = problem == NO_CUDA or "Found no NVIDIA driver" in problem
+    if no_answer and not has_nvidia_gpu():
+        return None
+    return f"a GPU is there, and {problem}" if problem == NO_CUDA else problem
+
+
+def has_nvidia_gpu(pci: Path = Path("/sys/bus/pci/devices")) -> bool:
+    """Whether there is a graphics or compute device of NVIDIA; False on systems other than Linux.
+
+    Args:
+        pci: the kernel's folder of PCI devices.
+    """
+    return any(
+        _word(vendor) == NVIDIA and _word(vendor.with_name("class")).startswith(DISPLAY)
+        for vendor in pci.glob("*/vendor")
+    )
+
+
+def _word(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return ""
 
 
 def _why(problem: str | None) -> str:

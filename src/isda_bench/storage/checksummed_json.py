@@ -48,18 +48,35 @@ def read_checksummed(path: Path) -> dict[str, Any]:
     Raises:
         UserError: it cannot be read, is not JSON, or is not what was written.
     """
-    content = read_unchecked(path)
+    return checked_content(path, read_unchecked(path))
+
+
+def checked_content(path: Path, content: dict[str, Any]) -> dict[str, Any]:
+    """The content of the file at `path`, less the keys of its checksum.
+
+    Args:
+        path: the file.
+        content: all of it, from `read_unchecked`.
+
+    Raises:
+        UserError: it is not what was written.
+    """
     verify_checksum(path, content)
     return {key: value for key, value in content.items() if key not in CHECKSUM_KEYS}
 
 
-def read_beside(path: Path, name: str) -> bytes:
+def read_beside(path: Path, name: str, content: dict[str, Any] | None = None) -> bytes:
     """The content of the file `name` whose checksum is in the file at `path`.
+
+    Args:
+        path: the file.
+        name: of a file in its directory.
+        content: of the file at `path`, from `read_unchecked`; null: it is read.
 
     Raises:
         UserError: one of them cannot be read, or is not what was written.
     """
-    content = read_unchecked(path)
+    content = read_unchecked(path) if content is None else content
     verify_checksum(path, content)
     file = path.parent / name
     try:
@@ -93,13 +110,27 @@ def parse_json(text: str) -> Any:
     Raises:
         ValueError: it is not JSON, or has a value that our files never contain.
     """
-    try:
-        value = json.loads(text, parse_constant=_refuse)
-    except RecursionError as error:
-        raise ValueError(f"more than {DEEPEST} levels deep") from error
+    value = parse_any_json(text)
     for problem in _problems(value):
         raise ValueError(problem)
     return value
+
+
+def parse_any_json(text: str) -> Any:
+    """The value that a text holds, for callers that check each part of it: it may be what we never write.
+
+    Raises:
+        ValueError: it is not JSON.
+    """
+    try:
+        return json.loads(text, parse_constant=_refuse)
+    except RecursionError as error:
+        raise ValueError(f"more than {DEEPEST} levels deep") from error
+
+
+def has_checksum(content: dict[str, Any]) -> bool:
+    """Whether the content has a part of a checksum, right or not; older files have none."""
+    return bool(content.keys() & set(CHECKSUM_KEYS))
 
 
 def verify_checksum(path: Path, content: dict[str, Any]) -> None:
@@ -109,8 +140,8 @@ def verify_checksum(path: Path, content: dict[str, Any]) -> None:
         NewerFormat: a newer version has written it.
         UserError: they differ, or a part of the checksum is lacking.
     """
-    if not content.keys() & set(CHECKSUM_KEYS):
-        return  # older than the checksum
+    if not has_checksum(content):
+        return
     version = content.get("format")
     if isinstance(version, int) and version > FORMAT:
         raise NewerFormat(

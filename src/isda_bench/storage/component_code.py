@@ -9,6 +9,7 @@ import ast
 import hashlib
 import json
 from functools import cache
+from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -63,13 +64,22 @@ def is_ours(module: str) -> bool:
 
 def _source(module: str) -> Path | None:
     """The module's file; None where there is no such module or no source."""
-    try:
-        spec = find_spec(module)
-    except (ImportError, ValueError):
-        return None
+    spec = _spec(module)
     if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
         return None
     return Path(spec.origin)
+
+
+def _spec(module: str) -> ModuleSpec | None:
+    """Where the module is; of what lies in a package only the packages are imported."""
+    package = module.rpartition(".")[0]
+    around = _spec(package) if package else None
+    if package and (around is None or around.submodule_search_locations is None):
+        return None  # a function or a class: `find_spec` would import the module that has it
+    try:
+        return find_spec(module)
+    except (ImportError, ValueError):
+        return None
 
 
 @cache

@@ -1,18 +1,46 @@
-"""What a record says of a training, beside the configuration and the numbers that it has to follow from."""
+"""Contradictions between a record and its configuration, its own numbers, and the metrics of its epochs."""
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from isda_bench.config.building import OURS, TARGET
+from isda_bench.storage.run_results import Metrics, errors_of, means_of
 
 ROUNDING = 1e-6
-"""Percent by which a mean may lie below each of its terms: sums of floats are rounded."""
+"""Percent by which means of the same numbers may differ: sums of floats are rounded."""
 
 
 def consistency_problems(record: dict[str, Any]) -> list[str]:
     """What contradicts the configuration in a record of right types; each line begins with a key."""
     return [*_epochs(record), *_images(record), *_errors(record), *_execution(record), *_generator(record)]
+
+
+def metrics_problems(record: dict[str, Any], rows: list[Metrics]) -> list[str]:
+    """What contradicts the metrics of the run's epochs in a classifier's record of right types.
+
+    Args:
+        record: the record.
+        rows: the metrics, a row an epoch.
+    """
+    epochs, split = record["epochs"], record["split"]
+    if rows[-1]["epoch"] != epochs or len(rows) != epochs:
+        return [f"epochs={epochs}: {len(rows)} there, the last is epoch {rows[-1]['epoch']}"]
+    means = means_of(rows, split)
+    problems = list(_other_values("metrics", record.get("metrics") or {}, means))
+    for key, name in (("error", split), ("top5_error", f"{split}_top5")):
+        if key not in means:
+            problems += [f"{key}: no {split}_{key} there"] if record.get(key) else []
+        else:
+            problems += _other_values(key, record.get(key) or {}, errors_of(rows, name))
+    return problems
+
+
+def _other_values(section: str, recorded: dict[str, Any], found: dict[str, float]) -> Iterator[str]:
+    for key, value in recorded.items():
+        if key in found and not math.isclose(value, found[key], rel_tol=ROUNDING, abs_tol=ROUNDING):
+            yield f"{section}.{key}={value}: {found[key]} follows from there"
 
 
 def _epochs(record: dict[str, Any]) -> Iterator[str]:

@@ -1,29 +1,45 @@
 """Reads the files of runs (run.json, record.json, metrics) and checks them; imports no torch."""
 
+import math
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from isda_bench.config.building import LARGEST
 from isda_bench.config.generator_config import GeneratorConfig
 from isda_bench.config.run_config import RunConfig
 from isda_bench.errors import UserError
 from isda_bench.runtime.atomic_files import read_file
 from isda_bench.runtime.home_folder import expand_home
-from isda_bench.storage.checksummed_json import read_beside, read_checksummed
+from isda_bench.storage.checksummed_json import (
+    checked_content,
+    has_checksum,
+    parse_any_json,
+    read_beside,
+    read_checksummed,
+    read_unchecked,
+)
+from isda_bench.storage.record_consistency import metrics_problems
 from isda_bench.storage.record_model import is_set_aside, record_problems, run_problems
+from isda_bench.storage.run_results import Metrics
 
 METRICS, RECORD, RUN = "metrics.jsonl", "record.json", "run.json"
 DATA = "data_sha256"
 """Key of the data's checksum in run.json and in the record; older files may lack it."""
-LAST_EPOCHS = 10  # over which the paper averages the test error
 NAMED = 3  # problems in one message
 FEW_EPOCHS = 20
 """Below so many epochs the mean of the last ten is one of early epochs too: the last epoch's error leads."""
+SINGLE = re.compile(r"epoch|seconds|learning_rate|[a-z]+_per_second|[a-z]+_(loss|error|top5_error|ece)")
+"""Keys of an epoch's metrics that are one number, which tables and figures rely on."""
 
 
 def read_record(path: Path, kind: type[RunConfig] = RunConfig) -> dict[str, Any]:
     """The record in `path`, a finished run's record.json: of right types, with ids that follow from it.
+
+    A classifier's errors are those of the metrics beside it, where these are undamaged. Records older than
+    the checksum are not compared.
 
     Args:
         path: the file.
@@ -32,8 +48,11 @@ def read_record(path: Path, kind: type[RunConfig] = RunConfig) -> dict[str, Any]
     Raises:
         UserError: it cannot be read, is damaged, or is not the record of such a run.
     """
-    record = read_checksummed(path)
+    content = read_unchecked(path)
+    record = checked_content(path, content)
     _refuse(path, record_problems(record, kind))
+    if kind is RunConfig and has_checksum(content) and (path.parent / METRICS).exists():
+        _refuse_other_metrics(path, content)
     return record
 
 
@@ -109,10 +128,66 @@ def metrics_content(directory: Path) -> bytes:
     return read_beside(directory / RECORD, METRICS)
 
 
+def metric_rows(directory: Path) -> list[Metrics]:
+    """The metrics of the finished run in `directory`, epoch by epoch; metrics of each class are lists.
+
+    Raises:
+        UserError: its metrics or its record are damaged.
+    """
+    return _rows(directory / METRICS, metrics_content(directory))
+
+
+def _rows(file: Path, content: bytes) -> list[Metrics]:
+    try:
+        rows = [parse_any_json(line) for line in content.decode().splitlines()]
+    except ValueError as error:
+        raise UserError(f"{file}: damaged: {error}") from error
+    before = 0
+    for number, row in enumerate(rows, 1):
+        measured = isinstance(row, dict) and all(map(_is_measured, row, row.values()))
+        epoch = row.get("epoch") if measured else None
+        if not isinstance(epoch, int) or epoch <= before:
+            raise UserError(
+                f"{file}: damaged: line {number} should hold the numbers of an epoch after {before}"
+            )
+        before = epoch
+    if not rows:
+        raise UserError(f"{file}: damaged: it holds no epoch")
+    return rows
+
+
+def _is_measured(name: str, value: Any) -> bool:
+    """Whether it is a number; of a measure of the classes a list of numbers, null where a class has none."""
+    if not name.isprintable():
+        return False
+    if isinstance(value, list) and not SINGLE.fullmatch(name):
+        return all(item is None or _is_number(item) for item in value)
+    return _is_number(value)
+
+
+def _is_number(value: Any) -> bool:
+    return (type(value) is float and math.isfinite(value)) or (type(value) is int and abs(value) < LARGEST)
+
+
+def _refuse_other_metrics(path: Path, content: dict[str, Any]) -> None:
+    """Compares a record with the metrics beside it; damaged metrics are reported where they are read."""
+    file = path.parent / METRICS
+    try:
+        rows = _rows(file, read_beside(path, METRICS, content))
+    except UserError:
+        return
+    if problems := metrics_problems(content, rows):
+        raise UserError(f"{path}: contradicts {file}: {_first(problems)}")
+
+
 def _refuse(path: Path, problems: list[str]) -> None:
     if problems:
-        more = f" and {len(problems) - NAMED} more" if len(problems) > NAMED else ""
-        raise UserError(f"{path}: damaged: {'; '.join(problems[:NAMED])}{more}")
+        raise UserError(f"{path}: damaged: {_first(problems)}")
+
+
+def _first(problems: list[str]) -> str:
+    more = f" and {len(problems) - NAMED} more" if len(problems) > NAMED else ""
+    return f"{'; '.join(problems[:NAMED])}{more}"
 
 
 def epochs_done(directory: Path) -> int:

@@ -111,6 +111,7 @@ class RunRecord(_Finished):
     split: Annotated[str, Field(pattern="^(test|validation)$")]
     error: _Errors
     top5_error: _Errors | None = None
+    metrics: dict[str, float] | None = None
     parameters: NonNegativeInt | None = None
     classes: list[str] | None = None
     confusion: list[Annotated[str, Field(pattern=r"^\d{1,15}( \d{1,15})*$")]] | None = None

@@ -1,7 +1,5 @@
 """Records of finished runs as a table, and their collection in another folder."""
 
-import math
-import re
 import sys
 from collections.abc import Iterable
 from copy import deepcopy
@@ -14,13 +12,14 @@ from isda_bench.config.generator_config import FOLDER, GeneratorConfig
 from isda_bench.config.run_config import RunConfig, flat
 from isda_bench.errors import UserError
 from isda_bench.runtime.atomic_files import write_atomically
-from isda_bench.storage.checksummed_json import parse_json, write_checksummed
+from isda_bench.storage.checksummed_json import write_checksummed
 from isda_bench.storage.record_files import (
     METRICS,
     RECORD,
     RUN,
     epochs_done,
     kind_of,
+    metric_rows,
     metrics_content,
     read_record,
     read_run,
@@ -30,8 +29,6 @@ from isda_bench.storage.record_model import is_set_aside
 
 PROTOCOLS = {"last_10": "mean of the last 10 epochs", "final": "last epoch", "best": "best epoch"}
 NAMED = 4  # differences that a message names
-SINGLE = re.compile(r"epoch|seconds|learning_rate|[a-z]+_per_second|[a-z]+_(loss|error|top5_error|ece)")
-"""Keys of an epoch's metrics that are one number, which tables and figures rely on."""
 
 
 def read_records(roots: Iterable[Path], left_out: list[str] | None = None) -> pd.DataFrame:
@@ -130,23 +127,7 @@ def read_metrics(directory: Path) -> pd.DataFrame:
     Raises:
         UserError: its metrics or its record are damaged.
     """
-    file = directory / METRICS
-    try:
-        rows = [parse_json(line) for line in metrics_content(directory).decode().splitlines()]
-    except ValueError as error:
-        raise UserError(f"{file}: damaged: {error}") from error
-    before = 0
-    for number, row in enumerate(rows, 1):
-        measured = isinstance(row, dict) and all(map(_is_measured, row, row.values()))
-        epoch = row.get("epoch") if measured else None
-        if not isinstance(epoch, int) or epoch <= before:
-            raise UserError(
-                f"{file}: damaged: line {number} should hold the numbers of an epoch after {before}"
-            )
-        before = epoch
-    if not rows:
-        raise UserError(f"{file}: damaged: it holds no epoch")
-    return pd.DataFrame(rows)
+    return pd.DataFrame(metric_rows(directory))
 
 
 def errors_by_epoch(directory: Path, split: str) -> pd.Series:
@@ -240,17 +221,6 @@ def _inside(out: Path, target: Path) -> Path:
     if target.resolve() != out.resolve() / target.relative_to(out):
         raise UserError(f"{target}: a symbolic link leads elsewhere; nothing is written there")
     return target
-
-
-def _is_measured(name: str, value: Any) -> bool:
-    """Whether it is a number; of a measure of the classes a list of numbers, null where a class has none."""
-    if isinstance(value, list) and not SINGLE.fullmatch(name):
-        return all(item is None or _is_number(item) for item in value)
-    return _is_number(value)
-
-
-def _is_number(value: Any) -> bool:
-    return not isinstance(value, bool) and isinstance(value, int | float) and math.isfinite(value)
 
 
 _COLUMNS = ["run_id", "cell", "seed", "dataset", "model", "loss", "split", *PROTOCOLS]

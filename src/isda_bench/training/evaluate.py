@@ -17,7 +17,8 @@ from isda_bench.runtime.devices import requested_device, set_precision
 from isda_bench.runtime.distributed import broadcast_tensors_
 from isda_bench.runtime.library_faults import on_device
 from isda_bench.storage.data_check import check_data
-from isda_bench.storage.record_files import DATA, LAST_EPOCHS, RECORD
+from isda_bench.storage.record_files import DATA, RECORD
+from isda_bench.storage.run_results import LAST_EPOCHS
 from isda_bench.training.metrics import LAST_EPOCH_METRICS, METRICS, Measurement, Metric, Value
 from isda_bench.training.step import TrainingModule
 

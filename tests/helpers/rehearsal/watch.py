@@ -94,19 +94,27 @@ def watch_class():
                 return operation(*args, **kwargs)
             if operation.overloadpacket in fused:  # they have no kernels for fake tensors
                 return fused[operation.overloadpacket](*args, **kwargs)
+            if operation.overloadpacket is aten._pin_memory:  # fake tensors lie in no memory
+                result = args[0].clone()
+                result.is_in_pinned_memory = True
+                return result
             given = tensors((args, kwargs))
             try:
                 result = operation(*args, **kwargs)
             except Exception as error:  # item, bool, nonzero, unique, masks; mixed devices
                 self.note(type(error).__name__, operation)
                 raise
-            self.look_at(operation, {t.device.type for t in given + tensors(result)}, kwargs)
+            waits = not kwargs.get("non_blocking", operation is aten.copy_.default and args[2:3] == (True,))
+            self.look_at(operation, given, {t.device.type for t in given + tensors(result)}, waits)
             return result
 
-        def look_at(self, operation, kinds, kwargs):
+        def look_at(self, operation, given, kinds, waits):
             if kinds == {"cpu", "cuda"}:
-                if operation in copies and kwargs.get("non_blocking"):
+                if operation in copies and not waits:
                     self.copied += 1
+                    source = given[-1]  # `copy_` has the target before
+                    if source.device.type == "cpu" and not hasattr(source, "is_in_pinned_memory"):
+                        self.note("copy from memory that is not pinned", operation)
                 elif operation in copies:
                     self.note("copy between devices", operation)
                 else:

@@ -15,10 +15,18 @@ from isda_bench.storage.provenance import git_state, provenance
 from isda_bench.storage.run_directory import now
 
 
-def check_device(device: torch.device, checks: dict[str, Check], out: Path) -> tuple[Path, bool]:
+def check_device(
+    device: torch.device, checks: dict[str, Check], out: Path, problem: str | None = None
+) -> tuple[Path, bool]:
     """Makes the checks in turn, prints a line for each, and writes <out>/gpu_check_<device>.json.
 
     The page is written after each check: an interrupted one keeps the results so far.
+
+    Args:
+        device: to check.
+        checks: name -> check.
+        out: the folder.
+        problem: why the GPU that is there cannot be used; null: it can, or there is none.
 
     Returns:
         The page, and whether no check failed.
@@ -29,7 +37,7 @@ def check_device(device: torch.device, checks: dict[str, Check], out: Path) -> t
     path = out / f"gpu_check_{name}.json"
     out.mkdir(parents=True, exist_ok=True)
     for title, check in checks.items():
-        found = make_check(title, check, device)
+        found = make_check(title, check, device, problem)
         print(f"{found['status']}  {title}: {found['sentence']} ({found['seconds']:.0f} s)", flush=True)
         content["checks"].append(found)
         content["rows"]["throughput"] += found["numbers"].get("throughput", [])

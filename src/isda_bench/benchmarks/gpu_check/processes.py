@@ -33,15 +33,21 @@ def outcome_of(check: Check, device: torch.device) -> Outcome:
     return made if isinstance(made, Outcome) else Outcome("PASS", made)
 
 
-def make_check(name: str, check: Check, device: torch.device) -> dict[str, Any]:
+def make_check(name: str, check: Check, device: torch.device, problem: str | None = None) -> dict[str, Any]:
     """Makes a check in a process of its own, within its time limit.
+
+    Args:
+        name: of the check.
+        check: the check.
+        device: to check.
+        problem: why the GPU that is there cannot be used: a check that needs it fails.
 
     Returns:
         name, status, sentence, numbers, seconds.
     """
     start = time.monotonic()
     if check.needs_gpu and device.type != "cuda":
-        found = Outcome("SKIP", "needs a GPU")
+        found = Outcome("FAIL", problem) if problem else Outcome("SKIP", "needs a GPU")
     else:
         found = in_a_process(name, device, check.seconds)
     return {"name": name, **asdict(found), "seconds": round(time.monotonic() - start, 1)}

@@ -13,6 +13,7 @@ from matplotlib.patches import Patch
 from isda_bench.reporting.figures.final_errors import draw_final_errors, height_of_rows
 from isda_bench.reporting.figures.method_styles import MethodStyle, method_styles
 from isda_bench.reporting.figures.page import (
+    COMPANION,
     INK,
     INTERVALS,
     PAGE,
@@ -88,19 +89,19 @@ def draw_curve(axis: Axes, curve: Curve, style: MethodStyle, place: int = 0) -> 
     marks: Any = {"marker": style.marker, "color": style.colour}
     marks |= {"markerfacecolor": "none"} if curve.single else {}
     dense, sparse = stretches(epochs)
-    label = curve.name
+    label, companion = curve.name, f"{COMPANION}{curve.name}"
     for part in dense:
         marked = marked_points(epochs[part], int(epochs[-1]), place)
         axis.plot(epochs[part], middle[part], linestyle=style.line, markevery=marked, label=label, **marks)
         if not curve.single:
-            axis.fill_between(
-                epochs[part], low[part], high[part], color=style.colour, alpha=BAND, linewidth=0
-            )
-        label = ""
+            band: Any = {"color": style.colour, "alpha": BAND, "linewidth": 0, "label": companion}
+            axis.fill_between(epochs[part], low[part], high[part], **band)
+        label = companion
     if len(sparse):
         axis.plot(epochs[sparse], middle[sparse], linestyle="none", label=label, **marks)
         if not curve.single:
-            axis.vlines(epochs[sparse], low[sparse], high[sparse], color=style.colour, linewidth=0.8)
+            bars: Any = {"color": style.colour, "linewidth": 0.8, "label": companion}
+            axis.vlines(epochs[sparse], low[sparse], high[sparse], **bars)
 
 
 def stretches(epochs: np.ndarray) -> tuple[list[slice], np.ndarray]:

@@ -1,6 +1,6 @@
 """The gain of ISDA over the number of training images."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
 import numpy as np
@@ -10,7 +10,16 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from isda_bench.reporting.figures.method_styles import METHOD_STYLES, MethodStyle, method_styles
-from isda_bench.reporting.figures.page import INK, PAGE, STYLE, legend_below, legend_line, page, wrapped
+from isda_bench.reporting.figures.page import (
+    COMPANION,
+    INK,
+    PAGE,
+    STYLE,
+    legend_below,
+    legend_line,
+    page,
+    wrapped,
+)
 from isda_bench.reporting.inference import interval
 from isda_bench.reporting.table import Table, TableRow
 
@@ -41,7 +50,7 @@ def gains_of(table: Table) -> list[Gains]:
     for row in table.lines:
         if row.paired is not None and row.at.train_size is not None:
             gains = tuple(-difference for _, difference in sorted(row.paired.differences.items()))
-            series = found.setdefault((_label(row), row.paired.baseline), {})
+            series = found.setdefault((_label(table, row), row.paired.baseline), {})
             series.setdefault(row.at.train_size, gains)
     most = max(map(len, found.values()), default=0)
     return [
@@ -78,26 +87,28 @@ def gain(table: Table) -> Figure | None:
     return figure
 
 
-def _label(row: TableRow) -> str:
+def _label(table: Table, row: TableRow) -> str:
     others = [text for text in row.deviations if "training images" not in text]
     others = [text for text in others if text != f"another network, {row.at.model}"]
     draws = ["a new subset each seed"] if row.at.resample else []
-    return "; ".join([f"{row.method}, {row.at.model} on {row.at.dataset}", *draws, *others])
+    place = f"{table.label(row.at.model)} on {table.label(row.at.dataset)}"
+    return "; ".join([f"{row.method}, {place}", *draws, *others])
 
 
 def _draw(axis: Axes, series: Gains, style: MethodStyle, span: float, shift: float) -> None:
     """Dots at the means with a pale line through them; bars and the seeds' dots beside them."""
     sizes, means = [], []
+    look: Any = {"color": style.colour, "label": f"{COMPANION}{series.label}"}
     for size, gains in series.by_size.items():
         x, mean = size * np.exp(span * shift), float(np.mean(gains))
         low, high = (float(bound) for bound in interval(gains))
         face = style.colour if len(gains) > 1 else "none"
-        axis.plot(x, mean, style.marker, color=style.colour, markerfacecolor=face, markersize=6, zorder=3)
+        axis.plot(x, mean, style.marker, markerfacecolor=face, markersize=6, zorder=3, **look)
         if np.isfinite(low):
-            axis.vlines(x, low, high, color=style.colour, linewidth=1.6)
+            axis.vlines(x, low, high, linewidth=1.6, **look)
         if len(gains) > 1:
             beside = np.full(len(gains), x * np.exp(span * BESIDE))
-            axis.plot(beside, gains, "o", color=style.colour, alpha=0.7, markersize=3, markeredgewidth=0)
+            axis.plot(beside, gains, "o", alpha=0.7, markersize=3, markeredgewidth=0, **look)
         sizes.append(x)
         means.append(mean)
     axis.plot(sizes, means, color=style.colour, linestyle=style.line, alpha=0.4, zorder=2, label=series.label)

@@ -39,7 +39,10 @@ STYLE: Any = {
         ["text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color", "grid.color"], INK
     ),
 }
+COMPANION = "_of "
+"""Before a curve's label: the label of a band, bar or dot that a page hides with it and no legend shows."""
 NARROWEST = 0.07  # of an axis' logarithmic length: labels that are nearer to one another would touch
+_EQUALS = "\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}"
 INTERVALS = 8  # between ticks of epochs, at most
 
 
@@ -49,11 +52,17 @@ def page(width: float, height: float) -> Figure:
 
 
 def wrapped(text: str, inches: float, lines: int | None = None) -> str:
-    """The text in lines that fit a width; where they are more than `lines`, it is cut with an ellipsis."""
+    """The text in lines that fit a width; where they are more than `lines`, it is cut with an ellipsis.
+
+    No line ends beside a sign of equality.
+    """
     width = max(8, int(inches / CHARACTER))
-    if lines is not None and len(wrap(text, width)) > lines:
-        return fill(text, width, max_lines=lines, placeholder="\N{HORIZONTAL ELLIPSIS}")
-    return fill(text, width, break_on_hyphens=False)
+    kept = text.replace(" = ", _EQUALS)
+    if lines is not None and len(wrap(kept, width)) > lines:
+        kept = fill(kept, width, max_lines=lines, placeholder="\N{HORIZONTAL ELLIPSIS}")
+    else:
+        kept = fill(kept, width, break_on_hyphens=False)
+    return kept.replace(_EQUALS, " = ")
 
 
 def message(axis: Axes, text: str) -> None:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -42,16 +43,24 @@ class Curve(NamedTuple):
 
 
 class Panel(NamedTuple):
-    """Curves that can be compared: `at` is where they were measured; its method is ''."""
+    """Curves that can be compared.
+
+    Attributes:
+        at: where they were measured; its method is ''.
+        curves: in the methods' order.
+        labels: name of a network or data set -> how the experiment prints it.
+    """
 
     at: Coordinates
     curves: tuple[Curve, ...] = ()
+    labels: Mapping[str, str] = MappingProxyType({})
 
     @property
     def title(self) -> str:
         """'resnet8 on cifar10, 1,000 images (n = 1-3)'."""
         at = self.at
-        parts = [f"{at.model} on {at.dataset}"]
+        network, dataset = (self.labels.get(name, name) for name in (at.model, at.dataset))
+        parts = [f"{network} on {dataset}"]
         parts += [f"{at.train_size:,} images"] if at.train_size else []
         parts += ["a new subset each seed"] if at.resample else []
         parts += [at.augment] if at.augment != "standard" else []
@@ -71,7 +80,10 @@ class Panel(NamedTuple):
 
 
 def panels(
-    records: pd.DataFrame, protocol: str = "last_10", printed: Mapping[str, str] | None = None
+    records: pd.DataFrame,
+    protocol: str = "last_10",
+    printed: Mapping[str, str] | None = None,
+    labels: Mapping[str, str] | None = None,
 ) -> list[Panel]:
     """The panels of some runs.
 
@@ -79,6 +91,7 @@ def panels(
         records: as read_records gives them.
         protocol: which final error counts.
         printed: cell -> how the experiment prints its method; a cell without one has the method's name.
+        labels: name of a network or data set -> how the experiment prints it; others have their names.
 
     Raises:
         UserError: metrics of a run are damaged.
@@ -89,7 +102,7 @@ def panels(
     for _, cell in runs.groupby("cell", sort=False):
         grouped.setdefault(cell["at"].iloc[0]._replace(method=""), []).append(cell)
     ordered = sorted(grouped, key=lambda at: (at.dataset, at.model, at.augment, at.train_size or np.inf, at))
-    return [Panel(at, _curves(grouped[at], protocol, printed or {})) for at in ordered]
+    return [Panel(at, _curves(grouped[at], protocol, printed or {}), labels or {}) for at in ordered]
 
 
 def methods_of(records: pd.DataFrame) -> list[str]:

@@ -1,5 +1,9 @@
 """Error on held-out images over the values of a setting that were tried."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,6 +15,7 @@ from isda_bench.experiments.selection import HyperparameterSelection
 from isda_bench.reporting.figures.method_styles import MethodStyle, method_styles
 from isda_bench.reporting.figures.page import (
     COLUMN,
+    COMPANION,
     INK,
     PAGE,
     STYLE,
@@ -29,7 +34,11 @@ APART = 0.12  # of the values' range: names of ticks that are nearer would touch
 
 
 @mpl.rc_context(STYLE)
-def tried_settings(selections: list[HyperparameterSelection], groups: dict[str, Group]) -> Figure | None:
+def tried_settings(
+    selections: list[HyperparameterSelection],
+    groups: dict[str, Group],
+    labels: Mapping[str, str] = MappingProxyType({}),
+) -> Figure | None:
     """The mean over seeds with its 95% t interval; the chosen value has a ring, a single run is hollow.
 
     A panel for each choice; where two settings vary, a line for each value of the first. None where nothing
@@ -38,6 +47,7 @@ def tried_settings(selections: list[HyperparameterSelection], groups: dict[str, 
     Args:
         selections: what is chosen.
         groups: the finished runs of each cell.
+        labels: name of a network or data set -> how the experiment prints it; others have their names.
     """
     tried = [each for each in selections if any(cell.config.cell in groups for cell in each.cells)]
     if not tried:
@@ -50,6 +60,9 @@ def tried_settings(selections: list[HyperparameterSelection], groups: dict[str, 
         axis.set_visible(False)
     for axis, selection in zip(axes, tried, strict=False):
         _draw(axis, selection, groups)
+        at = selection.cells[0].at
+        network, dataset = (labels.get(name, name) for name in (at.model, at.dataset))
+        axis.set_title(wrapped(f"{selection.component[1]}, {network} on {dataset}", COLUMN - 0.7))
     legend_below(figure, _reading(tried, groups))
     return figure
 
@@ -92,10 +105,7 @@ def _draw(axis: Axes, selection: HyperparameterSelection, groups: dict[str, Grou
     styles = method_styles(names.values())
     for label, points in lines.items():
         _draw_line(axis, dict(sorted(points.items())), label, styles[names[label]])
-    at = selection.cells[0].at
-    title = f"{component}, {at.model} on {at.dataset}"
-    axis.set(xlabel=_name(last), ylabel=f"{at.split} error, %")
-    axis.set_title(wrapped(title, COLUMN - 0.7))
+    axis.set(xlabel=_name(last), ylabel=f"{selection.cells[0].at.split} error, %")
     _value_axis(axis, sorted({float(value) for points in lines.values() for value in points}))
     axis.grid(visible=True)
     if axis.get_legend_handles_labels()[1]:
@@ -106,12 +116,13 @@ def _draw_line(axis: Axes, points: dict[float, tuple[float, ...]], label: str, s
     """Value -> errors of the seeds: dots at the means with a line through them, and their intervals."""
     means = [float(np.mean(errors)) for errors in points.values()]
     axis.plot(list(points), means, color=style.colour, linestyle=style.line, label=label)
+    look: Any = {"color": style.colour, "label": f"{COMPANION}{label}"}
     for (value, errors), mean in zip(points.items(), means, strict=True):
         low, high = (float(bound) for bound in interval(errors))
         face = style.colour if len(errors) > 1 else "none"
-        axis.plot(value, mean, style.marker, color=style.colour, markerfacecolor=face)
+        axis.plot(value, mean, style.marker, markerfacecolor=face, **look)
         if np.isfinite(low):
-            axis.vlines(value, low, high, color=style.colour)
+            axis.vlines(value, low, high, **look)
 
 
 def _value_axis(axis: Axes, values: list[float]) -> None:

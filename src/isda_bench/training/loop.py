@@ -72,9 +72,8 @@ def fit(
         set_learning_rate(optimizer, rate_factor(schedule, epoch))
         factors = step_factors(schedule, epoch, len(batches))
         row |= train_epoch(step, batches, epoch, schedule.epochs, display, state, factors)
-        last = epoch == schedule.epochs
         if evaluation.is_due(epoch, schedule.epochs):
-            measured = evaluation.measure(module, display.evaluation, last=last)
+            measured = evaluation.measure(module, display.evaluation, last=epoch == schedule.epochs)
             keep_confusion(directory, measured.pop(f"{evaluation.split}_{CONFUSION}", None))
             row |= measured
         row["seconds"] = time.perf_counter() - start
@@ -83,7 +82,7 @@ def fit(
         record_execution(directory, step.execution)
         logger.log(row)
         display.epoch(row)
-        if epoch % checkpoints.every == 0 or last:
+        if epoch % checkpoints.every == 0 or epoch == schedule.epochs:
             state.save()
     return metrics
 

@@ -118,7 +118,9 @@ def train_epoch(
     sums, seconds_before = state.pop_epoch_progress()
     losses = torch.zeros(len(batches), device=device)
     start = time.perf_counter() - seconds_before
-    progresses = torch.tensor(progress_of_steps(epoch, epochs, len(batches)), dtype=torch.float64).to(device)
+    progresses = torch.tensor(
+        progress_of_steps(epoch, epochs, len(batches)), dtype=torch.float64, device=device
+    )
     for i, (images, targets, *mixed) in enumerate(batches, start=batches.step):
         if factors:
             set_learning_rate(step.optimizer, factors[i])

@@ -182,8 +182,9 @@ def test_flags_are_those_of_the_hydra_that_is_installed():
     none = parse_flags([])
     names = ("help", "hydra_help", "info", "shell_completion", "config_name", "config_path", "resolve")
     assert not any(getattr(none, name) for name in names)
-    for flag in ("-cd=x", "-cn=x", "-cp=x", "-sc", "-iall", "-cjob"):
+    for flag in ("-cd=x", "-cn=x", "-cp=x", "-sc"):
         parse_flags([flag])
+    assert parse_flags(["a=1", "-m", "b=2"]).overrides == ["a=1", "b=2"]
 
 
 def test_help_names_the_groups_and_imports_no_torch():
@@ -235,6 +236,8 @@ def test_wrong_options_of_scripts_are_all_listed(arguments, problems):
         ),
         (["-m", "seed=range(1,2000)", "schedule.epochs=range(1,2000)"], "a grid of 3,996,001 runs; at most"),
         (["-m", "seed=range(3,1)"], "seed=range(3,1): should have from 1 to"),
+        (["-m", f"seed=range(1,{10**400})"], "seed=range(1,1000"),
+        (["model=resnt8", "hydra.x=range(1,10000000000)"], "hydra.x: a grid of 9,999,999,999 runs"),
         (["-m", "seed=glob(*)"], "seed=glob(*): a grid takes choice(...) or range(...)"),
         (["seed=" + "9" * 5000], "seed=999"),
         (["k" * 5000 + "=1"], "kkk"),

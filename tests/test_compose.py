@@ -4,7 +4,7 @@ import pytest
 
 from isda_bench.cli.command_line_check import command_line_problems
 from isda_bench.config.components import component_problems
-from isda_bench.config.compose import compose_overrides, compose_run, hydra_context, run_config_of
+from isda_bench.config.compose import compose_run, hydra_context
 from isda_bench.config.generator_config import GeneratorConfig
 from isda_bench.config.grids import Composer, grid_runs
 from isda_bench.config.run_config import RunConfig
@@ -355,7 +355,7 @@ def test_jobs_composed_together_are_as_each_alone(kind, jobs):
     with hydra_context(kind):
         composer = Composer(kind)
         for job in jobs:
-            assert composer.run(job) == run_config_of(compose_overrides(job), kind)
+            assert composer.run(job) == compose_run(job, kind)
 
 
 def test_a_key_below_a_replaced_section_is_refused():

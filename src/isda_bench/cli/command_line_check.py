@@ -7,7 +7,7 @@ from itertools import islice
 from shutil import which
 from typing import Any
 
-from hydra.core.override_parser.types import ChoiceSweep, Glob, Override
+from hydra.core.override_parser.types import ChoiceSweep, Override
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
@@ -19,18 +19,24 @@ from isda_bench.config.override_text import lines_of, parse
 from isda_bench.config.problems import did_you_mean
 from isda_bench.config.run_config import RunConfig
 from isda_bench.config.search_path import choices, content_of, is_group
-from isda_bench.config.several_choices import list_problems, listed
+from isda_bench.config.several_choices import SEVERAL, listed
 from isda_bench.errors import ConfigError
 from isda_bench.runtime.ranks import processes
 
 TRIED_JOBS = 30  # of a grid, to see whether a mistake is in all of them
+NO_GRID_OF_PROCESSES = (
+    "-m: no grid under torchrun: where a job fails on one process alone, the others would wait for it"
+    " or be in another job; give torchrun one run at a time"
+)
+
+ComponentProblems = Callable[[Any], list[str]]
+"""Settings of a run -> problems of its components."""
 
 
 def command_line_problems(
     overrides: list[str],
-    component_problems: Callable[[Any], list[str]],
+    component_problems: ComponentProblems | None,
     multirun: bool = False,
-    check_values: bool = True,
     kind: type[RunConfig] = RunConfig,
 ) -> list[str]:
     """All problems of the overrides of a command line; sound overrides are checked further.
@@ -39,33 +45,32 @@ def command_line_problems(
 
     Args:
         overrides: `key=value` arguments as typed.
-        component_problems: settings of a run -> problems of its components.
+        component_problems: checks the components; None: only the keys are checked, not the values.
         multirun: whether they describe a grid; an experiment can set that, too.
-        check_values: whether the values are checked, and not only the keys.
         kind: of the configured runs.
     """
     with hydra_context(kind):
         parsed, problems = parse(overrides)
-        wrong = {id(o): found for o in parsed if (found := _override_problems(o))}
-        problems += [line for found in wrong.values() for line in found]
+        found = [(o.key_or_group, line) for o in parsed for line in _override_problems(o)]
+        problems += [line for _, line in found]
         times = Counter(override.key_or_group for override in parsed)
         problems += [f"{key}: given {count} times" for key, count in times.items() if count > 1]
-        given = counts_of(parsed)
-        if not wrong and (many := runs_problem(given)):
+        wrong = {key for key, _ in found}
+        sound = [override for override in parsed if override.key_or_group not in wrong]
+        given = counts_of(sound)
+        if many := runs_problem(given):
             return [*problems, many]
-        sound = [override for override in parsed if id(override) not in wrong]
-        unsettled = {override.key_or_group for override in parsed if id(override) in wrong}
         chosen = [o for o in sound if is_group(o.key_or_group) or o.is_hydra_override()]
+        composer = Composer(kind)
         try:
-            composer = Composer(kind)
             composed = composer.compose(*(lines_of(override)[0] for override in chosen))
             multirun = multirun or composed.hydra.mode == RunMode.MULTIRUN
             if multirun and (many := runs_problem(counts_of(varied_by(composed)) | given)):
                 return [*problems, many]
             problems += _conflicts(parsed, composed) + _mode_problems(sound, composed, multirun)
-            unknown = _key_problems([o for o in sound if o not in chosen], chosen, composer)
-            problems += [line for key, line in unknown.items() if key.partition(".")[0] not in unsettled]
-            if check_values:
+            unknown = _key_problems([o.key_or_group for o in sound if o not in chosen], chosen, composer)
+            problems += [line for key, line in unknown.items() if key.partition(".")[0] not in wrong]
+            if component_problems:
                 known = [override for override in sound if override.key_or_group not in unknown]
                 problems += _value_problems(known, composer, component_problems)
         except ConfigError as error:
@@ -75,51 +80,45 @@ def command_line_problems(
 
 def _override_problems(override: Override) -> list[str]:
     """Problems of a single override: of its form, or of the choice that it makes. Within `hydra_context`."""
-    return _form_problems(override) or _choice_problems(override)
-
-
-def _form_problems(override: Override) -> list[str]:
-    line = override.input_line
+    line, group = str(override.input_line), override.key_or_group
     if override.is_hydra_override():
-        named = "/" not in override.key_or_group or isinstance(override.value(), str | ChoiceSweep)
+        named = "/" not in group or isinstance(override.value(), str | ChoiceSweep)
         return [] if named else [f"{line}: should be the name of a choice"]
-    if override.get_key_element() != override.key_or_group:
+    if override.get_key_element() != group:
         return [f"{line}: only keys that the configuration has can be set, as key=value"]
-    globbed = isinstance(override.value(), Glob) and not is_group(override.key_or_group)
-    if override.is_interval_sweep() or globbed:
-        return [f"{line}: a grid takes choice(...) or range(...)"]
     if not 1 <= value_count(override) <= MOST_JOBS:
         return [f"{line}: should have from 1 to {MOST_JOBS:,} values"]
-    return []
+    return _choice_problems(override) if is_group(group) else []
 
 
 def _choice_problems(override: Override) -> list[str]:
-    group = override.key_or_group
-    if override.is_hydra_override() or not is_group(group):
-        return []
-    value, names = override.value(), choices(group)
-    if listed(str(override.input_line)):
-        return list_problems(str(override.input_line), names)
-    values = [line.partition("=")[2] for line in lines_of(override)]
-    if not override.is_sweep_override():
+    group, line, value = override.key_or_group, str(override.input_line), override.value()
+    names, several = choices(group), listed(line)
+    if several is not None:
+        names.remove(SEVERAL)
+        values = several or ["[]"]
+    elif override.is_sweep_override():
+        values = [text.partition("=")[2] for text in lines_of(override)]
+    else:
         values = ["null" if value is None else str(value)]
-    problems = [
-        f"{group}={value}: no such {group}{did_you_mean(value, names)}"
-        for value in values
-        if value not in names
-    ]
+    problems = [f"{group}={v}: no such {group}{did_you_mean(v, names)}" for v in values if v not in names]
+    if not values:
+        problems.append(f"{line}: no such {group}")
     if group == "experiment" and len(values) > 1:
-        problems.append(f"{override.input_line}: one experiment at a time")
-    return problems or ([] if values else [f"{override.input_line}: no such {group}"])
+        problems.append(f"{line}: one experiment at a time")
+    if several and len(set(several)) < len(several):
+        problems.append(f"{line}: names a {group} twice")
+    if several and "none" in several and len(several) > 1:
+        problems.append(f"{line}: none is for no {group} at all")
+    return problems
 
 
 def _conflicts(overrides: list[Override], composed: DictConfig) -> list[str]:
     """Keys given beside a method that sets them: values; loss and generator if the method is given too."""
-    chosen = {override.key_or_group for override in overrides} | set(sweep_of(composed))
+    given = {override.key_or_group for override in overrides} | set(sweep_of(composed))
     sets = content_of("method", composed.hydra.runtime.choices.get("method"))
-    both = sorted({"loss", "generator"} & chosen) if "method" in chosen else []
-    values = {key: OmegaConf.select(sets, key) for key in chosen}
-    both += [key for key, value in values.items() if value is not None and not OmegaConf.is_config(value)]
+    both = sorted({"loss", "generator"} & given) if "method" in given else []
+    both += [key for key in sorted(given) if isinstance(OmegaConf.select(sets, key), str | float | int)]
     return [f"method: sets {key} too; give method or {key}, not both" for key in both]
 
 
@@ -127,42 +126,34 @@ def _mode_problems(overrides: list[Override], composed: DictConfig, multirun: bo
     """Settings that exclude a grid, or a single run."""
     launcher = composed.hydra.runtime.choices["hydra/launcher"]
     problems = [] if launcher == "basic" else _launcher_problems(launcher, composed.hydra.launcher)
-    if not multirun:
-        problems += [f"{o.input_line}: several values need -m" for o in overrides if o.is_sweep_override()]
-        if launcher != "basic":
-            problems.append(f"hydra/launcher={launcher}: launches the runs of a grid: needs -m")
-    elif processes() > 1:
-        problems.append(
-            f"-m: no grid under torchrun: where a job fails on one of the {processes()} processes alone, the "
-            f"others would wait for it or be in another job; give torchrun one run at a time"
-        )
-    return problems
+    if multirun:
+        return problems + ([NO_GRID_OF_PROCESSES] if processes() > 1 else [])
+    if launcher != "basic":
+        problems.append(f"hydra/launcher={launcher}: launches the runs of a grid: needs -m")
+    return problems + [f"{o.input_line}: several values need -m" for o in overrides if o.is_sweep_override()]
 
 
 def _launcher_problems(name: str, launcher: DictConfig) -> list[str]:
     """Why grids cannot be launched with a choice of conf/hydra/launcher on this machine."""
-    problems = []
     plugin = launcher._target_.split(".")[1]
     if find_spec("hydra_plugins") is None or find_spec(f"hydra_plugins.{plugin}") is None:
-        problems.append(
-            f"hydra/launcher={name}: not installed; pip install {plugin.replace('_', '-')} brings it"
-        )
-    elif name == "submitit_slurm" and which("srun") is None:
-        problems.append(f"hydra/launcher={name}: no Slurm on this machine (no srun)")
+        package = plugin.replace("_", "-")
+        return [f"hydra/launcher={name}: not installed; pip install {package} brings it"]
+    if name == "submitit_slurm" and which("srun") is None:
+        return [f"hydra/launcher={name}: no Slurm on this machine (no srun)"]
     if launcher.get("n_jobs") == 0:
-        problems.append("hydra.launcher.n_jobs=0: should be above 0, or -1 for all processors")
-    return problems
+        return ["hydra.launcher.n_jobs=0: should be above 0, or -1 for all processors"]
+    return []
 
 
-def _key_problems(overrides: list[Override], chosen: list[Override], composer: Composer) -> dict[str, str]:
+def _key_problems(given: list[str], chosen: list[Override], composer: Composer) -> dict[str, str]:
     """Key -> problem of each that the configuration does not have under some choice of the grid."""
     problems: dict[str, str] = {}
-    for job in _one_at_a_time(chosen) if overrides else []:
+    for job in _one_at_a_time(chosen) if given else []:
         variant = composer.compose(*job)
         keys = set(_keys(OmegaConf.to_container(without_hydra(variant), resolve=False), ""))
-        for key in (override.key_or_group for override in overrides):
-            if key not in keys and key not in problems:
-                problems[key] = f"{key}: no such key{key_suggestion(key, keys, variant)}"
+        for key in (key for key in given if key not in keys and key not in problems):
+            problems[key] = f"{key}: no such key{key_suggestion(key, keys, variant)}"
     return problems
 
 
@@ -175,7 +166,7 @@ def _keys(node: Any, prefix: str) -> Iterator[str]:
 
 
 def _value_problems(
-    overrides: list[Override], composer: Composer, component_problems: Callable[[Any], list[str]]
+    overrides: list[Override], composer: Composer, component_problems: ComponentProblems
 ) -> list[str]:
     """Problems of the values that all jobs of the grid share."""
     jobs = list(islice(_one_at_a_time(overrides), TRIED_JOBS + 1))

@@ -185,7 +185,7 @@ def _single_image_problems(
 
 def logger_parts(node: dict[str, Any]) -> list[tuple[str, type, dict[str, Any]]]:
     """Section, contract and content of each logger, be it one or several, for `build_component`."""
-    return [(section, object, part) for section, part in sections("logger", node).items()]
+    return [(section, object, part) for section, part in sections(node).items()]
 
 
 def build_component(section: str, contract: type, node: dict[str, Any], **given: Any) -> BuiltComponent:

@@ -40,24 +40,22 @@ def run_config(composed: DictConfig, choices: dict[str, Any], kind: type[RunConf
     names = {group: str(name) for group, name in choices.items() if name and not set("/@") & set(group)}
     try:
         config: Any = OmegaConf.to_container(composed, resolve=True)
-        some = "'???'" in str(config)  # the exact search is slow, and there is seldom one
-        missing = sorted(OmegaConf.missing_keys(composed)) if some else []
     except OmegaConfBaseException as error:
         raise ConfigError([_first_line(error)]) from error
+    # the exact search is slow, and there is seldom one
+    missing = sorted(OmegaConf.missing_keys(composed)) if "'???'" in str(config) else []
     if missing:
         raise ConfigError([f"{key}: not given" for key in missing])
-    plain = with_plain_sections({str(key): value for key, value in config.items()})
-    return kind(_with_checksum_of_weights(plain), names)
+    _add_checksum_of_weights(config.get("model"))
+    return kind(with_plain_sections(config), names)
 
 
-def _with_checksum_of_weights(config: dict[str, Any]) -> dict[str, Any]:
-    """The configuration, in place, with the checksum of the file that the network starts from."""
-    model = config.get("model") or {}
+def _add_checksum_of_weights(model: Any) -> None:
+    """Adds to the section of a network the checksum of the file that it starts from."""
     weights = model.get("weights") if isinstance(model, dict) else None
     if isinstance(weights, str) and model.get("weights_sha256", "") is None:
         with suppress(OSError, RuntimeError):  # which the check reports; RuntimeError: no such home folder
             model["weights_sha256"] = file_checksum(Path(weights).expanduser())
-    return config
 
 
 def compose_run(overrides: list[str], kind: type[RunConfig] = RunConfig) -> RunConfig:
@@ -67,7 +65,8 @@ def compose_run(overrides: list[str], kind: type[RunConfig] = RunConfig) -> RunC
         ConfigError: it does not compose.
     """
     with hydra_context(kind):
-        return run_config_of(compose_overrides(overrides), kind)
+        composed = compose_overrides(overrides)
+        return run_config(without_hydra(composed), choices_of(composed), kind)
 
 
 def compose_overrides(overrides: list[str]) -> DictConfig:
@@ -80,15 +79,6 @@ def compose_overrides(overrides: list[str]) -> DictConfig:
         return compose("config", expanded(overrides), return_hydra_config=True)
     except (HydraException, OmegaConfBaseException, ValueError, AssertionError) as error:  # as Hydra does
         raise ConfigError([_first_line(error)]) from error
-
-
-def run_config_of(composed: DictConfig, kind: type[RunConfig] = RunConfig) -> RunConfig:
-    """The plain configuration of a result of `compose_overrides`.
-
-    Raises:
-        ConfigError: as `run_config`.
-    """
-    return run_config(without_hydra(composed), choices_of(composed), kind)
 
 
 def choices_of(composed: DictConfig) -> dict[str, Any]:

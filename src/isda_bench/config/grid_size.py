@@ -22,8 +22,8 @@ def value_count(override: Override) -> float:
     if not isinstance(value, RangeSweep):
         return 1
     assert value.start is not None and value.stop is not None
-    values = (value.stop - value.start) / value.step if value.step else math.inf
-    return math.ceil(values) if math.isfinite(values) else math.inf
+    values = -((value.start - value.stop) // value.step) if value.step else math.inf  # exact for integers
+    return int(values) if abs(values) < math.inf else math.inf
 
 
 def check_values(varied: Mapping[str, Any]) -> None:

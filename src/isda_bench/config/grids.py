@@ -14,9 +14,9 @@ from omegaconf.errors import OmegaConfBaseException
 from isda_bench.config.compose import (
     choices_of,
     compose_overrides,
+    compose_run,
     hydra_context,
     run_config,
-    run_config_of,
     sweep_of,
     without_hydra,
 )
@@ -156,7 +156,7 @@ class Composer:
         try:
             config = self._with_values(chosen, job)
         except OmegaConfBaseException:  # Hydra's error is the one that a user knows
-            return run_config_of(compose_overrides(job), self.kind)
+            return compose_run(job, self.kind)
         return run_config(config, chosen.names, self.kind)
 
     def sweep(self, job: list[str]) -> dict[str, Any]:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, Quote, QuotedString
+from hydra.core.override_parser.types import Glob, Override, Quote, QuotedString
 from hydra.errors import HydraException
 
-from isda_bench.errors import ConfigError
+from isda_bench.config.search_path import is_group
 
 
 def parse(overrides: list[str]) -> tuple[list[Override], list[str]]:
@@ -19,15 +19,25 @@ def parse(overrides: list[str]) -> tuple[list[Override], list[str]]:
     problems = []
     for text in overrides:
         try:
-            found = [override for override in parser.parse_overrides([text]) if override.key_or_group]
+            (override,) = parser.parse_overrides([text])
+            readable = bool(override.key_or_group)
         except (HydraException, ValueError):  # ValueError: a number of thousands of digits
-            found = []
-        parsed += found
-        if not found:
+            readable = False
+        if not readable:
             line = quoted(text)
             how = f"; type {shlex.quote(line)}" if line else ""
             problems.append(f"{text}: cannot be read; should be key=value, special characters in quotes{how}")
+        elif _has_no_list(override):
+            problems.append(f"{text}: a grid takes choice(...) or range(...)")
+        else:
+            parsed.append(override)
     return parsed, problems
+
+
+def _has_no_list(override: Override) -> bool:
+    """Whether its values cannot be listed: an interval, or a pattern where there are no names."""
+    pattern = isinstance(override.value(), Glob) and not is_group(override.key_or_group)
+    return pattern or override.is_interval_sweep()
 
 
 def quoted(text: str) -> str | None:
@@ -44,15 +54,9 @@ def quoted(text: str) -> str | None:
 
 
 def lines_of(override: Override) -> list[str]:
-    """The override with each of its values.
-
-    Raises:
-        ConfigError: they cannot be listed.
-    """
+    """The override with each of its values."""
     if not override.is_sweep_override():
         return [str(override.input_line)]
-    if not override.is_discrete_sweep():
-        raise ConfigError([f"{override.input_line}: a grid takes choice(...) or range(...)"])
     return [f"{override.key_or_group}={value}" for value in override.sweep_string_iterator()]
 
 

@@ -75,6 +75,6 @@ def build_loggers(node: dict[str, Any]) -> Loggers:
     return Loggers(
         {
             section.rpartition(".")[2]: build(part, object, ANY_MODULE)
-            for section, part in sections("logger", node).items()
+            for section, part in sections(node).items()
         }
     )

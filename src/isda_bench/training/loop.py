@@ -134,6 +134,11 @@ def train_epoch(
             check_finite(losses, epoch)
             state.save_within(EpochProgress(sums, time.perf_counter() - start))
     check_finite(losses, epoch)
+    return _means_of_epoch(sums, start)
+
+
+def _means_of_epoch(sums: Tensor, start: float) -> Metrics:
+    """The metrics of an epoch that began at the time `start`, from `sums_of_batch` over its batches."""
     loss_sum, errors, samples = sum_over_ranks(sums).tolist()
     return {
         "train_loss": loss_sum / samples,

@@ -186,6 +186,7 @@ def test_contributing_an_image_folder(contributed):
     assert "my_images-resnet8-isda-s0" in done.check().stdout
 
 
+@pytest.mark.slow
 def test_contributing_an_augmentation_a_batch_transform_and_an_optimizer(contributed):
     (command,) = contributing_commands("augment=blocks")
     wrong = [*command, "augment.side=9", "optimizer.betas=[0.9]"]

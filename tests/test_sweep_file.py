@@ -32,7 +32,7 @@ def command_lines(made):
     [
         ["experiment=demo"],
         ["experiment=demo", "seed=0,4"],
-        ["experiment=ablation", "part=ablation", "seed=0"],
+        pytest.param(["experiment=ablation", "part=ablation", "seed=0"], marks=pytest.mark.slow),
         [*TINY, "schedule.milestones=[]", "loss=isda", "loss.strength=0.25,1e-3", "seed=range(0,3)"],
     ],
 )

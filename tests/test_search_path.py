@@ -1,6 +1,7 @@
 """Where configurations come from: conf/, the groups that generators share, a user's folder."""
 
 import json
+import re
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -95,6 +96,23 @@ def test_all_checks_are_on_with_a_users_folder(folder, overrides, problem):
     assert found.startswith(problem)
 
 
+def test_a_network_whose_file_names_no_schedule_is_one_clear_line(folder):
+    (folder / "model" / "bare.yaml").write_text("_target_: isda_bench.models.resnet.ResNet\ndepth: 8\n")
+    with users_folder(folder):
+        (alone,) = command_line_problems(["model=bare"], component_problems)
+        (chosen,) = command_line_problems(["model=bare", "schedule=wrn"], component_problems)
+        epochs, rate, last = command_line_problems(["model=bare", "epochs=2", "lr=0.1"], component_problems)
+    assert alone == chosen == last and alone.startswith("schedule: the file of this model names none; add ")
+    assert epochs == "epochs: no such key; did you mean schedule.epochs?"
+    assert rate == "lr: no such key; did you mean schedule.learning_rate?"
+    (entry,) = re.findall(r"add to it: (defaults: \[.*\]); there are: .*\bresnet, .*\bwrn", alone)
+    (folder / "model" / "bare.yaml").write_text(
+        f"{entry}\n_target_: isda_bench.models.resnet.ResNet\ndepth: 8\n"
+    )
+    with users_folder(folder):
+        assert compose_run(["model=bare", "schedule=wrn"]).names["schedule"] == "wrn"
+
+
 def test_a_file_that_changes_is_read_again(folder):
     with users_folder(folder):
         assert compose_run(["model=mine"]).config["model"]["depth"] == 14
@@ -114,6 +132,7 @@ def test_composed_configurations_are_those_of_hydra_alone():
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 import json
+import re
 with initialize_config_dir({str(CONF)!r}, version_base="1.3"):
     print(json.dumps(OmegaConf.to_container(compose("config", {overrides!r}), resolve=True)))
 """

@@ -28,6 +28,8 @@ NO_GRID_OF_PROCESSES = (
     "-m: no grid under torchrun: where a job fails on one process alone, the others would wait for it"
     " or be in another job; give torchrun one run at a time"
 )
+NO_SCHEDULE = ("schedule: not given", "Could not override 'schedule'. No match in the defaults list.")
+"""The check's line and Hydra's where the model's file names no schedule."""
 
 ComponentProblems = Callable[[Any], list[str]]
 """Settings of a run -> problems of its components."""
@@ -75,7 +77,14 @@ def command_line_problems(
                 problems += _value_problems(known, composer, component_problems)
         except ConfigError as error:
             problems += error.problems
-        return problems
+        return [_no_schedule() if line in NO_SCHEDULE else line for line in problems]
+
+
+def _no_schedule() -> str:
+    """A user's network brings no schedule: then none can be chosen on the command line either."""
+    entry = "defaults: [/schedule@_global_.schedule: resnet]"
+    names = ", ".join(choices("schedule"))
+    return f"schedule: the file of this model names none; add to it: {entry}; there are: {names}"
 
 
 def _override_problems(override: Override) -> list[str]:

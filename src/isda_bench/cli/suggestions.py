@@ -5,6 +5,7 @@ from difflib import get_close_matches
 from omegaconf import DictConfig
 
 from isda_bench.config.search_path import choices, content_of, is_group
+from isda_bench.config.settings import TrainingRecipe
 
 OTHER_NAMES = {
     "batch_size": "batch batchsize bs b",
@@ -47,6 +48,8 @@ def key_suggestion(key: str, keys: set[str], composed: DictConfig) -> str:
     section, _, name = key.rpartition(".")
     if section and section not in keys and is_group(section):
         return f"; no {section} is chosen; there are: {', '.join(choices(section))}"
+    if is_group("schedule") and "schedule" not in keys:  # a user's network that brings none
+        keys = keys | {f"schedule.{name}" for name in TrainingRecipe.model_fields}
     choice = composed.hydra.runtime.choices.get(section)
     with_choice = f" with {section}={choice}" if choice else ""
     having = [other for other in choices(section) if name in content_of(section, other)] if choice else []

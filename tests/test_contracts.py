@@ -12,6 +12,7 @@ import torch
 from hydra.utils import get_class, instantiate
 from omegaconf import OmegaConf
 
+import isda_bench
 from helpers.processes import run_python
 from helpers.tiny import REPOSITORY
 from isda_bench.config.run_config import CONF
@@ -191,17 +192,20 @@ def modules() -> dict[str, Path]:
 
 @cache
 def imports() -> dict[str, set[str]]:
-    """Module -> modules of ours that it imports, anywhere in it (for type checkers alone excepted).
-
-    The package itself, which hands the public names on, stands for none.
-    """
-    ours = set(modules()) - {"isda_bench"}
-    return {name: _imported(path) & ours - {name} for name, path in modules().items()}
+    """Module -> modules of ours that it imports, anywhere in it (for type checkers alone excepted)."""
+    return {name: imported(path.read_text()) - {name} for name, path in modules().items()}
 
 
-def _imported(path: Path) -> set[str]:
+def imported(text: str) -> set[str]:
+    """Modules of ours; a public name of the package (`isda_bench.load_run`) stands for its module."""
+    behind = {f"isda_bench.{name}": getattr(isda_bench, name).__module__ for name in isda_bench.__all__}
+    names = {behind.get(name, name) for name in _imported_names(text)}
+    return names & set(modules()) - {"isda_bench"}
+
+
+def _imported_names(text: str) -> set[str]:
     found = set()
-    nodes = list(ast.parse(path.read_text()).body)
+    nodes = list(ast.parse(text).body)
     while nodes:
         node = nodes.pop()
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
@@ -209,8 +213,12 @@ def _imported(path: Path) -> set[str]:
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: relative import"
+            assert node.level == 0, f"relative import of {node.module}"
             found |= {str(node.module)} | {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("import_module", "__import__")):
+            found |= {word.value for word in node.args[:1] if isinstance(word, ast.Constant)}
+        elif isinstance(node, ast.Attribute):
+            found.add(ast.unparse(node))  # isda_bench.load_run
         nodes += ast.iter_child_nodes(node)
     return found
 
@@ -242,6 +250,21 @@ def test_imports_run_one_way_along_the_stations(name):
         if FLOORS[part_of(other)] >= FLOORS[here] and part_of(other) != here
     }
     assert beside_or_above == set()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "from isda_bench import load_run",
+        "import isda_bench.loading",
+        "from isda_bench.loading import load_loss",
+        "import isda_bench; isda_bench.load_run",
+        "import_module('isda_bench.loading')",
+        "importlib.import_module('isda_bench.loading')",
+    ],
+)
+def test_an_import_within_a_function_counts(line):
+    assert imported(f"def load():\n    {line}\n") == {"isda_bench.loading"}
 
 
 def test_losses_alone_load_no_hydra():

@@ -101,7 +101,7 @@ def test_pruning_leaves_whole_generators(call, runs_dir, generators):
 def test_a_running_run_is_seen_from_this_machine_and_another(runs_dir, monkeypatch):
     path = next(runs_dir.glob("*-s1-*"))
     with RunLock(path):
-        assert [run.state for run in summaries(runs_dir)] == ["damaged", "finished", "at work"]
+        assert [run.state for run in summaries(runs_dir)] == ["damaged", "finished", "running"]
         with monkeypatch.context() as there:
             there.setattr(platform, "node", lambda: "far away")
             assert RunLock(path).seems_held()

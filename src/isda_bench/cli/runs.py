@@ -86,7 +86,7 @@ def _prune(found: list[RunSummary], options: RunsOptions) -> None:
     if options.prune == "checkpoints":
         found = [run for run in found if run.state == "finished"]
     total, failed = 0, 0
-    for run in (run for run in found if run.state != "at work"):
+    for run in (run for run in found if run.state != "running"):
         try:
             total += _remove(run, options)
         except RunLocked as error:

@@ -26,7 +26,7 @@ from isda_bench.storage.record_files import (
 )
 from isda_bench.storage.run_lock import RunLock
 
-State = Literal["finished", "unfinished", "at work", "damaged", "newer format", "foreign"]
+State = Literal["finished", "unfinished", "running", "damaged", "newer format", "foreign"]
 """`foreign` is what has a file of a run's name and nothing else of one: another program's, or a link."""
 MARKS = (RUN, RECORD, "claims")
 OF_A_RUN = ("run_id", "cell", "identity", "config", "names", "sha256")
@@ -155,7 +155,7 @@ def _summary(path: Path) -> RunSummary:
         return whole._replace(state="damaged" if _is_ours(path) else "foreign")
     settings = kind(run["config"], run["names"]).settings
     return whole._replace(
-        state="finished" if record else "at work" if RunLock(path).seems_held() else "unfinished",
+        state="finished" if record else "running" if RunLock(path).seems_held() else "unfinished",
         names=run["names"],
         seed=settings.seed,
         epochs=settings.schedule.epochs,

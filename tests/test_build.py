@@ -20,7 +20,7 @@ class ReadsValues(CrossEntropy):
 
 
 class ReadsValuesOfNoModule:
-    """Likewise, and not a module."""
+    """A part, and not a module."""
 
     def __init__(self) -> None:
         self.rates = torch.linspace(0, 1, 3).tolist()

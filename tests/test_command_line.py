@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from isda_bench.cli import command_line
 from isda_bench.cli.endings import Terminated
 from isda_bench.cli.flags import parse_flags
 from isda_bench.config.compose import hydra_context
-from isda_bench.config.options import Options, parse
+from isda_bench.config.options import Options, main, parse
 from isda_bench.config.override_text import parse as parse_overrides
 from isda_bench.errors import ConfigError
 
@@ -207,6 +208,14 @@ class Wanted(Options):
 def test_options_of_scripts():
     assert parse(Wanted, ["run=runs/a=b"]) == Wanted(run="runs/a=b")
     assert parse(Wanted, ["count=5", "run=x"]).count == 5
+
+
+@pytest.mark.parametrize("first", ["runs/a=b", "run=runs/a=b"])
+def test_the_first_argument_can_be_the_run_alone(first, monkeypatch):
+    given = []
+    monkeypatch.setattr(sys, "argv", ["isda-bench", first, "count=5"])
+    main(Wanted, given.append, None)
+    assert given == [Wanted(run="runs/a=b", count=5)]
 
 
 @pytest.mark.parametrize(

@@ -69,6 +69,13 @@ def test_links_lead_somewhere(document):
             assert anchor in heading_anchors(found.read_text()), f"{target}#{anchor}"
 
 
+def test_the_files_that_contributors_look_for_are_there():
+    text = (REPOSITORY / "CONTRIBUTING.md").read_text()
+    files = re.findall(r"`(\w+/[\w.]+)`", text.partition("## Where things are")[2].partition("## ")[0])
+    assert len(files) >= 15
+    assert [name for name in files if not (REPOSITORY / "src" / "isda_bench" / name).is_file()] == []
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_plain_words(document):
     words = r"\b(told|vouch\w*|likewise|goes on|go on|is left|at work)\b"

@@ -144,9 +144,9 @@ def test_a_wheel_in_an_empty_folder(installed):
     assert json.loads((run / "run.json").read_text())["git"] == {"commit": None, "dirty": None}
     for arguments, said in [
         (["train", *RUN], "finished already"),
-        (["plan", *RUN], "1 runs: 1 done"),
+        (["plan", *RUN], "1 run: 1 done"),
         (["runs"], "finished  2/2"),
-        (["evaluate", f"run={run}"], "recorded after the last epoch"),
+        (["evaluate", str(run)], "recorded after the last epoch"),
         (["tables"], "written: runs/tables/all.md"),
         (["report"], "written: runs/report.html"),
         (["figures"], "written: runs/figures/"),

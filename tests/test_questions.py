@@ -12,7 +12,7 @@ from isda_bench.reporting.questions import (
     UNANSWERED,
     UNDECIDED,
     YES,
-    answers,
+    answered_questions,
     fewer_samples,
     lowest_error,
     markdown_answers,
@@ -115,6 +115,6 @@ def test_the_page_has_the_answer_before_its_numbers():
         "evidence_classes": table("evidence_classes", {("cifar100", 5000): []}, missing=10),
         "evidence_methods": table("evidence_methods", {("cifar10", 1000): []}, missing=5),
     }
-    page = markdown_answers(answers(tables))
+    page = markdown_answers(answered_questions(tables))
     assert page.count(UNANSWERED.capitalize()) == 6
     assert "0 of 96 planned runs" in page and "no pair of runs" in page

@@ -14,7 +14,7 @@ from isda_bench.config.run_config import RunConfig
 from isda_bench.reporting.build_tables import experiment_table
 from isda_bench.reporting.claims import check_claims, markdown_claims
 from isda_bench.reporting.latex_table import latex
-from isda_bench.reporting.questions import answers, markdown_answers
+from isda_bench.reporting.questions import answered_questions, markdown_answers
 from isda_bench.reporting.render_tables import csv_table, markdown, markdown_table, wide_csv
 from isda_bench.storage.records import read_records
 
@@ -67,7 +67,7 @@ def test_committed_lists_are_those_of_the_records(records):
     assert (RESULTS / "tables" / "all.md").read_text() == markdown_table(records)
     tables = {name: experiment_table(name, records) for name in table_names()}
     assert (RESULTS / "tables" / "claims.md").read_text() == markdown_claims(check_claims(tables, records))
-    assert (RESULTS / "tables" / "evidence.md").read_text() == markdown_answers(answers(tables))
+    assert (RESULTS / "tables" / "evidence.md").read_text() == markdown_answers(answered_questions(tables))
 
 
 def plain(text):

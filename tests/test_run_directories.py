@@ -153,9 +153,9 @@ def test_nothing_is_pruned_before_dry_run_is_false(call, runs_dir):
 
 
 def test_pruning_checkpoints_keeps_record_and_metrics(call, runs_dir):
-    assert "given back" in call("prune=checkpoints", "dry_run=false")
+    assert " freed" in call("prune=checkpoints", "dry_run=false")
     assert names(next(runs_dir.glob("*-s0-*"))) == ["claims", "metrics.jsonl", "record.json", "run.json"]
-    assert call("prune=checkpoints") == "0 B would be given back; dry_run=false removes them\n"
+    assert call("prune=checkpoints") == "0 B would be freed; dry_run=false removes them\n"
 
 
 def test_pruning_runs(call, runs_dir):

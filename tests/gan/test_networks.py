@@ -35,8 +35,8 @@ def test_each_class_has_its_own_generator():
         alone = Generator(3, 2, 8, width=4)
         state = {}
         for name, own in alone.state_dict().items():
-            joined = grouped.state_dict()[name]
-            state[name] = joined if joined.ndim == 0 else joined.chunk(3)[c]
+            grouped_value = grouped.state_dict()[name]
+            state[name] = grouped_value if grouped_value.ndim == 0 else grouped_value.chunk(3)[c]
             assert state[name].shape == own.shape
         alone.load_state_dict(state)
         wanted = alone.eval().generate(noise[labels == c])

@@ -187,8 +187,8 @@ def checked(*lines):
 def test_a_vision_transformer_is_made_for_the_images_of_the_data_set(tmp_path):
     """At its own size it is refused in a sentence with the way on; weights of another size are resampled."""
     name = "vit_tiny_patch16_224"
-    told = r"images of 224x224 pixels alone, these have 32x32; model\.image_size=32"
-    with pytest.raises(ConfigError, match=told):
+    reported = r"images of 224x224 pixels alone, these have 32x32; model\.image_size=32"
+    with pytest.raises(ConfigError, match=reported):
         checked(f"model.name={name}")
     checked(f"model.name={name}", "model.image_size=32")
     with pytest.raises(ConfigError, match="image_size=32: test_resnet takes images of every size"):

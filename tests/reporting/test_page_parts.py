@@ -28,7 +28,7 @@ from isda_bench.reporting.figures.panels import Curve
 from isda_bench.reporting.gallery import Picture
 from isda_bench.reporting.html_report import report
 from isda_bench.reporting.interactive import interactive
-from isda_bench.reporting.questions import UNANSWERED, YES, Answer
+from isda_bench.reporting.questions import UNANSWERED, YES, AnsweredQuestion
 from isda_bench.reporting.table import Paired, Table, TableRow
 from isda_bench.storage.confusion import read_confusion
 from isda_bench.storage.record_model import record_problems
@@ -346,7 +346,8 @@ def test_cells_of_one_name_are_told_apart(tmp_path):
 
 def test_the_evidence_s_questions_stand_with_their_answers(two_methods):
     asked = [
-        Answer("Does it help?", "If so.", verdict, 3, 6, ("a gain of 1",)) for verdict in (YES, UNANSWERED)
+        AnsweredQuestion("Does it help?", "If so.", verdict, 3, 6, ("a gain of 1",))
+        for verdict in (YES, UNANSWERED)
     ]
     page = report("t", [], [], [], two_methods, questions=asked)
     assert "Where does ISDA help? 2 questions</a><br>1 yes, 1 not answered yet" in page

@@ -78,16 +78,16 @@ def fill(disk: Path, left: int) -> Path:
 @pytest.mark.parametrize("trials", [30])
 def test_full_disk_at_any_size(small_disk, unbroken, rng, tried, trials):
     project = small_disk / "project"
-    told = []
+    reported = []
     for _ in range(trials):
         make_project(project)
         filler = fill(small_disk, PAGE * int(math.exp(rng.uniform(0, math.log(800)))))
         done = train(project)
         if done.check(0, 1).returncode:
             one_error(done, "No space left on device")
-            told.append("one error, then identical")
+            reported.append("one error, then identical")
         else:
-            told.append("room enough")
+            reported.append("room enough")
         tables = make_tables(project)
         if tables.returncode:
             one_error(tables)
@@ -97,24 +97,24 @@ def test_full_disk_at_any_size(small_disk, unbroken, rng, tried, trials):
         make_tables(project).check()
         assert result(project) == result(unbroken)
         shutil.rmtree(project)
-    tried("disk full with 4 KiB to 3 MiB left", told)
+    tried("disk full with 4 KiB to 3 MiB left", reported)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("trials", [15])
 def test_limit_on_the_size_of_files(tmp_path, unbroken, rng, tried, trials):
-    told = []
+    reported = []
     for i in range(trials):
         project = make_project(tmp_path / str(i))
         size = int(math.exp(rng.uniform(6, 14)))
         done = train(project, prepare=partial(attacks.full_above_size, size))
         if done.returncode:
             assert "Traceback" not in done.check(1).stderr, done.stderr
-        told.append("one error, then identical" if done.returncode else "room enough")
+        reported.append("one error, then identical" if done.returncode else "room enough")
         assert not list(project.rglob(".writing-*"))
         train(project).check()
         assert result(project) == result(unbroken)
-    tried("file size limited", told)
+    tried("file size limited", reported)
 
 
 PLACES = [
@@ -127,9 +127,10 @@ PLACES = [
 
 
 @pytest.mark.parametrize(
-    ("place", "mode", "told"), [PLACES[0], *(pytest.param(*p, marks=pytest.mark.slow) for p in PLACES[1:])]
+    ("place", "mode", "error"),
+    [PLACES[0], *(pytest.param(*p, marks=pytest.mark.slow) for p in PLACES[1:])],
 )
-def test_no_permission(project, unbroken, place, mode, told, tried):
+def test_no_permission(project, unbroken, place, mode, error, tried):
     path = project / place
     if not path.exists():
         path.mkdir()
@@ -137,7 +138,7 @@ def test_no_permission(project, unbroken, place, mode, told, tried):
     path.chmod(mode)
     done = train(project, prepare=attacks.bound_by_permissions)
     path.chmod(before)
-    one_error(done, told)
+    one_error(done, error)
     train(project).check()
     assert result(project) == result(unbroken)
     tried("no permission to write or read", ["one error, then identical"])

@@ -4,13 +4,12 @@ isda-bench card runs/<run id>                       writes MODEL_CARD.md
 isda-bench card results/records/<run id> out=cards/mine.md
 """
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
 
-from isda_bench.config.options import Options, main, named_first
+from isda_bench.config.options import Options, main
 from isda_bench.reporting.model_card import model_card
 from isda_bench.runtime.atomic_files import write_atomically
 from isda_bench.runtime.terminal import printable
@@ -34,6 +33,5 @@ def card(options: CardOptions) -> None:
 
 
 def command() -> None:
-    """Runs it with the options of the command line; the run may be named without `run=`."""
-    sys.argv[1:] = named_first(sys.argv[1:], "run", list(CardOptions.model_fields))
+    """Runs it with the options of the command line."""
     main(CardOptions, card, __doc__)

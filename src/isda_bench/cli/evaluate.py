@@ -1,6 +1,6 @@
 """Evaluates a finished run again, beside the error in its record.
 
-isda-bench evaluate run=runs/<run id> [root=data] [device=auto] [allow=<module>]
+isda-bench evaluate runs/<run id> [root=data] [device=auto] [allow=<module>]
 
 Nothing that a run holds is executed: classes outside isda_bench are built only if allow= names their module.
 """

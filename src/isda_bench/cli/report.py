@@ -21,7 +21,7 @@ from isda_bench.reporting.build_tables import experiment_table
 from isda_bench.reporting.claims import Claim, check_claims
 from isda_bench.reporting.gallery import Picture, gallery, runs_with_statistics, spectra
 from isda_bench.reporting.html_report import report
-from isda_bench.reporting.questions import Answer, answers
+from isda_bench.reporting.questions import AnsweredQuestion, answered_questions
 from isda_bench.reporting.table import Table
 from isda_bench.runtime.atomic_files import write_atomically
 from isda_bench.runtime.terminal import printable
@@ -81,7 +81,7 @@ class _Content(NamedTuple):
     claims: list[Claim]
     pictures: list[Picture]
     records: pd.DataFrame
-    questions: list[Answer]
+    questions: list[AnsweredQuestion]
 
 
 def _content(options: ReportOptions, places: list[Path], left_out: list[str]) -> _Content:
@@ -92,16 +92,17 @@ def _content(options: ReportOptions, places: list[Path], left_out: list[str]) ->
     names = [options.experiment] if options.experiment else table_names()
     tables = _tables(names, records, unfinished, options.protocol, left_out)
     shown = {name: t if options.deviations else t.without_deviations for name, t in tables.items()}
-    title = f"ISDA and its baselines: {f'errors of {len(records)} runs' if len(records) else 'no runs yet'}"
+    count = "1 run" if len(records) == 1 else f"{len(records)} runs"
+    title = f"ISDA and its baselines: {f'errors of {count}' if len(records) else 'no runs yet'}"
     claims: list[Claim] = []
-    questions: list[Answer] = []
+    questions: list[AnsweredQuestion] = []
     if options.experiment and shown:
         cells = [line.cell for table in shown.values() for line in table.lines]
         records = records[records["cell"].isin(cells)]
         records = _with_spectra(records, drawn, options.allow, left_out)
         title = shown[options.experiment].title
     elif len(tables) == len(names) and len(records):
-        claims, questions = check_claims(tables, records), answers(tables)
+        claims, questions = check_claims(tables, records), answered_questions(tables)
     pictures = _gallery(shown, records, options.deviations, left_out)
     pictures += [picture for run in runs_with_statistics(records) for picture in drawn.get(run, [])]
     return _Content(title, list(shown.values()), claims, pictures, records, questions)

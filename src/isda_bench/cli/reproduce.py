@@ -14,7 +14,7 @@ from typing import Annotated
 
 from pydantic import Field, PositiveInt
 
-from isda_bench.config.options import Options, main, named_first
+from isda_bench.config.options import Options, main
 from isda_bench.reporting.run_comparison import CLOCKS, circumstances, comparison_text, metric_differences
 from isda_bench.storage.record_files import read_record, record_file
 from isda_bench.storage.records import read_metrics
@@ -47,6 +47,5 @@ def reproduce(options: ReproduceOptions) -> None:
 
 
 def command() -> None:
-    """Runs it with the options of the command line; the record may be named without `run=`."""
-    sys.argv[1:] = named_first(sys.argv[1:], "run", list(ReproduceOptions.model_fields))
+    """Runs it with the options of the command line."""
     main(ReproduceOptions, reproduce, __doc__)

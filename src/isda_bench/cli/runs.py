@@ -81,7 +81,7 @@ def _prune(found: list[RunSummary], options: RunsOptions) -> None:
         raise ConfigError(["prune=runs: say which, as in state=unfinished or dataset=digits"])
     foreign = [run for run in found if run.state in ("foreign", "newer format")]
     for run in foreign:
-        print(printable(f"left alone: {run.path}: {run.state}"), file=sys.stderr)
+        print(printable(f"skipped: {run.path}: {run.state}"), file=sys.stderr)
     found = [run for run in found if run not in foreign]
     if options.prune == "checkpoints":
         found = [run for run in found if run.state == "finished"]
@@ -90,11 +90,11 @@ def _prune(found: list[RunSummary], options: RunsOptions) -> None:
         try:
             total += _remove(run, options)
         except RunLocked as error:
-            print(printable(f"left alone: {error}"), file=sys.stderr)
+            print(printable(f"skipped: {error}"), file=sys.stderr)
         except (UserError, OSError) as error:  # the others are pruned all the same
             failed += 1
             print(printable(f"error: {error}"), file=sys.stderr)
-    verb = "would be given back; dry_run=false removes them" if options.dry_run else "given back"
+    verb = "would be freed; dry_run=false removes them" if options.dry_run else "freed"
     print(f"{size(total)} {verb}")
     if failed:
         raise UserError(f"{failed} of {len(found)} could not be pruned")

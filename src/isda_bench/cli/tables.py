@@ -21,7 +21,7 @@ from isda_bench.reporting.figures.error_curves import error_curves
 from isda_bench.reporting.figures.files import write
 from isda_bench.reporting.figures.panels import Panel, panels
 from isda_bench.reporting.latex_table import latex
-from isda_bench.reporting.questions import answers, markdown_answers
+from isda_bench.reporting.questions import answered_questions, markdown_answers
 from isda_bench.reporting.render_tables import csv_table, markdown, markdown_table, wide_csv
 from isda_bench.reporting.table import Table
 from isda_bench.runtime.atomic_files import write_atomically
@@ -64,7 +64,7 @@ def make_tables(options: TableOptions) -> None:
     claims = markdown_claims(check_claims(tables, records))
     print(f"The paper's claims\n\n{claims}")
     _write(out / "claims.md", claims)
-    evidence = markdown_answers(answers(tables))
+    evidence = markdown_answers(answered_questions(tables))
     print(f"The evidence's questions\n\n{evidence}")
     _write(out / "evidence.md", evidence)
     if not records.empty:

@@ -1,7 +1,7 @@
 """The experiments' files: which belong to one table, and what a table says of itself.
 
 An experiment with a section `table` is a table. Without one, `<table>_<part>.yaml` is a part of the table
-whose experiment is `<table>.yaml`: what is no rectangle lies beside it.
+whose experiment is `<table>.yaml`: a table that is more than one grid has a file for each further grid.
 """
 
 import os

@@ -51,7 +51,8 @@ Kind = TypeVar("Kind", bound=Options)
 def main(kind: type[Kind], command: Callable[[Kind], None], usage: str | None) -> None:
     """Runs `command` with the options on sys.argv; a user's mistake ends with a message, exit code 1 or 2.
 
-    `--config-dir <folder>` adds a user's own configuration, as for `isda-bench train`.
+    `--config-dir <folder>` adds a user's own configuration, as for `isda-bench train`. The first argument can
+    be the value alone of an option `run`.
     """
     arguments = sys.argv[1:]
     if {"-h", "--help"} & set(arguments):
@@ -59,6 +60,8 @@ def main(kind: type[Kind], command: Callable[[Kind], None], usage: str | None) -
         return
     try:
         folder, given = split_config_dir(arguments)
+        if "run" in kind.model_fields:
+            given = named_first(given, "run", list(kind.model_fields))
         with users_folder(folder):
             options = parse(kind, given)
             with importing_from_here() if options.allow else nullcontext():

@@ -78,7 +78,7 @@ def hyperparameter_selections(
     experiments = [part for experiment in EXPERIMENTS for part in parts(experiment)]
     if wanted is not None:
         experiments = [name for name in experiments if wanted & set(_tried(name))]
-    return [_decided(contest, errors) for contest in _open_contests(tuple(experiments))]
+    return [_decided(selection, errors) for selection in _open_selections(tuple(experiments))]
 
 
 def with_settings(cell: PlannedCell, chosen: dict[str, Any], note: str) -> PlannedCell:
@@ -92,15 +92,15 @@ def with_settings(cell: PlannedCell, chosen: dict[str, Any], note: str) -> Plann
 
 
 def _decided(
-    contest: HyperparameterSelection, errors: dict[str, dict[int, float]]
+    selection: HyperparameterSelection, errors: dict[str, dict[int, float]]
 ) -> HyperparameterSelection:
     means = []
-    for cell in contest.cells:
+    for cell in selection.cells:
         found = errors.get(cell.config.cell, {})
         if not set(cell.seeds) <= set(found):
-            return contest
+            return selection
         means.append(fmean(found[seed] for seed in cell.seeds))
-    return replace(contest, winner=contest.cells[means.index(min(means))])  # of equals the first
+    return replace(selection, winner=selection.cells[means.index(min(means))])  # of equals the first
 
 
 def _tried(experiment: str) -> list[tuple[str, str]]:
@@ -112,7 +112,7 @@ def _tried(experiment: str) -> list[tuple[str, str]]:
 
 
 @cache
-def _open_contests(experiments: tuple[str, ...]) -> tuple[HyperparameterSelection, ...]:
+def _open_selections(experiments: tuple[str, ...]) -> tuple[HyperparameterSelection, ...]:
     groups: dict[tuple[str, Coordinates, tuple[str, str]], list[PlannedCell]] = {}
     for experiment in experiments:
         for cell in planned(experiment):

@@ -104,14 +104,14 @@ def _with_choices(plan: list[PlannedCell], selections: list[HyperparameterSelect
     """The plan; behind a cell for which the held-out images chose other settings, the cell with those."""
     cells = []
     for cell in plan:
-        decided = [contest for contest in selections if contest.winner and contest.is_about(cell)]
+        decided = [selection for selection in selections if selection.winner and selection.is_about(cell)]
         cells.append(cell)
-        for contest in decided:
-            if contest.values(cell.config) == contest.chosen:
+        for selection in decided:
+            if selection.values(cell.config) == selection.chosen:
                 cells[-1] = replace(cell, note=CHOSEN)
             else:
                 cells[-1] = replace(cell, note="fixed; validation chose other settings")
-                cells.append(with_settings(cell, contest.chosen, CHOSEN))
+                cells.append(with_settings(cell, selection.chosen, CHOSEN))
     return _distinct(cells)
 
 

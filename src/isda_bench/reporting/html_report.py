@@ -16,7 +16,7 @@ from isda_bench.reporting.class_errors import ClassErrors, class_errors
 from isda_bench.reporting.durations import duration_text, moment_text
 from isda_bench.reporting.gallery import Picture
 from isda_bench.reporting.interactive import interactive
-from isda_bench.reporting.questions import Answer
+from isda_bench.reporting.questions import AnsweredQuestion
 from isda_bench.reporting.report_cells import page_cells
 from isda_bench.reporting.report_tables import page_table, shared_notes, signs
 from isda_bench.reporting.table import Table
@@ -30,7 +30,7 @@ def report(
     pictures: Iterable[Picture],
     records: pd.DataFrame,
     left_out: Sequence[str] = (),
-    questions: Sequence[Answer] = (),
+    questions: Sequence[AnsweredQuestion] = (),
 ) -> str:
     """The page; the same input gives the same page.
 

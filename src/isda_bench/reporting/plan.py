@@ -77,7 +77,8 @@ def plan_text(runs: list[PlannedRun]) -> str:
     states = [run.state for run in runs]
     counts = ", ".join(f"{states.count(state)} {state}" for state in ("done", "unfinished", "missing"))
     hours = sum(run.hours for run in runs)
-    lines.append(f"{len(runs)} runs: {counts}; {_hours(hours)} GPU hours to go. Nothing was started.")
+    count = "1 run" if len(runs) == 1 else f"{len(runs)} runs"
+    lines.append(f"{count}: {counts}; {_hours(hours)} GPU hours to go. Nothing was started.")
     lines += _assumptions(runs)
     return "\n\n".join(lines)
 

@@ -21,7 +21,7 @@ COVERAGE = f"{100 * (1 - LEVEL):.0f}%"
 
 
 @dataclass(frozen=True)
-class Answer:
+class AnsweredQuestion:
     """A question with what its runs say.
 
     Attributes:
@@ -41,8 +41,8 @@ class Answer:
     numbers: tuple[str, ...]
 
 
-def answers(tables: Mapping[str, Table]) -> list[Answer]:
-    """All questions, in the order of their worth.
+def answered_questions(tables: Mapping[str, Table]) -> list[AnsweredQuestion]:
+    """All questions, the most important first.
 
     Args:
         tables: at least `evidence_sizes`, `evidence_updates`, `evidence_classes` and `evidence_methods`.
@@ -55,7 +55,7 @@ def answers(tables: Mapping[str, Table]) -> list[Answer]:
     ]
 
 
-def fewer_samples(sizes: Table, updates: Table) -> Answer:
+def fewer_samples(sizes: Table, updates: Table) -> AnsweredQuestion:
     """Whether the gain falls with the size of the training set; the sensitivity to the updates beside it."""
     rows = {row.at.train_size or 0: row for row in _isda(sizes)}
     gains = {size: _gains(row) for size, row in sorted(rows.items())}
@@ -80,7 +80,7 @@ def fewer_samples(sizes: Table, updates: Table) -> Answer:
     )
 
 
-def more_classes(sizes: Table, classes: Table, size: int, relative: bool) -> Answer:
+def more_classes(sizes: Table, classes: Table, size: int, relative: bool) -> AnsweredQuestion:
     """Whether the gain on CIFAR-100 (5,000 images) is larger than on CIFAR-10 with `size` images.
 
     Args:
@@ -108,7 +108,7 @@ def more_classes(sizes: Table, classes: Table, size: int, relative: bool) -> Ans
     )
 
 
-def lowest_error(methods: Table) -> Answer:
+def lowest_error(methods: Table) -> AnsweredQuestion:
     """Whether any method differs from cross-entropy with 1,000 images; each against it, Holm over all."""
     rows = [row for row in methods.lines if row.planned]
     numbers = []
@@ -135,7 +135,7 @@ def lowest_error(methods: Table) -> Answer:
     )
 
 
-def markdown_answers(found: Iterable[Answer]) -> str:
+def markdown_answers(found: Iterable[AnsweredQuestion]) -> str:
     """The answers in Markdown, the answer before its numbers."""
     lines = []
     for answer in found:
@@ -147,7 +147,7 @@ def markdown_answers(found: Iterable[Answer]) -> str:
 
 def _answer(
     question: str, criterion: str, rows: Iterable[TableRow], effects: Effects | None, numbers: Sequence[str]
-) -> Answer:
+) -> AnsweredQuestion:
     own = [row for row in rows if row.planned]
     planned = sum(len(row.seeds) for row in own)
     done = planned - sum(len(row.missing) for row in own)
@@ -155,7 +155,7 @@ def _answer(
     if done == planned:
         code = int(decide(effects).verdict) if effects is not None else 0
         verdict = {HOLDS: YES, FAILS: NO}.get(code, UNDECIDED)
-    return Answer(question, criterion, verdict, done, planned, tuple(numbers))
+    return AnsweredQuestion(question, criterion, verdict, done, planned, tuple(numbers))
 
 
 def _isda(table: Table) -> list[TableRow]:

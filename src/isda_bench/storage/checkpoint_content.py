@@ -1,4 +1,4 @@
-"""Checks what a whole checkpoint holds, so that wrong content ends in one message before the first step."""
+"""Checks the content of an undamaged checkpoint: a wrong one ends in one message before the first step."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 
 from isda_bench.errors import UserError
 from isda_bench.storage.checkpoint import checkpoints
+from isda_bench.storage.run_results import is_metric, is_number
 
 KERNELS = ("fused", "foreach", "capturable", "differentiable")
 """Keys of a group that depend on the device alone."""
@@ -57,7 +58,7 @@ def check_progress(state: Mapping[str, Any]) -> None:
     _expect(isinstance(metrics, list), "metrics should be a list")
     for number, row in enumerate(metrics, 1):
         _expect(isinstance(row, dict) and row.keys() >= set(ROW), f"metrics: epoch {number} lacks keys")
-        _expect(all(map(_is_measured, row.values())), f"metrics: epoch {number} should hold numbers")
+        _expect(all(map(is_metric, row, row.values())), f"metrics: epoch {number} should hold numbers")
         _expect(type(row["epoch"]) is int and row["epoch"] == number, f"metrics: no epoch {number}")
         _expect(row["seconds"] > 0, f"metrics: seconds of epoch {number} should be above 0")
     if "within" in state:
@@ -157,7 +158,7 @@ def _check_place(within: Any) -> None:
     for part in sums:
         same = isinstance(part, Tensor) and part.dtype == torch.float64 and part.shape == (3,)
         _expect(same, "within: each of the sums should have three values in float64")
-    _expect(_is_number(within["seconds"]), "within: seconds should be a number")
+    _expect(is_number(within["seconds"]), "within: seconds should be a number")
 
 
 def _alike(own: Any, found: Any) -> bool:
@@ -171,20 +172,9 @@ def _alike(own: Any, found: Any) -> bool:
         return type(own) is type(found)
     if isinstance(own, list | tuple):
         return isinstance(found, list | tuple) and len(own) == len(found) and all(map(_alike, own, found))
-    if _is_number(own) or isinstance(own, Tensor):
-        return _is_number(found) or (isinstance(found, Tensor) and found.numel() == 1)
+    if is_number(own) or isinstance(own, Tensor):
+        return is_number(found) or (isinstance(found, Tensor) and found.numel() == 1)
     return type(own) is type(found)
-
-
-def _is_measured(value: Any) -> bool:
-    """Whether it is a number, or a list of numbers with null where a class has none."""
-    if isinstance(value, list):
-        return all(item is None or _is_number(item) for item in value)
-    return _is_number(value)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _expect(holds: bool, problem: str) -> None:

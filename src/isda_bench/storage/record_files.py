@@ -1,13 +1,10 @@
 """Reads the files of runs (run.json, record.json, metrics) and checks them; imports no torch."""
 
-import math
-import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from isda_bench.config.building import LARGEST
 from isda_bench.config.generator_config import GeneratorConfig
 from isda_bench.config.run_config import RunConfig
 from isda_bench.errors import UserError
@@ -23,7 +20,7 @@ from isda_bench.storage.checksummed_json import (
 )
 from isda_bench.storage.record_consistency import metrics_problems
 from isda_bench.storage.record_model import is_set_aside, record_problems, run_problems
-from isda_bench.storage.run_results import Metrics
+from isda_bench.storage.run_results import Metrics, is_metric
 
 METRICS, RECORD, RUN = "metrics.jsonl", "record.json", "run.json"
 DATA = "data_sha256"
@@ -31,8 +28,6 @@ DATA = "data_sha256"
 NAMED = 3  # problems in one message
 FEW_EPOCHS = 20
 """Below so many epochs the mean of the last ten is one of early epochs too: the last epoch's error leads."""
-SINGLE = re.compile(r"epoch|seconds|learning_rate|[a-z]+_per_second|[a-z]+_(loss|error|top5_error|ece)")
-"""Keys of an epoch's metrics that are one number, which tables and figures rely on."""
 
 
 def read_record(path: Path, kind: type[RunConfig] = RunConfig) -> dict[str, Any]:
@@ -144,7 +139,7 @@ def _rows(file: Path, content: bytes) -> list[Metrics]:
         raise UserError(f"{file}: damaged: {error}") from error
     before = 0
     for number, row in enumerate(rows, 1):
-        measured = isinstance(row, dict) and all(map(_is_measured, row, row.values()))
+        measured = isinstance(row, dict) and all(map(is_metric, row, row.values()))
         epoch = row.get("epoch") if measured else None
         if not isinstance(epoch, int) or epoch <= before:
             raise UserError(
@@ -154,19 +149,6 @@ def _rows(file: Path, content: bytes) -> list[Metrics]:
     if not rows:
         raise UserError(f"{file}: damaged: it holds no epoch")
     return rows
-
-
-def _is_measured(name: str, value: Any) -> bool:
-    """Whether it is a number; of a measure of the classes a list of numbers, null where a class has none."""
-    if not name.isprintable():
-        return False
-    if isinstance(value, list) and not SINGLE.fullmatch(name):
-        return all(item is None or _is_number(item) for item in value)
-    return _is_number(value)
-
-
-def _is_number(value: Any) -> bool:
-    return (type(value) is float and math.isfinite(value)) or (type(value) is int and abs(value) < LARGEST)
 
 
 def _refuse_other_metrics(path: Path, content: dict[str, Any]) -> None:

@@ -1,7 +1,7 @@
 """The model of a record: types, ranges, and ids that follow from its configuration.
 
-A record comes from anywhere. Every reader of records can rely on these checks; keys
-that only newer records have may lack.
+A record comes from anywhere. Every reader of records can rely on these checks. Older records lack keys that
+have a default here.
 """
 
 import re
@@ -106,7 +106,7 @@ class _Finished(RunIdentity):
 
 
 class RunRecord(_Finished):
-    """The record of a classifier's training."""
+    """The record of a classifier's training: the content of its record.json."""
 
     split: Annotated[str, Field(pattern="^(test|validation)$")]
     error: _Errors
@@ -119,7 +119,7 @@ class RunRecord(_Finished):
 
 
 class GeneratorRecord(_Finished):
-    """The record of a generator's training."""
+    """The record of a generator's training: the content of its record.json."""
 
     quality: _Quality | None
     parameters: dict[str, NonNegativeInt] | None = None

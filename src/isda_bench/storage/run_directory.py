@@ -36,8 +36,10 @@ class RunDirectory:
     """The directory of one run: `runs_dir`/<run id>.
 
         run.json       the configuration, written first
+        claims/        the lock, see run_lock.py
         metrics.jsonl  a line an epoch
         checkpoint-*   see checkpoint.py
+        confusion.json of the last evaluation, where the record has no room for it
         record.json    the completion mark, written last
 
     Args:

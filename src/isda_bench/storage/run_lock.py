@@ -196,7 +196,7 @@ def _read(claim: Path) -> tuple[dict[str, Any], int]:
 
 
 def _this_process() -> dict[str, Any]:
-    """Names this process among all of all machines."""
+    """Identifies this process among those of all machines."""
     return {"host": _host(), "pid": os.getpid(), "start": _start_of(os.getpid())}
 
 

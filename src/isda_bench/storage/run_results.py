@@ -1,12 +1,31 @@
 """A run's results, from the metrics of its epochs."""
 
+import math
+import re
 from typing import Any
 
+from isda_bench.config.building import LARGEST
 from isda_bench.errors import UserError
 
 LAST_EPOCHS = 10  # over which the paper averages the test error
 Metrics = dict[str, Any]
 """Of an epoch: name -> value."""
+SINGLE = re.compile(r"epoch|seconds|learning_rate|[a-z]+_per_second|[a-z]+_(loss|error|top5_error|ece)")
+"""Keys of an epoch's metrics that are one number, which tables and figures rely on."""
+
+
+def is_metric(name: str, value: Any) -> bool:
+    """Whether it is a number; of a measure of the classes a list of numbers, null where a class has none."""
+    if not name.isprintable():
+        return False
+    if isinstance(value, list) and not SINGLE.fullmatch(name):
+        return all(item is None or is_number(item) for item in value)
+    return is_number(value)
+
+
+def is_number(value: Any) -> bool:
+    """Whether it is a finite float, or an integer of at most 64 bits; True is none."""
+    return (type(value) is float and math.isfinite(value)) or (type(value) is int and abs(value) < LARGEST)
 
 
 def errors_of(metrics: list[Metrics], split: str) -> dict[str, float]:

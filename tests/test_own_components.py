@@ -187,3 +187,13 @@ def test_their_mistakes_are_reported_before_the_run(compose, override, problem):
         compose(*CHOICES, override).check(component_problems)
     (line,) = raised.value.problems
     assert line.startswith(problem)
+
+
+def test_an_error_in_their_constructor_names_the_line(compose, tmp_path):
+    text = (tmp_path / "own_loss.py").read_text().replace("margin <= 0", "margin <= '0'")
+    (tmp_path / "own_loss.py").write_text(text)
+    sys.modules.pop("own_loss", None)
+    with pytest.raises(ConfigError) as raised:
+        compose(*CHOICES).check(component_problems)
+    (problem,) = raised.value.problems
+    assert problem.startswith("loss: ") and problem.endswith(" (own_loss.py, line 8)")

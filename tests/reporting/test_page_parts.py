@@ -19,7 +19,7 @@ from isda_bench.experiments.coordinates import Coordinates
 from isda_bench.reporting.answers import BETTER, OPEN, WORSE, answers, headline
 from isda_bench.reporting.class_errors import ClassErrors, class_errors
 from isda_bench.reporting.confusion_matrix import page_classes
-from isda_bench.reporting.constants import without_constants
+from isda_bench.reporting.constant_columns import without_constants
 from isda_bench.reporting.durations import duration_text, moment_text
 from isda_bench.reporting.figures.error_curves import draw_curve
 from isda_bench.reporting.figures.method_styles import MethodStyle, method_styles

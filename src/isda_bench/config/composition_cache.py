@@ -1,4 +1,4 @@
-"""What was composed is kept on disk, under a hash of all that decides it: a table's grid takes a second.
+"""Keeps composed configurations on disk, each under a hash of its inputs: a table's grid takes a second.
 
 The folder is `$ISDA_BENCH_CACHE`, else `$XDG_CACHE_HOME/isda_bench` (`~/.cache/isda_bench`). It holds data
 and can be deleted at any time. Without it, or where a file in it is damaged, configurations are composed.

@@ -1,11 +1,19 @@
 """Reports wrong values of the configuration."""
 
 import re
+import sysconfig
 from collections.abc import Callable
 from difflib import get_close_matches
+from pathlib import Path
+from traceback import extract_tb
 from typing import Any
 
 from pydantic import ValidationError
+
+from isda_bench.config.places import PACKAGE
+
+NOT_A_USERS = (str(PACKAGE), *(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")))
+"""Folders of the code that users do not write."""
 
 
 def problems_of(build: Callable[[], Any], prefix: str) -> list[str]:
@@ -21,8 +29,16 @@ def problems_of(build: Callable[[], Any], prefix: str) -> list[str]:
         return [_problem_line(entry, prefix) for entry in error.errors()]
     except (ValueError, TypeError) as error:
         names_a_key = re.match(r"\w+=", str(error))
-        return [f"{prefix}{error}" if names_a_key else f"{prefix.rstrip('.')}: {error}"]
+        place = _place(error) if isinstance(error, TypeError) else ""
+        return [f"{prefix}{error}" if names_a_key else f"{prefix.rstrip('.')}: {error}{place}"]
     return []
+
+
+def _place(error: TypeError) -> str:
+    """The line of a user's own code in which it was raised, in parentheses; empty where there is none."""
+    frames = extract_tb(error.__traceback__)
+    own = [frame for frame in frames if not frame.filename.startswith(NOT_A_USERS)]
+    return f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""
 
 
 def _problem_line(entry: Any, prefix: str) -> str:

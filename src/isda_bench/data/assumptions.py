@@ -1,4 +1,4 @@
-"""What the papers leave open and a reader of a result has to know; tables print it without torch."""
+"""Assumptions where the papers are silent. Tables print them; this module imports no torch."""
 
 SCALE_ASSUMPTION = (
     "RandAugment: its paper does not say on which scale its strength M lies; public codes end it at 10 or at "

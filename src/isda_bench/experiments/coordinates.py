@@ -1,4 +1,4 @@
-"""Where a run belongs in a table: what it trained on what, in the words of the configuration's files."""
+"""The place of a run in a table: network, method and data, in the words of the configuration's files."""
 
 from functools import cache
 from pathlib import Path

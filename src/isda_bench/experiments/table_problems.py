@@ -1,4 +1,4 @@
-"""What is wrong with the table that a command line trains, before anything is trained."""
+"""Finds problems of the table that a command line trains, before anything is trained."""
 
 from collections.abc import Iterable
 

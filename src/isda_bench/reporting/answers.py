@@ -1,4 +1,4 @@
-"""What a table answers, in a line for each comparison: better, worse, or no significant difference."""
+"""A table's comparisons in words, a line each: better, worse, or no significant difference."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""What a reader of a mean error has to know of the runs behind it."""
+"""Cautions about a mean error: unreadable images, a learning rate that drops within the averaged epochs."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -7,7 +7,7 @@ from isda_bench.storage.run_results import LAST_EPOCHS
 
 
 def cautions(records: Iterable[dict[str, Any]], schedule: dict[str, Any], protocol: str) -> tuple[str, ...]:
-    """What belongs into the footnote of a cell, in words; nothing where no run has finished.
+    """The cautions in the footnote of a cell, in words; none where no run has finished.
 
     Args:
         records: of the cell's finished runs.

@@ -58,7 +58,7 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Claim:
-    """What the paper says, how it is decided, and what came of it.
+    """A statement of the paper, its criterion, and its evidence.
 
     Attributes:
         statement: of the paper.

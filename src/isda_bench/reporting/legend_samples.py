@@ -1,4 +1,4 @@
-"""What a page's legend shows beside a name: a small drawing with the look of the curve itself."""
+"""The small drawing beside a name in a page's legend, with the look of the curve itself."""
 
 from collections.abc import Iterable
 from typing import Any

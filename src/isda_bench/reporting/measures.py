@@ -1,4 +1,4 @@
-"""What a run's metrics say beside its error: test loss, calibration, top-5 error, over the same epochs."""
+"""A run's measures beside its error, over the same epochs: test loss, calibration, top-5 error."""
 
 from functools import lru_cache
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What must not, and what may with a footnote, differ between the runs whose numbers stand together."""
+"""Differences between the runs of one table: other data are an error, other conditions are a footnote."""
 
 from collections.abc import Callable, Iterable
 from functools import lru_cache

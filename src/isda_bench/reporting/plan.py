@@ -1,4 +1,4 @@
-"""`plan=true`: what a command line would run, what is done of it, how long the rest takes. Starts nothing."""
+"""`plan=true`: the runs of a command line, which of them are done, the time for the rest. Starts nothing."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -12,7 +12,7 @@ from isda_bench.experiments.coordinates import coordinates
 from isda_bench.reporting.class_errors import ClassErrors
 from isda_bench.reporting.columns import mean_and_std
 from isda_bench.reporting.confusion_matrix import page_classes
-from isda_bench.reporting.constants import without_constants
+from isda_bench.reporting.constant_columns import without_constants
 from isda_bench.reporting.durations import duration_text, moment_text
 from isda_bench.reporting.pairing import BASELINE
 from isda_bench.storage.record_files import DATA, FEW_EPOCHS

@@ -8,7 +8,7 @@ from typing import Any
 from isda_bench.reporting.answers import answers, headline, setting_text
 from isda_bench.reporting.class_errors import ClassErrors
 from isda_bench.reporting.columns import MISSING, text_rows
-from isda_bench.reporting.constants import without_constants
+from isda_bench.reporting.constant_columns import without_constants
 from isda_bench.reporting.table import Table, TableRow
 from isda_bench.reporting.table_notes import notes_of
 

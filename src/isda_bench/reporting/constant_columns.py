@@ -1,4 +1,4 @@
-"""Columns that say the same in every row are said once, beside the table."""
+"""Columns that are the same in every row: their value stands once, beside the table."""
 
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
@@ -8,7 +8,7 @@ class Parted(NamedTuple):
     """A table without its constant columns.
 
     Attributes:
-        header: of the columns that are left.
+        header: of the remaining columns.
         rows: their texts.
         constants: (header, text) of the others, in their order.
     """

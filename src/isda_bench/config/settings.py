@@ -156,3 +156,5 @@ class Settings(Section):
 
 
 COMPONENTS = [name for name, field in Settings.model_fields.items() if field.annotation == Component]
+TASK_COMPONENTS = [name for name in COMPONENTS if name not in ("optimizer", "logger")]
+"""The components that say what is trained on what."""

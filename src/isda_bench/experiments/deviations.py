@@ -7,12 +7,10 @@ from typing import Any, NamedTuple
 from isda_bench.config.folders import choice_file
 from isda_bench.config.grids import composed_jobs
 from isda_bench.config.run_config import ADDED_LATER, OLDER_FUNCTIONS, flat, identity
+from isda_bench.config.settings import TASK_COMPONENTS
 from isda_bench.errors import ConfigError
 from isda_bench.experiments.coordinates import Coordinates
 from isda_bench.experiments.planned import PlannedCell
-
-COMPONENTS = ("dataset", "model", "loss", "augment", "mix", "generator")
-"""Sections where a difference makes another cell; elsewhere (schedule, precision, ...) it is a deviation."""
 
 
 class Match(NamedTuple):
@@ -71,8 +69,8 @@ class Matcher:
                 deviations_text.append(_draws(bool(ours)))
             elif key in OLDER_FUNCTIONS and ours == OLDER_FUNCTIONS[key].value:
                 deviations_text.append(f"older function ({key}={ours})")
-            elif key.partition(".")[0] in COMPONENTS:
-                return None
+            elif key.partition(".")[0] in TASK_COMPONENTS:
+                return None  # another cell; elsewhere (schedule, precision, ...) it is a deviation
             else:
                 deviations_text.append(_in_words(key, ours, theirs))
         return tuple(deviations_text)

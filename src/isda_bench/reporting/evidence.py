@@ -4,14 +4,14 @@ import json
 import math
 from collections import defaultdict
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from isda_bench.experiments.selection import CHOSEN
 from isda_bench.reporting.criteria import Effects, at_most, falling, larger, lowest, opposite
-from isda_bench.reporting.pairing import BASELINE
+from isda_bench.reporting.pairing import BASELINE, all_but
 from isda_bench.reporting.table import Table, TableRow
 
 ENOUGH_RUNS = 3
@@ -241,7 +241,7 @@ def _time_ratios(records: pd.DataFrame) -> dict[tuple[str, str, str], list[float
         if loss in ("isda", BASELINE) and rate and on_gpu:
             device = json.dumps([record.get("device"), record.get("processes", 1)], sort_keys=True)
             names = record["names"]
-            key = (device, names["dataset"], names["model"], _all_but_loss(record["identity"]))
+            key = (device, names["dataset"], names["model"], all_but(record["identity"], ("loss",)))
             rates[key][loss] = rate
     ratios: dict[tuple[str, str, str], list[float]] = defaultdict(list)
     for (device, dataset, network, _), pair in rates.items():
@@ -249,7 +249,3 @@ def _time_ratios(records: pd.DataFrame) -> dict[tuple[str, str, str], list[float
             name = (json.loads(device)[0] or {}).get("name", "unknown device")
             ratios[name, dataset, network].append(pair[BASELINE] / pair["isda"])
     return ratios
-
-
-def _all_but_loss(settings: dict[str, Any]) -> str:
-    return json.dumps({key: value for key, value in settings.items() if key != "loss"}, sort_keys=True)

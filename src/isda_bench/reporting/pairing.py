@@ -38,7 +38,7 @@ class Entry:
 
     def place(self, methods: Methods) -> str:
         """All settings but the methods'."""
-        return _all_but(self.settings, methods.settings)
+        return all_but(self.settings, methods.settings)
 
     def baseline_place(self, methods: Methods) -> str:
         """`place` of its baseline: for cross-entropy with dropout that of the network's own rate."""
@@ -46,7 +46,7 @@ class Entry:
             return self.place(methods)
         own = own_dropout(self.names["model"])
         model = self.settings["model"] | {"dropout": int(own) if own.is_integer() else own}
-        return _all_but(self.settings | {"model": model}, methods.settings)
+        return all_but(self.settings | {"model": model}, methods.settings)
 
     def is_baseline(self, methods: Methods) -> bool:
         """Whether others are compared with it: the table's baseline, else plain cross-entropy."""
@@ -83,7 +83,7 @@ def _compared(entry: Entry, baseline: TableRow | None) -> TableRow:
     return replace(entry.line, paired=paired)
 
 
-def _all_but(settings: dict[str, Any], left_out: tuple[str, ...]) -> str:
+def all_but(settings: dict[str, Any], left_out: tuple[str, ...]) -> str:
     """The settings as text, without these dotted keys and sections."""
     rest = {
         key: value

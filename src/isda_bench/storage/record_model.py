@@ -203,7 +203,7 @@ def _not_plain(config: dict[str, Any]) -> list[str]:
         if key == "logger":  # never built from a file
             continue
         rest = value
-        if key in (*COMPONENTS, "generator") and isinstance(value, dict):
+        if key in COMPONENTS and isinstance(value, dict):
             rest = {name: item for name, item in value.items() if name != TARGET}
             if TARGET in value:
                 problems += list(plain_problems(value[TARGET], f"config.{key}.{TARGET}", DEEPEST))

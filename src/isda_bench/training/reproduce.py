@@ -7,12 +7,12 @@ import torch
 
 from isda_bench.config.building import OPTIMIZERS, TARGET, check_allowed, component_function
 from isda_bench.config.run_config import SGD, RunConfig, settings_of
+from isda_bench.config.settings import TASK_COMPONENTS
 from isda_bench.errors import ConfigError, UserError
 from isda_bench.storage.record_files import RECORD, read_record
 from isda_bench.training.run import run
 
 NO_LOGGER = {"_target_": "isda_bench.monitoring.loggers.Logger"}
-COMPONENTS = ("dataset", "model", "loss", "augment", "mix", "generator")
 
 
 def train_again(
@@ -78,7 +78,7 @@ def reproduction(
     """
     settings = settings_of(record["config"])  # with the functions that older components had
     config = settings.model_dump()
-    for section in COMPONENTS:
+    for section in TASK_COMPONENTS:
         if config[section]:
             check_allowed(file, section, config[section], allow)
     check_allowed(file, "optimizer", {TARGET: SGD} | config["optimizer"], (*allow, *OPTIMIZERS))

@@ -1,4 +1,4 @@
-"""What generated images cost in a training step, and what training one generator a class at once gains."""
+"""The cost of generated images in a training step; the gain of training one generator a class together."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""What ISDA adds to the training step of every network, beside the least that its memory traffic can cost."""
+"""The added time of ISDA in the step of every network, beside the least time of its memory traffic."""
 
 from collections.abc import Callable
 from typing import Any

@@ -132,7 +132,7 @@ def _plans(overrides: list[str]) -> bool:
 
 
 def _unheeded_momentum(settings: Any) -> list[str]:
-    """What is wrong with a momentum that the user has set: the optimizer may take none."""
+    """Problems of a momentum that the user has set: the optimizer may take none."""
     choice = import_module("isda_bench.config.optimizer_choice")  # imports torch
     problems: list[str] = choice.momentum_problems(settings.optimizer, settings.schedule)
     return problems

@@ -90,7 +90,7 @@ def argument_text(found: Definition, name: str) -> str:
 
 
 def argument_range(found: Definition, name: str) -> str:
-    """What values an argument takes, in words; of several classes the narrowest."""
+    """The range of an argument in words; of several classes the narrowest."""
     ranges = [
         words(annotation, one.file)
         for one in _ancestry(found)

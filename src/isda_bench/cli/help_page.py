@@ -69,7 +69,7 @@ def help_page(command: str, arguments: list[str]) -> str:
 
 
 def _folders(command: str, arguments: list[str]) -> list[Path]:
-    """Where the YAML files are: ours, and the folder of a user's own."""
+    """The folders of YAML files: ours, and a user's own."""
     conf = configuration()
     own = [conf] if command == "train" else [conf.parent / "conf_generator", conf]
     line = " ".join(arguments)
@@ -233,7 +233,7 @@ def _comments(path: Path) -> dict[str, str]:
 
 
 def _content(path: Path) -> dict[str, Any]:
-    """What a choice's file holds.
+    """The content of a choice's file.
 
     Raises:
         Unreadable: it cannot be read, or is no section.

@@ -24,7 +24,7 @@ KEPT_FOLDERS = 4
 
 
 def remembered(asked: list[str], conf: Path, compose: Callable[[], Any]) -> Any:
-    """What `compose` gives, from disk if that has been asked before.
+    """The result of `compose`, from disk if it is there.
 
     Args:
         asked: what is composed.

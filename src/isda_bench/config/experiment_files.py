@@ -54,7 +54,7 @@ def parts(experiment: str) -> list[str]:
 
 
 def table_section(experiment: str) -> TableSection:
-    """What the experiment's table says of itself; a part's is that of its table.
+    """The section `table` of the experiment; a part has that of its table.
 
     Raises:
         ConfigError: there is no such experiment, or its section is wrong.
@@ -68,7 +68,7 @@ def table_section(experiment: str) -> TableSection:
 
 
 def title(experiment: str) -> str:
-    """What a reader sees over the table; a part's names the part."""
+    """The table's title; a part's names the part."""
     table = table_of(experiment)
     part = experiment.removeprefix(table).replace("_", " ")
     return f"{table_section(table).title}:{part}" if part else table_section(table).title
@@ -89,7 +89,7 @@ def published_file(experiment: str) -> Path | None:
 
 
 def content_of(path: Path) -> dict[str, Any]:
-    """What a YAML file holds.
+    """The content of a YAML file.
 
     Raises:
         ConfigError: it cannot be read, or is no section.

@@ -1,4 +1,4 @@
-"""How large a grid may be: Hydra lists all runs before the first begins."""
+"""Limits of a grid: Hydra lists all runs before the first begins."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -15,7 +15,7 @@ MOST_JOBS = 100_000
 
 
 def value_count(override: Override) -> float:
-    """How many values an override has."""
+    """The number of values of an override."""
     value = override.value()
     if isinstance(value, ChoiceSweep):
         return len(value.list)

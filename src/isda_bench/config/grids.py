@@ -160,7 +160,7 @@ class Composer:
         return run_config(config, chosen.names, self.kind)
 
     def sweep(self, job: list[str]) -> dict[str, Any]:
-        """What the configuration of a job varies by itself: key -> values as typed.
+        """The keys that the configuration of a job varies: key -> values as typed.
 
         Raises:
             ConfigError: it does not compose.

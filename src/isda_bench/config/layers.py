@@ -122,7 +122,7 @@ class Layers:
 
 
 def section(group: str, name: str) -> DictConfig | None:
-    """What the chosen file holds; None where that is more, or something else, than its section."""
+    """The content of the chosen file; None where that is more, or something else, than its section."""
     path = CONF / group / f"{name}.yaml"
     header, content = parsed(path) if path.is_file() else ("", None)
     if not isinstance(content, DictConfig) or "defaults" in content or "@package" in header:

@@ -180,7 +180,7 @@ def _recipe_problems(choice: OptimizerChoice, recipe: TrainingRecipe) -> list[st
 
 
 def momentum_problems(section: Component, recipe: TrainingRecipe) -> list[str]:
-    """What is wrong with a momentum that the user asks for: the optimizer may take none.
+    """Problems of a momentum that the user asks for: the optimizer may take none.
 
     Args:
         section: of the optimizer, in the configuration.

@@ -102,7 +102,7 @@ class Checkpoint(Every):
 
 
 class TableSection(Section):
-    """What an experiment's file says of its table; it decides nothing in a run.
+    """The section `table` of an experiment's file; it decides nothing in a run.
 
     Names are those that the table prints without labels ('isda + dropout'), or choices of `method=`.
 

@@ -10,7 +10,7 @@ from isda_bench.errors import ConfigError
 
 
 def read_yaml(path: Path) -> Container:
-    """What a YAML file holds.
+    """The content of a YAML file.
 
     Raises:
         ConfigError: it cannot be read, is not YAML, or has a part that contains itself or is endless.

@@ -108,7 +108,7 @@ def _label(group: str, name: str, node: dict[str, Any]) -> str:
 
 
 def _settings(group: str, name: str) -> dict[str, Any]:
-    """What the component's file sets; empty where there is no such file any more."""
+    """The keys that the component's file sets; empty where there is no such file any more."""
     path = choice_file(group, name)
     return {} if path is None else _content(path)
 

@@ -1,4 +1,4 @@
-"""How records that are no cell of an experiment deviate from one, if they belong there at all."""
+"""The deviations of records that are no cell of an experiment from its nearest cell, if there is one."""
 
 from collections.abc import Iterable
 from functools import cache

@@ -43,7 +43,7 @@ class Methods:
         return at._replace(method=f"{at.method}, {at.augment}", augment="")
 
     def label(self, at: Coordinates) -> str:
-        """How the table prints a method; '' where the section does not say."""
+        """A method's label in the table; '' where the section has none."""
         return self._labels.get(self.place(at).method, "")
 
     def rank(self, at: Coordinates) -> int:
@@ -69,7 +69,7 @@ class Methods:
 
     @cached_property
     def _set_by_files(self) -> tuple[str, ...]:
-        """What the files of the methods that the section names set: sections that they choose, and keys."""
+        """Sections that the files of the named methods choose, and keys that they set."""
         names = {*self.section.methods, *filter(None, [self.section.baseline])}
         files = [choice_file("method", name) for name in names if self._chosen_as(name)]
         return tuple(sorted({key for path in files if path for key in _keys(content_of(path))}))

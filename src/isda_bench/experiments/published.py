@@ -38,12 +38,12 @@ CURVES = Path(__file__).with_name("published_curves.csv")
 
 
 def source(table: str) -> str:
-    """Where the table's numbers are printed; '' for a table that the paper does not have."""
+    """The publication of the table's numbers; '' for a table that the paper does not have."""
     return str(_tables().get(table, {}).get("source", ""))
 
 
 def also_source(table: str) -> str:
-    """Where the numbers that stand beside the table's own are printed; '' where there are none."""
+    """The publication of the numbers beside the table's own; '' where there are none."""
     return source(str(_tables().get(table, {}).get("also", "")))
 
 

@@ -32,7 +32,7 @@ Value = Annotated[list[Percent | None], BeforeValidator(_mean_and_std)]
 
 
 class PublishedFile(Section):
-    """What the file holds.
+    """The content of the file.
 
     Attributes:
         source: where the values are printed.
@@ -132,7 +132,7 @@ def _cells(content: PublishedFile) -> Iterator[tuple[set[str], Published]]:
 
 
 def _words(cell: PlannedCell, methods: Methods) -> set[str]:
-    """What a cell is called: its names, their labels, and the file in conf/method/ that makes its method."""
+    """All names of a cell: its own, their labels, and that of the file in conf/method/ for its method."""
     at, section = cell.at, methods.section
     size = "all" if at.train_size is None else str(at.train_size)
     names = {at.dataset, at.model, at.augment, size, at.method}

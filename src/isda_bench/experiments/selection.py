@@ -64,7 +64,7 @@ class HyperparameterSelection:
 def hyperparameter_selections(
     errors: dict[str, dict[int, float]], plan: Iterable[PlannedCell] | None = None
 ) -> list[HyperparameterSelection]:
-    """What is selected, with the winners as far as there are.
+    """All selections, each with its winner if its runs are finished.
 
     Args:
         errors: cell id -> seed -> error of the finished runs.

@@ -17,7 +17,7 @@ from isda_bench.experiments.published_values import PublishedValues
 
 
 def table_problems(overrides: Iterable[str]) -> list[str]:
-    """What is wrong with the section `table` and the published values of the experiment that is chosen.
+    """Problems of the section `table` and of the published values of the chosen experiment.
 
     Args:
         overrides: `key=value` arguments as typed.

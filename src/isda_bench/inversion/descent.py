@@ -40,7 +40,7 @@ STEPS = (Descent(learning_rate=10.0), Descent(learning_rate=1.0))
 
 
 class Point(NamedTuple):
-    """Where a descent stands."""
+    """The state of a descent."""
 
     z: Tensor
     """(N, 100)."""

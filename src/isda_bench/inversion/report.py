@@ -61,7 +61,7 @@ def class_names(classes: Sequence[str] | None, labels: list[int]) -> list[str]:
 
 
 def caption(record: dict[str, Any]) -> str:
-    """What a gallery shows and what it does not, in numbers of the inversion's record.
+    """A gallery's caption: what it shows and what not, in numbers of the inversion's record.
 
     Args:
         record: with identity, labels, taken_for, squared_distance_of_augmentation and steps.

@@ -106,7 +106,7 @@ def _reason(error: Exception) -> str:
 
 
 def _problem(name: object, value: object) -> str | None:
-    """What is wrong with an entry of a state; null: nothing."""
+    """The problem of an entry of a state; null: none."""
     if not isinstance(value, Tensor):
         return f"{name} is a value of type {type(value).__name__}, not a tensor"
     if value.layout != torch.strided or value.is_quantized or value.is_complex():
@@ -161,7 +161,7 @@ def _compare(path: Path, state: dict[str, Tensor], backbone: nn.Module) -> None:
 
 
 def _difference(key: str, held: Tensor | None, own: Tensor) -> str:
-    """What a file has instead of the backbone's own tensor; '' where the two are of one kind."""
+    """The difference between a file's tensor and the backbone's own; '' where the two are of one kind."""
     if held is None:
         return f"lacks {key}, expected of shape {tuple(own.shape)}"
     if held.shape != own.shape:

@@ -42,7 +42,7 @@ def experiment_table(
     unfinished: Iterable[UnfinishedRun] = (),
     protocol: str | None = None,
 ) -> Table:
-    """What the records say of an experiment; its parts belong to it.
+    """The table of an experiment and its parts, from the records.
 
     Args:
         experiment: its name.

@@ -21,7 +21,7 @@ def cautions(records: Iterable[dict[str, Any]], schedule: dict[str, Any], protoc
 
 
 def unreadable_caution(records: list[dict[str, Any]]) -> str:
-    """How many training images could not be read, with the seeds where the runs differ; or ''."""
+    """The number of training images that could not be read, with seeds where the runs differ; or ''."""
     counts = {record["config"]["seed"]: record.get("unreadable_images") or 0 for record in records}
     if not any(counts.values()):
         return ""

@@ -17,7 +17,7 @@ SHADES = 9
 
 
 def page_classes(classes: ClassErrors) -> dict[str, Any]:
-    """What the page's template needs of a cell's classes."""
+    """The template's variables about a cell's classes."""
     count = len(classes.names)
     most = count if count <= FEW_CLASSES else WORST
     shares = None if classes.confusion is None else _shares(classes.confusion)

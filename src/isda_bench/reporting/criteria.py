@@ -1,4 +1,4 @@
-"""How a claim is decided from numbers: effects with p-values, then three verdicts that heed noise.
+"""Decides a claim from numbers: effects with p-values, then one of three verdicts.
 
 All functions keep leading axes, so that `false_positives` simulates the very code that decides. An effect
 above 0 speaks for the claim. A comparison decides nothing unless its p is below `LEVEL`.
@@ -28,7 +28,7 @@ class Effects(NamedTuple):
 
 
 class Decision(NamedTuple):
-    """What a setting says of a claim.
+    """The verdict of a setting on a claim.
 
     Attributes:
         verdict: (...), `HOLDS` where every comparison favours the claim, `FAILS` where one speaks against it.

@@ -1,4 +1,4 @@
-"""How often each criterion would decide by chance: simulated runs without any effect."""
+"""Rates of decisions by chance, for each criterion: simulated runs without any effect."""
 
 from collections.abc import Callable, Iterable
 from functools import cache

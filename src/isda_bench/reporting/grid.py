@@ -79,7 +79,7 @@ def grid(table: Table, lines: Sequence[TableRow], room: int) -> Grid:
 
 
 def _parts(table: Table) -> Parts:
-    """What tells lines from each other, as printed."""
+    """The printed parts in which lines differ."""
 
     def printed(name: str) -> str:
         return table.labels.get(name) or display_name(name)
@@ -112,7 +112,7 @@ def _groups(
 
 
 def _across(varying: list[str], parts: Parts, lines: Sequence[TableRow], room: int) -> list[str]:
-    """What stands across: data sets, and augmentations or sizes while there is room."""
+    """The columns: data sets, and augmentations or sizes while there is room."""
     across = ["data set"]
     for name in ("augmentation", "size"):
         if name in varying and len(_texts([*across, name], parts, lines)) <= room:

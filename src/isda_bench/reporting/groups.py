@@ -31,7 +31,7 @@ class Group:
 
     @property
     def conditions(self) -> tuple[str, ...]:
-        """What a footnote says of the runs: in which conditions they differ, and generators of other data."""
+        """The footnote about the runs: conditions in which they differ, and generators of other data."""
         if not self.of_other_data:
             return mixed_conditions(self.records)
         count = f"{self.of_other_data} of {len(self.records)} runs"

@@ -126,7 +126,7 @@ def _by_class(records: pd.DataFrame) -> dict[str, ClassErrors]:
 
 
 def _shared_entries(pictures: list[dict[str, Any]]) -> dict[str, Markup]:
-    """What the legends of several pictures explain alike, taken out of them: the page has it once."""
+    """The entries that the legends of several pictures share, taken out of them: the page has them once."""
     counts = Counter(label for picture in pictures for label in picture["explained"])
     shared = {
         label: s for picture in pictures for label, s in picture["explained"].items() if counts[label] > 1

@@ -198,7 +198,7 @@ class _Page:
         return f", n = {n} runs, mean ± standard deviation" if n > 1 else ", n = 1 run"
 
     def notes(self) -> list[str]:
-        """What stands below it."""
+        """The notes below it."""
         lines = self.table.lines
         cells = len(self.layout.columns) * sum(len(group.rows) for group in self.layout.groups)
         notes = (
@@ -246,5 +246,5 @@ def _differs(line: TableRow) -> bool:
 
 
 def _footnote(line: TableRow) -> str:
-    """What a reader of the cell has to know; nothing where it has no run."""
+    """The footnote of a cell; empty where it has no run."""
     return "; ".join(filter(None, (line.footnote, line.remark))) if line.errors else ""

@@ -47,7 +47,7 @@ def model_card(record: dict[str, Any]) -> str:
 
 
 def limits(record: dict[str, Any]) -> list[str]:
-    """What the record says against relying on the network or on its errors."""
+    """Reasons in the record against relying on the network or on its errors."""
     config, git = record["config"], record.get("git") or {}
     found = []
     if config.get("debug"):

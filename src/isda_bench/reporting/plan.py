@@ -54,7 +54,7 @@ def plan(jobs: list[RunConfig]) -> str:
 
 
 def planned_run(config: RunConfig, rates: Rates) -> PlannedRun:
-    """How far the run is: as its directory says, the same that training looks at."""
+    """The progress of a run, from its directory, where training looks too."""
     settings = config.settings
     state, epochs = _state(config.directory)
     dataset = build_dataset(settings)

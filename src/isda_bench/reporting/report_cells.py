@@ -28,7 +28,7 @@ def page_cells(
     methods: Mapping[str, str],
     labels: Mapping[str, str],
 ) -> list[dict[str, Any]]:
-    """What the page's template needs: a group for each network and data set, with its cells.
+    """The template's variables: a group for each network and data set, with its cells.
 
     Args:
         records: of the runs, as read_records gives them.

@@ -24,7 +24,7 @@ FEW_CLASSES = 10
 def page_table(
     table: Table, shared: set[str], by_class: Mapping[str, ClassErrors], seen: set[str]
 ) -> dict[str, Any]:
-    """What the page's template needs of a table with runs.
+    """The template's variables about a table with runs.
 
     Args:
         table: with at least one finished run.

@@ -71,7 +71,7 @@ def _values(metric: pd.Series) -> pd.DataFrame:
 
 
 def circumstances(first: dict[str, Any], second: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """What can explain a difference: name -> both values, of what is not the same in two records."""
+    """Possible reasons of a difference: name -> both values, of the keys in which two records differ."""
     one, other = flat(first), flat(second)
     versions = [key for key in dict.fromkeys([*one, *other]) if key.startswith("versions.")]
     alone = {"processes": 1}

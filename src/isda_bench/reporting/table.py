@@ -155,7 +155,7 @@ class TableRow:
 
 @dataclass(frozen=True)
 class Table:
-    """What is known of an experiment.
+    """The table of an experiment: its lines, their labels, the published values and the notes.
 
     Attributes:
         name: the experiment's ('comparison', of which comparison_wgan.yaml is a part).
@@ -191,7 +191,7 @@ class Table:
         return marks_of(line.footnote for line in self.lines)
 
     def label(self, name: str) -> str:
-        """How the table prints a network or a data set."""
+        """The label of a network or a data set in the table."""
         return self.labels.get(name, name)
 
     @property
@@ -201,7 +201,7 @@ class Table:
 
     @property
     def split(self) -> str:
-        """What the errors are measured on: 'test' or 'validation'."""
+        """The images on which the errors are measured: 'test' or 'validation'."""
         return self.lines[0].at.split
 
     @property

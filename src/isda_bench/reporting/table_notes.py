@@ -18,7 +18,7 @@ from isda_bench.storage.records import PROTOCOLS
 
 
 def notes_of(table: Table) -> list[str]:
-    """What belongs under the table."""
+    """The notes under the table."""
     what = PROTOCOLS[table.protocol]
     notes = [f"Error: {what}; mean ± standard deviation (n - 1) over the runs (their number)."]
     notes += _measures(table) + source_notes(table) + assumption_notes(table) + _comparisons(table)
@@ -40,13 +40,13 @@ def _measures(table: Table) -> list[str]:
 
 
 def assumption_notes(table: Table) -> list[str]:
-    """What is assumed where a paper leaves it open."""
+    """Assumptions where a paper is silent."""
     assumed = any("randaugment" in f"{line.at.augment} {line.at.method}" for line in table.lines)
     return [f"{SCALE_ASSUMPTION}."] if assumed else []
 
 
 def source_notes(table: Table) -> list[str]:
-    """Where the published numbers are printed, and what their marks mean."""
+    """The publication of the published numbers, and the meaning of their marks."""
     notes = []
     values = [line.published for line in table.lines if line.published]
     beside = [line.also_published for line in table.lines if line.also_published]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def processes() -> int:
-    """How many processes train together; 1 without torchrun."""
+    """The number of processes that train together; 1 without torchrun."""
     return int(os.environ.get("WORLD_SIZE", "1")) if "RANK" in os.environ else 1
 
 
@@ -22,7 +22,7 @@ def local_rank() -> int:
 
 
 def local_processes() -> int:
-    """How many of them are on this machine."""
+    """The number of them on this machine."""
     return int(os.environ.get("LOCAL_WORLD_SIZE", processes())) if processes() > 1 else 1
 
 

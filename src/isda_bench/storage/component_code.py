@@ -71,7 +71,7 @@ def _source(module: str) -> Path | None:
 
 
 def _spec(module: str) -> ModuleSpec | None:
-    """Where the module is; of what lies in a package only the packages are imported."""
+    """The spec of a module. Of a module in a package only the packages are imported."""
     package = module.rpartition(".")[0]
     around = _spec(package) if package else None
     if package and (around is None or around.submodule_search_locations is None):

@@ -13,12 +13,12 @@ ROUNDING = 1e-6
 
 
 def consistency_problems(record: dict[str, Any]) -> list[str]:
-    """What contradicts the configuration in a record of right types; each line begins with a key."""
+    """Contradictions to the configuration in a record of right types; each line begins with a key."""
     return [*_epochs(record), *_images(record), *_errors(record), *_execution(record), *_generator(record)]
 
 
 def metrics_problems(record: dict[str, Any], rows: list[Metrics]) -> list[str]:
-    """What contradicts the metrics of the run's epochs in a classifier's record of right types.
+    """Contradictions to the metrics of the run's epochs in a classifier's record of right types.
 
     Args:
         record: the record.

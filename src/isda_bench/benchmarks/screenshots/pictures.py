@@ -1,4 +1,4 @@
-"""What is taken: the report, the documents' site, the terminal at 80 columns."""
+"""The pictures: the report, the documents' site, the terminal at 80 columns."""
 
 import fcntl
 import os
@@ -103,7 +103,7 @@ def _widths(browser: Browser, page: Path, out: Path, name: str) -> Iterator[str]
 
 
 def _output(command: list[str]) -> str:
-    """What the command writes to a terminal of 80 columns."""
+    """The output of the command on a terminal of 80 columns."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, COLUMNS, 0, 0))
     environment = os.environ | {"TERM": "xterm-256color", "COLUMNS": str(COLUMNS)}

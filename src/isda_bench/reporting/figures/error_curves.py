@@ -132,7 +132,7 @@ def marked_points(epochs: np.ndarray, last: int, place: int) -> list[int]:
 
 
 def reading(drawn: Iterable[Panel]) -> dict[str, Any]:
-    """What lines, bands and markers mean, as far as they occur: label -> handle."""
+    """The legend of lines, bands and markers that occur: label -> handle."""
     curves = [curve for panel in drawn for curve in panel.curves]
     several = [stretches(c.errors.index.to_numpy()) for c in curves if len(c.errors) and not c.single]
     handles: dict[str, Any] = {}

@@ -132,7 +132,7 @@ def _axes(axis: Axes, series: list[Gains], sizes: list[int], span: float, split:
 
 
 def _direction(axis: Axes, text: str, points: int, side: str) -> None:
-    """What lies above or below zero, beside the axis."""
+    """The words beside the axis for values above and below zero."""
     axis.annotate(
         wrapped(text, 1.1), (1, 0), (4, points), xycoords=axis.get_yaxis_transform(),
         textcoords="offset points", va=side,

@@ -125,7 +125,7 @@ def _apart(ticks: list[float], length: float) -> list[float]:
 
 
 def legend_line(colour: str = INK, marker: str = "", line: Any = "-", **more: Any) -> Line2D:
-    """What a legend shows of a line or a marker; `more` are properties of matplotlib's Line2D."""
+    """A legend's handle of a line or a marker; `more` are properties of matplotlib's Line2D."""
     return Line2D([], [], color=colour, marker=marker, linestyle=line, **more)
 
 

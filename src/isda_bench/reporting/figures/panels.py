@@ -33,7 +33,7 @@ class Curve(NamedTuple):
 
     @property
     def name(self) -> str:
-        """What a figure prints."""
+        """The name in a figure."""
         return self.printed or self.label
 
     @property

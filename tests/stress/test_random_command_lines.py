@@ -16,6 +16,7 @@ from isda_bench.cli import command_line
 from isda_bench.config.components import component_problems
 from isda_bench.config.compose import compose_run
 from isda_bench.config.run_config import CONF
+from isda_bench.runtime.terminal import printable
 
 HANGS = {signal.ITIMER_PROF: 300, signal.ITIMER_REAL: 1800}
 """Seconds of the processor, and of the wall. A whole table of 180 runs is checked in 80."""
@@ -124,7 +125,7 @@ def one_short_error(line, code, output):
     assert len(errors) == 2 or (multirun and code == 1), (line, output.err)
     for error in errors[1:]:
         assert len(error.splitlines()) <= 10, (line, error)
-    texts = [" ".join(text.splitlines()).encode(errors="backslashreplace").decode() for text in line]
+    texts = [printable(" ".join(text.splitlines())) for text in line]
     words = {word for text in texts for word in text.lstrip("+~").partition("=")[0].split(".")}
     if "method" in words:
         words |= {"loss", "generator", "model"}  # which it sets

@@ -21,7 +21,11 @@ FAMILIES = {
     "se_resnet": ("se_resnet110", {"depth": 14}, lambda: independent.se_resnet(2)),
     "wide_resnet": ("wrn28_10", {"depth": 16, "width": 2}, lambda: independent.wide_resnet(2, 2)),
     "resnext": ("resnext29_8x64d", {"depth": 20, "width": 4}, lambda: independent.resnext(2, 8, 4)),
-    "densenet_bc": ("densenet_bc_100_12", {"depth": 22}, lambda: independent.densenet(3, 12)),
+    "densenet_bc": (
+        "densenet_bc_100_12",
+        {"depth": 22, "growth_rate": 10},
+        lambda: independent.densenet(3, 10),
+    ),
     "shake_shake": (
         "shake_shake_26_2x32d",
         {"depth": 14, "width": 12, "idle_projections": False},

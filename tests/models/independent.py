@@ -119,13 +119,11 @@ def imagenet_densenet(layers: tuple[int, ...], growth_rate: int) -> nn.Module:
 def add_dropout(net: nn.Module, rate: float) -> None:
     """Before the last convolution of each branch of a block; in DenseNet behind it. It is never off."""
     for unit in _units(net):
-        branches = [
-            branch for name, branch in unit.named_children() if name in ("body", "branch1", "branch2")
-        ]
-        for branch in branches:
-            _convolutions(branch)[-1].register_forward_pre_hook(
-                lambda convolution, inputs: F.dropout(inputs[0], rate)
-            )
+        for name, branch in unit.named_children():
+            if name in ("body", "branch1", "branch2"):
+                _convolutions(branch)[-1].register_forward_pre_hook(
+                    lambda convolution, inputs: F.dropout(inputs[0], rate)
+                )
         if isinstance(unit, DenseUnit):
             _convolutions(unit)[-1].register_forward_hook(
                 lambda convolution, inputs, output: F.dropout(output, rate)

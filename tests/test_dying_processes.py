@@ -69,7 +69,8 @@ def run_test(folder, code, *options):
     (folder / "test_it.py").write_text(f"import os\ndef test_it():\n    {code}\n")
     path = os.pathsep.join([str(REPOSITORY / "tests"), *sys.path])
     env = {"PYTHONPATH": path, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options]
+    base = f"--basetemp={folder / 'base'}"  # the usual place is first cleared of older sessions
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", base, *options]
     done = subprocess.run(command, cwd=folder, env=os.environ | env, capture_output=True, text=True)
     return Done(done.returncode, done.stdout, done.stderr)  # to the end of its output
 

@@ -16,6 +16,7 @@ from isda_bench.reporting.criteria import (
     lowest,
     opposite,
     over_settings,
+    slopes,
 )
 from isda_bench.reporting.false_positives import DRAWS, of_falling, of_larger, of_limit, of_lowest
 
@@ -38,6 +39,14 @@ def test_lowest_needs_every_comparison(means, wanted):
     assert verdict(lowest(ours, others)) == wanted
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_the_best_of_ours_is_compared_wherever_it_stands(order):
+    ours = [[4.0, 4.1, 3.9], [5.0, 5.0, 5.1]][::order]
+    effects = lowest(ours, [4.5 + NOISE])
+    assert effects.sizes.item() == pytest.approx(0.5)
+    assert effects.p.item() == pytest.approx(stats.ttest_rel(4.5 + NOISE, [4.0, 4.1, 3.9]).pvalue)
+
+
 def test_lowest_is_adjusted_over_the_others():
     """A difference that a test alone finds is not found among eleven."""
     ours, other = [[0.0, 0.0, 0.0]], 0.3 + NOISE
@@ -52,6 +61,16 @@ def test_larger(shift, wanted):
     assert verdict(effects) == wanted and verdict(opposite(effects)) == -wanted
     wanted_p = stats.ttest_ind(shift + NOISE, NOISE * 1.5, equal_var=False).pvalue
     assert effects.p.item() == pytest.approx(wanted_p)
+
+
+def test_slopes_are_least_squares_on_the_logarithm_of_the_size():
+    gains = np.random.default_rng(0).normal(size=(2, len(SIZES), 4))
+    for some in (gains, gains[:, :2]):
+        sizes = SIZES[: some.shape[1]]
+        wanted = [np.polyfit(np.log(sizes), each, 1)[0] for each in some]
+        np.testing.assert_allclose(slopes(some, sizes), wanted)
+        p = stats.ttest_1samp(wanted, 0, axis=1).pvalue
+        np.testing.assert_allclose(falling(some, sizes).p[:, 0], p)
 
 
 @pytest.mark.parametrize(("slope", "wanted"), [(-1.0, HOLDS), (-0.05, OPEN), (1.0, FAILS)])

@@ -101,6 +101,15 @@ def test_the_gains_on_the_page_are_the_records_():
         assert shown == [*cells, gain, interval, f"{isda.p_value:.3f}"]
 
 
+def test_the_range_of_the_gains_on_the_page_is_the_records_(records):
+    lines = experiment_table("small_data", records).lines
+    place = ("isda", "resnet8", 1000, 3)
+    (isda,) = (x for x in lines if (x.at.method, x.at.model, x.at.train_size, x.n) == place)
+    gains = sorted(-difference for difference in isda.paired.differences.values())
+    page = (REPOSITORY / "docs/results.md").read_text()
+    assert f"with each of the three seeds, by {gains[0]:.1f} to {gains[-1]:.1f} points" in page
+
+
 def test_the_other_methods_on_the_page_are_the_comparison_s():
     names = {"cross_entropy + dropout": "dropout", "isda + dropout": "ISDA with dropout"}
     rows = pd.read_csv(RESULTS / "tables/comparison.csv").query("model == 'resnet8' and train_size == 1000")

@@ -1,5 +1,6 @@
 """One check of all arguments: every mistake gets one sentence that says what is expected."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -42,6 +43,12 @@ MISTAKES = {
     "progress below 0": ({"progress": torch.tensor(-0.25)}, r"progress: -0.25.*\[0, 1\]"),
     "progress NaN": ({"progress": float("nan")}, r"progress: nan.*\[0, 1\]"),
     "a vector of progress": ({"progress": torch.zeros(N)}, r"progress: shape \(23,\).*number"),
+    "no progress": ({"progress": None}, r"progress: None.*number in \[0, 1\]"),
+    "progress as text": ({"progress": "0.5"}, r"progress: '0.5'.*number in \[0, 1\]"),
+    "labels in a list": ({"targets": BATCH.targets.tolist()}, "targets: list.*tensor"),
+    "labels of numpy": ({"targets": BATCH.targets.numpy()}, "targets: ndarray.*tensor"),
+    "features in a list": ({"features": BATCH.features.tolist()}, "features: list.*tensor"),
+    "logits of numpy": ({"logits": np.zeros((N, C))}, "logits: ndarray.*tensor"),
     "an empty batch": (
         {"features": BATCH.features[:0], "logits": torch.zeros(0, C), "targets": BATCH.targets[:0]},
         "features: an empty batch.*at least one sample",
@@ -70,7 +77,7 @@ def test_isda_for_100_classes_refuses_a_head_of_10(covariance):
 @each_setting
 def test_a_head_without_bias_and_the_ends_of_the_progress_are_right(path, settings):
     head = nn.Linear(A, C, bias=False)
-    for progress in (0, 1, 0.0, 1.0, torch.tensor(1.0)):
+    for progress in (0, 1, 0.0, 1.0, torch.tensor(1.0), np.float32(1)):
         value = build(path, **settings)(
             Outputs(BATCH.features, head(BATCH.features), head), BATCH.targets, progress
         )
@@ -101,5 +108,21 @@ def test_features_need_a_head_that_fits_and_outputs_have_their_own():
         loss(BATCH.features, BATCH.targets, 0.5)
     with pytest.raises(ValueError, match=r"features.*\(N, 7\)"):
         loss(BATCH.features[:, :3], BATCH.targets, 0.5, head=head)
+    for parts in (BATCH.features.tolist(), (BATCH.features, head(BATCH.features)), None):
+        with pytest.raises(ValueError, match=r"outputs: .*Outputs\(features, logits, head\).*a tensor"):
+            loss(parts, BATCH.targets, 0.5)
     with pytest.raises(ValueError, match="head, logits: only beside features"):
         loss(Outputs(BATCH.features, head(BATCH.features), head), BATCH.targets, 0.5, head=head)
+
+
+@each_setting
+@pytest.mark.parametrize("training", [True, False])
+def test_shapes_can_be_checked_without_values(path, settings, training):
+    """On the meta device, as a network's are; `lowrank` has shapes that depend on values."""
+    if settings.get("covariance") == "lowrank":
+        pytest.skip("lowrank needs values")
+    loss, head = build(path, **settings).to("meta").train(training), nn.Linear(A, C, device="meta")
+    features = torch.empty(N, A, device="meta", requires_grad=True)
+    value = loss(features, torch.zeros(N, dtype=torch.int64, device="meta"), 0.5, head=head)
+    value.backward()
+    assert value.shape == () and features.grad.shape == (N, A) and head.weight.grad.shape == (C, A)

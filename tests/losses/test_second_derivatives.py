@@ -53,6 +53,28 @@ def test_a_graph_that_is_kept_gives_the_gradient_again(covariance):
 
 
 @each_covariance
+@pytest.mark.parametrize("progress", [0.0, 0.6])
+def test_the_progress_has_its_gradient_too(covariance, progress):
+    """A strength that is learned: against finite differences; second derivatives too."""
+    loss, batch = seasoned(ISDA(C, A, 2.0, covariance)), make_batch(6)
+    leaves = [tensor.clone().requires_grad_() for tensor in batch[:3]]
+    value = torch.tensor(progress, dtype=torch.float64, requires_grad=True)
+
+    def of(value, *parts):
+        return loss(outputs_of(*parts), batch.targets, value)
+
+    (got,) = torch.autograd.grad(of(value, *leaves), value)
+    step = 1e-4
+    points = [of(progress + k * step, *leaves).item() for k in range(3)]  # 0 is the lowest progress
+    wanted = (-1.5 * points[0] + 2 * points[1] - 0.5 * points[2]) / step
+    assert got.item() == pytest.approx(wanted, abs=1e-6) and abs(wanted) > 1e-2
+    plain = torch.autograd.grad(of(progress, *leaves), leaves)
+    torch.testing.assert_close(torch.autograd.grad(of(value, *leaves), leaves), plain, atol=1e-12, rtol=0)
+    if progress:
+        assert torch.autograd.gradgradcheck(of, (value, *leaves), atol=1e-7)
+
+
+@each_covariance
 def test_two_batches_before_one_backward_pass(covariance):
     """Statistics change between a forward pass and its backward pass: the gradients do not."""
     loss, batch, later = ISDA(C, A, covariance=covariance), make_batch(), make_batch(seed=1)

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 pytest.importorskip("pytorchcv", reason="pytorchcv is not installed: pip install -r requirements-test.txt")
 
-from pytorchcv.models.densenet import DenseNet
+from pytorchcv.models.densenet import DenseNet, DenseUnit
 from pytorchcv.models.densenet_cifar import CIFARDenseNet
 from pytorchcv.models.pyramidnet import PyrUnit
 from pytorchcv.models.pyramidnet_cifar import CIFARPyramidNet
@@ -114,6 +114,24 @@ def imagenet_densenet(layers: tuple[int, ...], growth_rate: int) -> nn.Module:
     net = DenseNet(stages, 2 * growth_rate, num_classes=10)
     net.features.final_pool = nn.AdaptiveAvgPool2d(1)
     return net
+
+
+def add_dropout(net: nn.Module, rate: float) -> None:
+    """Before the last convolution of each branch of a block; in DenseNet behind it. It is never off."""
+    for unit in _units(net):
+        for name, branch in unit.named_children():
+            if name in ("body", "branch1", "branch2"):
+                _convolutions(branch)[-1].register_forward_pre_hook(
+                    lambda convolution, inputs: F.dropout(inputs[0], rate)
+                )
+        if isinstance(unit, DenseUnit):
+            _convolutions(unit)[-1].register_forward_hook(
+                lambda convolution, inputs, output: F.dropout(output, rate)
+            )
+
+
+def _convolutions(module: nn.Module) -> list[nn.Module]:
+    return [part for part in module.modules() if isinstance(part, nn.Conv2d)]
 
 
 def _stages(blocks: int, *widths: int) -> list[list[int]]:

@@ -21,7 +21,11 @@ FAMILIES = {
     "se_resnet": ("se_resnet110", {"depth": 14}, lambda: independent.se_resnet(2)),
     "wide_resnet": ("wrn28_10", {"depth": 16, "width": 2}, lambda: independent.wide_resnet(2, 2)),
     "resnext": ("resnext29_8x64d", {"depth": 20, "width": 4}, lambda: independent.resnext(2, 8, 4)),
-    "densenet_bc": ("densenet_bc_100_12", {"depth": 22}, lambda: independent.densenet(3, 12)),
+    "densenet_bc": (
+        "densenet_bc_100_12",
+        {"depth": 22, "growth_rate": 10},
+        lambda: independent.densenet(3, 10),
+    ),
     "shake_shake": (
         "shake_shake_26_2x32d",
         {"depth": 14, "width": 12, "idle_projections": False},
@@ -69,6 +73,25 @@ def test_logits_and_gradients_are_those_of_an_independent_implementation(family)
     for norm in _norms(ours) + _norms(theirs):
         norm.train()
     _assert_same(_outcome(ours, images), _outcome(theirs, images))
+
+
+@pytest.mark.parametrize("family", [family for family in FAMILIES if "imagenet" not in family])
+def test_dropout_has_its_place_rate_and_kind(family):
+    """The same masks from the same seed, drawn for the same tensors in the same order."""
+    name, changes, make = FAMILIES[family]
+    torch.manual_seed(0)
+    theirs = _with_random_norms(make().double().eval())
+    independent.add_dropout(theirs, 0.3)
+    ours = instantiate(model_config(name), num_classes=C, **{**changes, "dropout": 0.3}).double().eval()
+    _carry(theirs.state_dict(), ours.state_dict())
+    for module in ours.modules():
+        if isinstance(module, nn.Dropout):
+            module.train()
+    images, outcomes = torch.randn(4, 3, 32, 32, dtype=torch.float64), []
+    for model in (ours, theirs):
+        torch.manual_seed(1)
+        outcomes.append(_outcome(model, images))
+    _assert_same(*outcomes)
 
 
 def _outcome(model, images):

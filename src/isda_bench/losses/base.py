@@ -1,5 +1,6 @@
 """The contract that every loss keeps, and the outputs of a network that it takes."""
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
@@ -17,6 +18,7 @@ from isda_bench.losses.checks import (
     check_labels,
     check_logits,
     check_mixing,
+    check_parts,
 )
 from isda_bench.runtime.distributed import gather_rows
 
@@ -104,7 +106,7 @@ class Loss(nn.Module):
         """
         outputs = self._as_outputs(outputs, head, logits)
         self._check_targets(targets, len(outputs.features), progress, second, weight)
-        with torch.autocast(outputs.logits.device.type, enabled=False):
+        with _without_autocast(outputs.logits):
             if self.training:
                 outputs, targets, second = _gather(outputs, targets, second)
             check_batch(outputs.features)
@@ -140,6 +142,7 @@ class Loss(nn.Module):
         if not isinstance(outputs, Tensor):
             if head is not None or logits is not None:
                 raise ValueError("head, logits: only beside features; Outputs have their own")
+            check_parts(outputs)
             outputs = Outputs(*outputs)
         else:
             check_features(outputs, self.feature_dim)
@@ -161,6 +164,11 @@ class Loss(nn.Module):
         if second is not None and weight is not None:
             check_labels("second", second, rows, self.num_classes)
             check_fraction("weight", weight)
+
+
+def _without_autocast(values: Tensor) -> AbstractContextManager[Any]:
+    """Keeps the precision of what is computed from `values`; the meta device knows no autocast."""
+    return nullcontext() if values.is_meta else torch.autocast(values.device.type, enabled=False)
 
 
 def in_single_precision(outputs: Outputs) -> Outputs:

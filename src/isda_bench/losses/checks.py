@@ -4,11 +4,26 @@ Shapes and dtypes are always checked. Values are read only where that needs no s
 numbers and from tensors on the CPU, outside compiled code.
 """
 
+from numbers import Real
+
 import torch
 from torch import Tensor
 
 Number = float | Tensor
 HALF = (torch.float16, torch.bfloat16)
+
+
+def check_parts(outputs: object) -> None:
+    """Three parts: features, logits and head.
+
+    Raises:
+        ValueError: something else.
+    """
+    if not isinstance(outputs, (tuple, list)) or len(outputs) != 3:
+        raise ValueError(
+            f"outputs: {type(outputs).__name__}, should be Outputs(features, logits, head), "
+            "or the features alone, a tensor"
+        )
 
 
 def check_features(features: Tensor, feature_dim: int) -> None:
@@ -32,12 +47,18 @@ def check_logits(logits: Tensor, rows: int, num_classes: int) -> None:
 
 
 def _check_matrix(name: str, values: Tensor, width: int, setting: str) -> None:
+    _check_tensor(name, values)
     if not values.is_floating_point():
         raise ValueError(f"{name}: {values.dtype}, should be floating point numbers")
     if values.ndim != 2 or values.shape[1] != width:
         raise ValueError(
             f"{name}: shape {tuple(values.shape)}, should be (N, {width}) for a loss with {setting}={width}"
         )
+
+
+def _check_tensor(name: str, values: object) -> None:
+    if not isinstance(values, Tensor):
+        raise ValueError(f"{name}: {type(values).__name__}, should be a tensor")
 
 
 def check_head(head: object, num_classes: int, feature_dim: int) -> None:
@@ -62,6 +83,7 @@ def check_labels(name: str, labels: Tensor, rows: int, num_classes: int) -> None
     Raises:
         ValueError: other labels than these.
     """
+    _check_tensor(name, labels)
     if labels.is_floating_point():
         raise ValueError(
             f"{name}: soft labels ({labels.dtype}, shape {tuple(labels.shape)}), should be class indices "
@@ -95,10 +117,12 @@ def check_fraction(name: str, value: Number) -> None:
     """A number in [0, 1], also as a 0-d tensor, whose value is checked where it is readable.
 
     Raises:
-        ValueError: another number, or a tensor with dimensions.
+        ValueError: another number, a tensor with dimensions, or no number.
     """
     if isinstance(value, Tensor) and value.ndim:
         raise ValueError(f"{name}: shape {tuple(value.shape)}, should be a number in [0, 1]")
+    if is_readable(value) and not isinstance(value, (Real, Tensor)):
+        raise ValueError(f"{name}: {value!r}, should be a number in [0, 1]")
     if is_readable(value) and not 0 <= value <= 1:
         raise ValueError(f"{name}: {float(value)}, should lie in [0, 1]")
 

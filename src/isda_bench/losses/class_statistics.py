@@ -154,8 +154,11 @@ class ClassStatistics(OnlineStatistics):
 
 
 def needs_static_shapes(values: Tensor) -> bool:
-    """Whether no shape may depend on the targets: CUDA would wait for them, compiled code refuses it."""
-    return values.is_cuda or torch.compiler.is_compiling()
+    """Whether no shape may depend on the targets.
+
+    CUDA would wait for their values, the meta device has none, and compiled code refuses it.
+    """
+    return values.device.type != "cpu" or torch.compiler.is_compiling()
 
 
 def _eigenvalues(covariance: Tensor) -> Tensor:

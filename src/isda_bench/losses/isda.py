@@ -128,8 +128,11 @@ def augmented_cross_entropy(
         weight: W, (C, A).
         covariance: Sigma, (C, A, A), symmetric.
         targets: y, (N,).
-        strength: lambda, a float or a 0-d tensor.
+        strength: lambda, a float or a 0-d tensor, which may want a gradient too.
     """
+    if isinstance(strength, Tensor) and strength.requires_grad:  # the function below has no gradient for it
+        _, _, _, form = _present_forms(weight, targets, covariance)
+        return F.cross_entropy(logits + (strength / 2) * form, targets)
     loss: Tensor = _AugmentedCrossEntropy.apply(logits, weight, covariance, targets, strength)
     return loss
 
@@ -177,14 +180,22 @@ def _differentiable_gradients(
     logits: Tensor, weight: Tensor, targets: Tensor, covariance: Tensor, strength: Number
 ) -> tuple[Tensor, Tensor]:
     """dL/dz and the quadratic form's part of dL/dW, as functions that autograd can differentiate."""
-    present, owners = targets.unique(return_inverse=True)
-    differences = weight - weight[present][:, None]
-    v = differences @ covariance[present].to(weight.dtype)
-    z = logits + (strength / 2) * (differences * v).sum(2)[owners]
+    present, owners, v, form = _present_forms(weight, targets, covariance)
+    z = logits + (strength / 2) * form
     grad_logits = (z.softmax(1) - F.one_hot(targets, len(weight))) / len(targets)  # Eq. 4
     grad_z = strength * grad_logits.new_zeros(v.shape[:2]).index_add(0, owners, grad_logits)
     terms = grad_z[:, :, None] * v  # of Eq. 5, for each present class and each class
     return grad_logits, terms.sum(0).index_add(0, present, -terms.sum(1))
+
+
+def _present_forms(
+    weight: Tensor, targets: Tensor, covariance: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Present classes (K,), each sample's place among them (N,), V (K, C, A) and the samples' form (N, C)."""
+    present, owners = targets.unique(return_inverse=True)
+    differences = weight - weight[present][:, None]
+    v = differences @ covariance[present].to(weight.dtype)
+    return present, owners, v, (differences * v).sum(2)[owners]
 
 
 def _augment_all_classes(

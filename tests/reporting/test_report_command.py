@@ -63,6 +63,14 @@ def test_the_last_epoch_s_matrix_is_in_the_record(finished):
     assert not (finished / FILE).exists() and "confusion" not in (finished / "metrics.jsonl").read_text()
 
 
+def test_a_process_killed_behind_its_record_leaves_no_matrix(finished, runs, capsys):
+    """The file of the matrix is removed last; the same command does what the killed one could not."""
+    left = runs / finished.name / FILE
+    left.write_text("{}")
+    run(compose_run([*TINY, *ONE_EPOCH, "loss=isda", f"runs_dir={runs}"]))
+    assert "finished already" in capsys.readouterr().out and not left.exists()
+
+
 def test_a_larger_matrix_is_a_file_with_its_checksum_in_the_record(tmp_path, monkeypatch):
     monkeypatch.setattr("isda_bench.storage.confusion.FEW_CLASSES", 9)
     config = compose_run([*TINY, *ONE_EPOCH, f"runs_dir={tmp_path / 'runs'}"])

@@ -5,6 +5,7 @@ is the file confusion.json, whose checksum the record has. Until there is a reco
 """
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,9 +63,10 @@ def confusion_beside(path: Path, record: dict[str, Any]) -> dict[str, bytes]:
 
 
 def discard_confusion(directory: "RunDirectory", record: dict[str, Any]) -> None:
-    """Removes the file, once the record has its content."""
+    """Removes the file, once the record has its content; one that cannot be removed does no harm."""
     if CONFUSION in record and rank() == 0:
-        (directory.path / FILE).unlink(missing_ok=True)
+        with suppress(OSError):
+            (directory.path / FILE).unlink()
 
 
 def read_confusion(path: Path, record: dict[str, Any]) -> Counts | None:

@@ -11,6 +11,7 @@ from isda_bench.config.components import build_dataset
 from isda_bench.config.run_config import RunConfig
 from isda_bench.runtime.device_errors import clear_frames, reported_device_errors
 from isda_bench.runtime.ranks import rank
+from isda_bench.storage.confusion import discard_confusion
 from isda_bench.storage.data_check import fingerprint_at_hand
 from isda_bench.storage.record_files import DATA
 from isda_bench.storage.run_directory import NullRunDirectory, RunDirectory
@@ -69,6 +70,7 @@ def _report_finished(
     directory: RunDirectory, record: dict[str, Any], format_summary: Callable[[dict[str, Any]], str]
 ) -> None:
     """Prints the summary of a finished run, after comparing its data with those that are there now."""
+    discard_confusion(directory, record)  # a process killed behind its record leaves the file
     found = fingerprint_at_hand(build_dataset(directory.config.settings)) if record.get(DATA) else None
     directory.check_data(found)
     directory.warn_of_changed_code()

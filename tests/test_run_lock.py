@@ -208,6 +208,38 @@ def test_a_release_is_no_sign_of_life(tmp_path):
         release.join()
 
 
+def test_the_moment_in_which_a_release_is_written_is_no_sign_of_life(tmp_path):
+    """Opening the file empties it: it was taken for a claim that lives."""
+    write_claim(tmp_path, host="far away")
+    (claim,) = (tmp_path / "claims").iterdir()
+    empty = threading.Timer(0.2, claim.write_text, [""])
+    release = threading.Timer(0.6, lambda: write_claim(tmp_path, host="far away", released=True))
+    empty.start()
+    release.start()
+    with RunLock(tmp_path, heartbeat=0.05, silence=DEADLINE):
+        release.join()
+
+
+def test_an_empty_claim_whose_process_beats_is_held(tmp_path):
+    write_claim(tmp_path, host="far away")
+    (claim,) = (tmp_path / "claims").iterdir()
+    claim.write_text("")
+    ended = threading.Event()
+
+    def beat():
+        while not ended.wait(0.05):
+            os.utime(claim)
+
+    beating = threading.Thread(target=beat)
+    beating.start()
+    try:
+        with pytest.raises(RunLocked), RunLock(tmp_path, heartbeat=2):
+            pass
+    finally:
+        ended.set()
+        beating.join()
+
+
 def test_who_slept_too_long_finds_the_run_taken_over(tmp_path, monkeypatch):
     with monkeypatch.context() as there:
         there.setattr(platform, "node", lambda: "asleep")

@@ -154,12 +154,16 @@ class RunLock:
         return self._shows_life(claim, sign, self.silence if content else BEATS_MISSED * self.heartbeat)
 
     def _shows_life(self, claim: Path, sign: int, patience: float) -> bool:
-        end = time.monotonic() + patience
+        end, changes = time.monotonic() + patience, 0
         while True:
             over = time.monotonic() > end  # asked before the last look: this process may have slept too
             content, latest = _read(claim)
-            if latest != sign:
-                return not content.get("released")
+            changes += latest != sign
+            sign = latest
+            if content.get("released"):
+                return False
+            if changes > 1 or (changes and content):  # an empty file may be the beginning of a release
+                return True
             if over:
                 return False
             time.sleep(self.heartbeat / 4)
@@ -185,13 +189,13 @@ def _read(claim: Path) -> tuple[dict[str, Any], int]:
     killed then, or it is damaged.
     """
     try:
+        sign = claim.lstat().st_mtime_ns  # before the content, which is never older then
+    except OSError:
+        return {"released": True}, 0
+    try:
         content = json.loads(read_file(claim))
     except (OSError, ValueError, RecursionError):
         content = {}
-    try:
-        sign = claim.lstat().st_mtime_ns
-    except OSError:
-        return {"released": True}, 0
     return content if isinstance(content, dict) else {}, sign
 
 

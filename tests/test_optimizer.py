@@ -130,6 +130,11 @@ def test_an_optimizer_that_does_not_fit_is_refused_in_one_sentence(section, over
     assert line.startswith(problem)
 
 
+def test_a_step_that_fails_names_the_schedules_numbers():
+    with pytest.raises(ConfigError, match=r"SGD makes no step: .*schedule\.weight_decay=1e\+308\)"):
+        chosen("schedule.weight_decay=1e308").check(component_problems)
+
+
 @pytest.mark.parametrize(
     ("arguments", "problems"),
     [

@@ -153,7 +153,9 @@ def _rehearse(choice: OptimizerChoice, groups: list[dict[str, Any]], recipe: Tra
     try:
         optimizer.step()
     except Exception as error:
-        raise ValueError(f"{name} makes no step: {str(error).splitlines()[0]}") from error
+        keys = ("learning_rate", "momentum", "weight_decay")
+        rates = ", ".join(f"schedule.{key}={getattr(recipe, key)}" for key in keys)
+        raise ValueError(f"{name} makes no step: {str(error).splitlines()[0]} ({rates})") from error
 
 
 def _setting_problems(choice: OptimizerChoice) -> list[str]:

@@ -174,6 +174,15 @@ def test_two_processes_are_compared_with_one(monkeypatch, fault):
 
 
 @pytest.mark.slow
+def test_the_message_of_a_process_that_dies_under_torchrun_is_shown(tmp_path, monkeypatch):
+    """Torchrun writes fifty lines behind it."""
+    (tmp_path / "dies.py").write_text("import os\nos.write(2, b'free(): invalid pointer')\nos.abort()\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(CheckFailed, match=r"free\(\): invalid pointer"):
+        whole_runs.torchrun(["dies"])
+
+
+@pytest.mark.slow
 def test_two_processes_on_a_cpu_agree_with_one():
     assert "those of one process" in whole_runs.two_processes_agree(CPU)
 

@@ -1,5 +1,6 @@
 """Checks of whole runs on the digits: training in each precision, resuming, two GPUs."""
 
+import re
 import subprocess
 import sys
 import tempfile
@@ -25,6 +26,8 @@ TINY = [
 ]
 
 
+_TORCHRUNS = re.compile(r"[WEI]\d{4} \d\d:.*torch/distributed/elastic")
+"""The first of the lines that torchrun writes about a process that has failed."""
 ORDER_OF_SUMS = 1e-9
 """Relative difference in float64 that another order of sums can make in a few steps."""
 
@@ -136,4 +139,10 @@ def torchrun(arguments: list[str]) -> None:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m"]
     done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False)
     if done.returncode:
-        raise CheckFailed(f"torchrun ends with code {done.returncode}: {done.stderr.strip()[-500:]}")
+        raise CheckFailed(f"torchrun ends with code {done.returncode}: {_last_words(done.stderr)}")
+
+
+def _last_words(stderr: str) -> str:
+    """The end of what the processes wrote, without torchrun's own lines behind it."""
+    written = _TORCHRUNS.split(stderr, maxsplit=1)[0].strip() or stderr.strip()
+    return written[-1000:]

@@ -67,6 +67,6 @@ def _main(name: str, file: Path) -> None:
 if __name__ == "__main__":
     _main(sys.argv[1], Path(sys.argv[2]))
     sys.stderr.flush()
-    # A thread of gloo that still frees the last sum needs the interpreter's lock; while Python shuts down it is
-    # ended for that, and the process with it ("terminate called without an active exception").
+    # A thread of gloo that still frees the last sum needs the interpreter's lock. While Python shuts down the
+    # thread is ended for that, and the process with it ("terminate called without an active exception").
     os._exit(0)

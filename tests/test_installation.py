@@ -88,6 +88,7 @@ def test_a_wheel_holds_nothing_of_an_earlier_build(project, wheel, tmp_path):
         assert again.namelist() == first.namelist()
 
 
+@pytest.mark.slow
 def test_the_source_distribution_makes_the_same_wheel(project, wheel, tmp_path):
     with tarfile.open(build(project, "sdist", tmp_path)) as archive:
         archive.extractall(tmp_path, filter="data")

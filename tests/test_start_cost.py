@@ -20,6 +20,7 @@ print(json.dumps(sorted(sys.modules)))
 """
 
 
+@pytest.mark.slow
 def test_a_run_on_digits_imports_no_decoder_help_or_published_values(tmp_path):
     command = json.dumps([str(REPOSITORY / "train.py"), *RUN])
     done = run_python("-c", SCRIPT, command, cwd=tmp_path).check()

@@ -33,7 +33,13 @@ def conf(tmp_path):
         yield tmp_path
 
 
-@pytest.mark.parametrize("content, reason", UNREADABLE.values(), ids=UNREADABLE)
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        pytest.param(*case, id=name, marks=[pytest.mark.slow] * (name == "deep"))
+        for name, case in UNREADABLE.items()
+    ],
+)
 def test_an_unreadable_experiment_is_one_error(conf, content, reason):
     path = conf / "experiment" / "mine.yaml"
     path.write_bytes(content)

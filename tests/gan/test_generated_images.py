@@ -143,6 +143,7 @@ def test_a_run_does_not_resume_with_another_generator(tmp_path, runs, monkeypatc
         run(config)
 
 
+@pytest.mark.slow
 def test_the_newest_is_taken_unless_one_is_asked_for(tmp_path, runs, capsys):
     shutil.copytree(runs / "generators", tmp_path / "generators")
     (first,) = (path.name for path in (tmp_path / "generators").iterdir())

@@ -186,6 +186,7 @@ def test_damaged_or_missing_generators_are_reported(tmp_path, configuration):
         load_generator(tmp_path)
 
 
+@pytest.mark.slow
 def test_runs_of_a_version_without_the_running_mean_are_still_read(tmp_path, configuration, monkeypatch):
     """Their configuration, checkpoints and files lack what came with it; their names stay."""
     config = configuration(tmp_path, "generator=cgan", "schedule.average=0.0")

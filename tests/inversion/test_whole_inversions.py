@@ -121,6 +121,7 @@ def test_two_at_once_and_another_in_its_place_are_refused(options, unreported):
         invert(options(iterations=5))
 
 
+@pytest.mark.slow
 def test_a_finished_one_is_only_drawn_again(options, monkeypatch):
     directory = invert(options(iterations=4))
     monkeypatch.setattr(descent_module, "eager_gradient", None)

@@ -3,6 +3,8 @@
 import json
 import sys
 
+import pytest
+
 from helpers.processes import run_python
 from helpers.tiny import REPOSITORY, TINY
 from isda_bench.storage.component_code import code_of

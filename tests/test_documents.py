@@ -155,6 +155,7 @@ def contributing_commands(word: str) -> list[list[str]]:
     return [words[1:] for words in commands("CONTRIBUTING.md", "python") if word in words]
 
 
+@pytest.mark.slow
 def test_contributing_a_loss(contributed):
     found = contributing_commands("loss=poly")
     assert len(found) == 2

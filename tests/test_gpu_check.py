@@ -203,6 +203,7 @@ def test_an_exception_fails_with_its_words():
     assert "in broken" in found.numbers["traceback"]
 
 
+@pytest.mark.slow
 def test_a_check_has_a_process_and_a_time_limit():
     name = "planted NaN, eager"
     assert make_check(name, all_checks()[name], CPU)["status"] == "PASS"

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from helpers.tiny import TINY
-from isda_bench.cli import command_line
+from isda_bench.cli import command_line, endings
 from isda_bench.config.components import component_problems
 from isda_bench.config.compose import compose_run
 from isda_bench.errors import DeviceLost, NonFiniteLoss, UserError
@@ -134,7 +134,7 @@ def grid(tmp_path, monkeypatch, capsys):
 
     def call(fit, *overrides):
         monkeypatch.setattr(run, "fit", fit)
-        monkeypatch.setattr(command_line.signal, "signal", lambda *_: None)
+        monkeypatch.setattr(endings.signal, "signal", lambda *_: None)
         monkeypatch.setenv("HYDRA_FULL_ERROR", "1")  # which the command line sets
         monkeypatch.setattr(sys, "argv", ["train.py", *QUICK, f"runs_dir={tmp_path}", "-m", *overrides])
         monkeypatch.chdir(tmp_path)

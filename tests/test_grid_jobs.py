@@ -7,7 +7,8 @@ from types import SimpleNamespace
 import pytest
 
 from helpers.tiny import TINY
-from isda_bench.cli.grid_jobs import GridJobs, report
+from isda_bench.cli.grid_jobs import GridJobs
+from isda_bench.cli.launchers import report
 from isda_bench.config.grids import grid_runs
 
 QUICK = [*TINY, "schedule.epochs=1", "schedule.milestones=[]"]

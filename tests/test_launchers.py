@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 
 from helpers.processes import run_python, start_python, until
 from helpers.tiny import REPOSITORY, TINY
-from isda_bench.cli import command_line_check
+from isda_bench.cli import launchers
 from isda_bench.cli.command_line_check import command_line_problems
 from isda_bench.config.components import component_problems
 from isda_bench.config.compose import compose_overrides, hydra_context
@@ -55,12 +55,12 @@ def test_generators_have_the_same_launchers(launcher):
 
 
 def test_a_launcher_reports_its_missing_requirements(monkeypatch):
-    monkeypatch.setattr(command_line_check, "which", lambda name: None)
+    monkeypatch.setattr(launchers, "which", lambda name: None)
     chosen = [*TINY, "hydra/launcher=submitit_slurm"]
     assert command_line_problems(chosen, component_problems, multirun=True) == [
         "hydra/launcher=submitit_slurm: no Slurm on this machine (no srun)"
     ]
-    monkeypatch.setattr(command_line_check, "find_spec", lambda name: None)
+    monkeypatch.setattr(launchers, "find_spec", lambda name: None)
     assert command_line_problems(chosen, component_problems, multirun=True) == [
         "hydra/launcher=submitit_slurm: not installed; pip install hydra-submitit-launcher brings it"
     ]

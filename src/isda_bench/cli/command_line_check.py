@@ -2,15 +2,14 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from importlib.util import find_spec
 from itertools import islice
-from shutil import which
 from typing import Any
 
 from hydra.core.override_parser.types import ChoiceSweep, Override
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from isda_bench.cli.launchers import launcher_problems
 from isda_bench.cli.suggestions import key_suggestion
 from isda_bench.config.compose import hydra_context, sweep_of, varied_by, without_hydra
 from isda_bench.config.grid_size import MOST_JOBS, counts_of, runs_problem, value_count
@@ -134,25 +133,12 @@ def _conflicts(overrides: list[Override], composed: DictConfig) -> list[str]:
 def _mode_problems(overrides: list[Override], composed: DictConfig, multirun: bool) -> list[str]:
     """Settings that exclude a grid, or a single run."""
     launcher = composed.hydra.runtime.choices["hydra/launcher"]
-    problems = [] if launcher == "basic" else _launcher_problems(launcher, composed.hydra.launcher)
+    problems = [] if launcher == "basic" else launcher_problems(launcher, composed.hydra.launcher)
     if multirun:
         return problems + ([NO_GRID_OF_PROCESSES] if processes() > 1 else [])
     if launcher != "basic":
         problems.append(f"hydra/launcher={launcher}: launches the runs of a grid: needs -m")
     return problems + [f"{o.input_line}: several values need -m" for o in overrides if o.is_sweep_override()]
-
-
-def _launcher_problems(name: str, launcher: DictConfig) -> list[str]:
-    """Why grids cannot be launched with a choice of conf/hydra/launcher on this machine."""
-    plugin = launcher._target_.split(".")[1]
-    if find_spec("hydra_plugins") is None or find_spec(f"hydra_plugins.{plugin}") is None:
-        package = plugin.replace("_", "-")
-        return [f"hydra/launcher={name}: not installed; pip install {package} brings it"]
-    if name == "submitit_slurm" and which("srun") is None:
-        return [f"hydra/launcher={name}: no Slurm on this machine (no srun)"]
-    if launcher.get("n_jobs") == 0:
-        return ["hydra.launcher.n_jobs=0: should be above 0, or -1 for all processors"]
-    return []
 
 
 def _key_problems(given: list[str], chosen: list[Override], composer: Composer) -> dict[str, str]:

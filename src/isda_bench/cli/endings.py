@@ -1,11 +1,17 @@
 """The end of a command: its exit code, and one message."""
 
+import signal
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
-from isda_bench.errors import RankLost
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+
+from isda_bench.errors import ConfigError, RankLost, UserError
 from isda_bench.runtime.ranks import rank
 from isda_bench.runtime.terminal import printable_lines
 
@@ -14,6 +20,41 @@ INTERRUPTED, TERMINATED = 130, 143  # exit codes, by the shells' convention of 1
 
 class Terminated(KeyboardInterrupt):
     """The process was asked to end (SIGTERM)."""
+
+
+class JobFailed(UserError):
+    """A run of a grid has failed; the message is empty where the error has been reported."""
+
+
+@contextmanager
+def clean_end() -> Iterator[None]:
+    """Exits with 2 for a wrong configuration, 1 if a run failed, 128 + its number after a signal.
+
+    An error of the program itself passes: its traceback is for us.
+    """
+    try:
+        signal.signal(signal.SIGTERM, terminate)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        yield
+    except JobFailed as error:
+        if str(error):
+            print(error, file=sys.stderr)
+        sys.exit(1)
+    except (ConfigError, HydraException, OmegaConfBaseException) as error:
+        exit_with(2, error)
+    except BrokenPipeError:
+        raise  # the output's reader has ended: isda-bench ends quietly
+    except (UserError, OSError) as error:
+        exit_with(1, error)
+    except Exception as error:
+        behind = signal_behind(error)
+        if behind is not None:
+            exit_with(*behind)
+        if type(error).__module__.partition(".")[0] not in ("joblib", "submitit"):
+            raise
+        exit_with(1, UserError(f"the launcher lost a run: {error}"))  # its process was killed, say
+    except KeyboardInterrupt as error:
+        exit_with(*end_of(error))
 
 
 def end_of(error: BaseException) -> tuple[int, str]:

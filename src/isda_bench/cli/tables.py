@@ -25,6 +25,7 @@ from isda_bench.reporting.questions import answered_questions, markdown_answers
 from isda_bench.reporting.render_tables import csv_table, markdown, markdown_table, wide_csv
 from isda_bench.reporting.table import Table
 from isda_bench.runtime.atomic_files import write_atomically
+from isda_bench.runtime.garbage_collection import no_garbage_collection
 from isda_bench.storage.records import read_records, unfinished_runs
 
 
@@ -39,6 +40,7 @@ class TableOptions(Options):
     out: Annotated[str, Field(min_length=1)] | None = None
 
 
+@no_garbage_collection()
 def make_tables(options: TableOptions) -> None:
     """Writes <out>/<experiment>.md, .tex, .csv and _wide.csv; for all claims.md, evidence.md and all.md too.
 

@@ -2,8 +2,7 @@
 
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import contextmanager
 from typing import Any
 
 from hydra import compose, initialize_config_dir
@@ -18,8 +17,8 @@ from isda_bench.config.grid_size import check_values
 from isda_bench.config.override_text import parse
 from isda_bench.config.run_config import RunConfig
 from isda_bench.config.several_choices import expanded, with_plain_sections
+from isda_bench.config.weights_checksum import add_checksum_of_weights
 from isda_bench.errors import ConfigError
-from isda_bench.runtime.file_checksums import file_checksum
 
 # The files of conf/hydra/launcher have the names of the plugins' own, which check them: that is meant.
 warnings.filterwarnings("ignore", r"\s*'hydra/launcher/", UserWarning)
@@ -46,16 +45,8 @@ def run_config(composed: DictConfig, choices: dict[str, Any], kind: type[RunConf
     missing = sorted(OmegaConf.missing_keys(composed)) if "'???'" in str(config) else []
     if missing:
         raise ConfigError([f"{key}: not given" for key in missing])
-    _add_checksum_of_weights(config.get("model"))
+    add_checksum_of_weights(config.get("model"))
     return kind(with_plain_sections(config), names)
-
-
-def _add_checksum_of_weights(model: Any) -> None:
-    """Adds to the section of a network the checksum of the file that it starts from."""
-    weights = model.get("weights") if isinstance(model, dict) else None
-    if isinstance(weights, str) and model.get("weights_sha256", "") is None:
-        with suppress(OSError, RuntimeError):  # which the check reports; RuntimeError: no such home folder
-            model["weights_sha256"] = file_checksum(Path(weights).expanduser())
 
 
 def compose_run(overrides: list[str], kind: type[RunConfig] = RunConfig) -> RunConfig:

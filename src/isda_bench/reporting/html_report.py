@@ -39,7 +39,7 @@ def report(
         tables: in full where something has run, else by name.
         claims: of the paper; may be empty.
         pictures: in their order.
-        records: of the runs that are listed, as results.read_records gives them; may be empty.
+        records: of the runs that are listed, as `read_records` gives them; may be empty.
         left_out: what the page lacks, and why: damaged records, tables that cannot be made.
         questions: of the evidence, with their answers.
     """
@@ -49,7 +49,6 @@ def report(
     by_class = _by_class(records)
     seen: set[str] = set()
     only = all_tables[0] if len(all_tables) == 1 else None  # labels of several tables may differ
-    drawn = [_picture(picture, f"figure-{i}") for i, picture in enumerate(pictures, 1)]
     groups = page_cells(records, by_class, only.method_labels if only else {}, only.labels if only else {})
     return (
         _environment()
@@ -63,16 +62,13 @@ def report(
             verdicts=_verdicts(all_claims),
             chance_text=chance_text,
             questions=questions,
-            answered=", ".join(
-                f"{n} {verdict}" for verdict, n in Counter(q.verdict for q in questions).items()
-            ),
-            pictures=drawn,
-            explained=_shared_entries(drawn),
+            answered=_counted(question.verdict for question in questions),
             hash_source=_hash_source,
             groups=groups,
             cell_count=sum(len(group["cells"]) for group in groups),
             runs=len(records),
             left_out=list(left_out),
+            **_figures(pictures),
             **_extent(records),
         )
     )
@@ -98,6 +94,17 @@ def _hash_source(text: str) -> Markup:
     """The source expression of a Content-Security-Policy that allows an element with this content alone."""
     digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).decode()
     return Markup(f"'sha256-{digest}'")
+
+
+def _figures(pictures: Iterable[Picture]) -> dict[str, Any]:
+    """The figures, and the methods that several of them explain."""
+    drawn = [_picture(picture, f"figure-{i}") for i, picture in enumerate(pictures, 1)]
+    return {"pictures": drawn, "explained": _shared_entries(drawn)}
+
+
+def _counted(verdicts: Iterable[str]) -> str:
+    """'2 yes, 1 undecided'."""
+    return ", ".join(f"{count} {verdict}" for verdict, count in Counter(verdicts).items())
 
 
 def _extent(records: pd.DataFrame) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import seed as seeded
 from hypothesis import strategies as st
 
-from isda_bench.cli import command_line
+from isda_bench.cli import command_line, endings
 from isda_bench.config.components import component_problems
 from isda_bench.config.compose import compose_run
 from isda_bench.config.run_config import CONF
@@ -136,7 +136,7 @@ def one_short_error(line, code, output):
 def test_random_command_lines(tmp_path, monkeypatch, capsys, seed, tried, examples):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")  # which the command line sets
-    monkeypatch.setattr(command_line, "signal", Mock())  # its handlers; the alarm's stay
+    monkeypatch.setattr(endings, "signal", Mock())  # its handlers; the alarm's stay
     outcomes: Counter[str] = Counter()
     right = set()
 

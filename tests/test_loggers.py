@@ -10,6 +10,7 @@ from threading import Event
 
 import pytest
 import torch
+import wandb
 from matplotlib.image import imread
 from wandb.proto import wandb_internal_pb2
 
@@ -194,7 +195,15 @@ def test_the_end_says_where_the_offline_run_is_and_how_it_is_sent(tmp_path, caps
     assert line == f"wandb: offline run in wandb/{folder.name}; wandb sync wandb/{folder.name}"
 
 
-def test_the_run_of_a_sweeps_agent_keeps_the_agents_id(tmp_path, monkeypatch):
+@pytest.fixture
+def new_wandb():
+    """Has wandb read the environment anew before and after a test: it does so once in a process."""
+    wandb.teardown()
+    yield
+    wandb.teardown()
+
+
+def test_the_run_of_a_sweeps_agent_keeps_the_agents_id(tmp_path, monkeypatch, new_wandb):
     monkeypatch.setenv("WANDB_SWEEP_ID", "sweep1")
     monkeypatch.setenv("WANDB_RUN_ID", "agent1")
     run(compose_run([*TINY, "schedule.epochs=1", "logger=wandb", f"runs_dir={tmp_path}"]))
@@ -307,8 +316,6 @@ def test_tensorboard_without_its_package_is_one_error(monkeypatch):
 
 
 def test_a_failure_of_wandb_does_not_stop_the_run(tmp_path, monkeypatch, capsys):
-    import wandb
-
     def fails(**settings):
         raise OSError("no service")
 
@@ -340,8 +347,6 @@ def test_disabled_in_the_environment_nothing_is_sent(tmp_path, monkeypatch):
 
 
 def test_the_training_does_not_wait_for_wandb(tmp_path, monkeypatch):
-    import wandb
-
     config = compose_run([*TINY, "schedule.epochs=2", "logger=wandb", f"runs_dir={tmp_path}"])
     metrics = tmp_path / config.run_id / "metrics.jsonl"
     started = wandb.init
@@ -358,8 +363,6 @@ def test_the_training_does_not_wait_for_wandb(tmp_path, monkeypatch):
 
 
 def test_one_that_hangs_is_given_up(tmp_path, monkeypatch, capsys):
-    import wandb
-
     monkeypatch.setattr(loggers, "SECONDS_TO_ANSWER", 0.5)
     forever = Event()
     monkeypatch.setattr(wandb, "init", lambda **_: forever.wait())
@@ -371,8 +374,6 @@ def test_one_that_hangs_is_given_up(tmp_path, monkeypatch, capsys):
 
 def test_no_process_is_forked_while_wandb_starts(tmp_path, monkeypatch):
     """A loader's worker would have its locks."""
-    import wandb
-
     logger, forking = WandbLogger(), Event()
 
     def fails_late(**_):

@@ -30,7 +30,7 @@ class JobFailed(UserError):
 def clean_end() -> Iterator[None]:
     """Exits with 2 for a wrong configuration, 1 if a run failed, 128 + its number after a signal.
 
-    An error of the program itself passes: its traceback is for us.
+    An error of the program itself passes, with its traceback.
     """
     try:
         signal.signal(signal.SIGTERM, terminate)

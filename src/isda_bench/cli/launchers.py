@@ -21,7 +21,12 @@ ERROR = "error: "
 
 
 def launcher_problems(name: str, launcher: DictConfig) -> list[str]:
-    """Why grids cannot be launched with a choice of conf/hydra/launcher on this machine."""
+    """Why grids cannot be launched with a choice of conf/hydra/launcher on this machine.
+
+    Args:
+        name: of the choice.
+        launcher: its section, as Hydra has composed it.
+    """
     plugin = launcher._target_.split(".")[1]
     if find_spec("hydra_plugins") is None or find_spec(f"hydra_plugins.{plugin}") is None:
         package = plugin.replace("_", "-")

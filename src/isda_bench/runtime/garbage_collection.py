@@ -8,10 +8,10 @@ from contextlib import contextmanager
 @contextmanager
 def no_garbage_collection() -> Iterator[None]:
     """Pauses the search where almost all objects stay in use: imports, composing of configurations."""
-    paused = gc.isenabled()
+    enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        if paused:
+        if enabled:
             gc.enable()

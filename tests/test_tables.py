@@ -149,6 +149,17 @@ def test_a_choice_needs_every_candidate(tmp_path):
     assert table.notes == ("Fixed, not chosen on validation: isda strength 0.5.",)
 
 
+def test_a_chosen_dropout_rate_is_no_setting_of_the_network_without_dropout(tmp_path):
+    """It added a row to every table of that network and size, and 12 runs to a question's planned ones."""
+    for planned_cell in planned("evidence_selection_dropout"):
+        write_runs(tmp_path, planned_cell.config, [planned_cell.config.config["model"]["dropout"]] * 3)
+    sizes = table_of_runs("evidence_sizes", tmp_path)
+    assert sum(len(line.seeds) for line in sizes.lines if line.planned) == 96
+    assert not any(line.note for line in sizes.lines)
+    notes = {line.at.method: line.note for line in table_of_runs("evidence_methods", tmp_path).lines}
+    assert notes["cross_entropy"] == "" and notes["cross_entropy + dropout=0.1"] == "chosen on validation"
+
+
 def lines_of(table):
     return {line.at.method: line for line in table.lines if line.errors}
 

@@ -20,6 +20,7 @@ from isda_bench.experiments.planned import PlannedCell, planned
 
 EXPERIMENTS = ("strength_selection", "baseline_selection", "evidence_selection")
 CHOSEN = "chosen on validation"
+DROPOUT = "model.dropout"
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,13 @@ class HyperparameterSelection:
         return {key: settings[key] for key in self.keys}
 
     def is_about(self, cell: PlannedCell) -> bool:
-        """Whether this chooses for `cell`: it differs in the keys and the held-out images alone."""
+        """Whether this chooses for `cell`: it differs in the keys and the held-out images alone.
+
+        A network without dropout is a method of its own: no choice of a rate is about it.
+        """
         mine, its = self.cells[0].settings, cell.settings
+        if DROPOUT in self.keys and not its[DROPOUT]:
+            return False
         ignored = {*self.keys, "dataset.val_size", "seed"}
         return all(mine.get(key) == its.get(key) for key in (mine.keys() | its.keys()) - ignored)
 

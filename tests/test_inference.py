@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from isda_bench.reporting.inference import detectable, holm, interval, paired_p, power, welch_p
+from isda_bench.reporting.inference import (
+    detectable,
+    holm,
+    interval,
+    paired_p,
+    power,
+    welch_detectable,
+    welch_interval,
+    welch_p,
+)
 
 RNG = np.random.default_rng(0)
 OURS, THEIRS = RNG.normal(size=(4, 5)), RNG.normal(0.5, 2, size=(4, 5))
@@ -20,8 +29,10 @@ def test_the_paired_t_test_and_its_interval():
 
 @pytest.mark.parametrize("count", [2, 5])
 def test_welch(count):
-    wanted = stats.ttest_ind(OURS, THEIRS[:, :count], axis=-1, equal_var=False).pvalue
-    np.testing.assert_allclose(welch_p(OURS, THEIRS[:, :count]), wanted, rtol=1e-12)
+    wanted = stats.ttest_ind(OURS, THEIRS[:, :count], axis=-1, equal_var=False)
+    np.testing.assert_allclose(welch_p(OURS, THEIRS[:, :count]), wanted.pvalue, rtol=1e-12)
+    bounds = wanted.confidence_interval(0.95)
+    np.testing.assert_allclose(welch_interval(OURS, THEIRS[:, :count]), bounds, rtol=1e-12)
 
 
 def test_welch_by_hand():
@@ -38,7 +49,9 @@ def test_no_p_for_one_value_or_without_variance(values):
 
 
 def test_no_welch_for_one_value_or_without_variance():
-    assert math.isnan(welch_p([1.0], [1.0, 2.0])) and math.isnan(welch_p([1.0, 1.0], [2.0, 2.0]))
+    for pair in (([1.0], [1.0, 2.0]), ([1.0, 1.0], [2.0, 2.0])):
+        assert math.isnan(welch_p(*pair)) and math.isnan(welch_detectable(*pair))
+        assert np.isnan(welch_interval(*pair)).all()
 
 
 def test_holm():
@@ -64,6 +77,14 @@ def test_power_against_noncentral_t(difference, n):
 @pytest.mark.parametrize(("n", "level"), [(2, 0.05), (2, 0.05 / 11), (3, 0.05), (3, 0.05 / 60), (50, 0.05)])
 def test_the_smallest_detectable_difference_has_that_power(n, level):
     assert power(detectable(0.35, n, level), 0.35, n, level) == pytest.approx(0.8, abs=1e-6)
+
+
+def test_what_welch_detects_has_that_power():
+    """Equal variances of n and n values have 2 n - 2 degrees of freedom."""
+    values = np.array([-1.0, 0.0, 1.0, 0.5, -0.5])
+    shift = welch_detectable(values, values + 3) / math.sqrt(2 * values.var(ddof=1) / 5)
+    threshold = stats.t.isf(0.025, 8)
+    assert stats.nct.sf(threshold, 8, shift) + stats.nct.cdf(-threshold, 8, shift) == pytest.approx(0.8)
 
 
 def test_nothing_is_detectable_without_variance_or_with_one_seed():

@@ -68,9 +68,10 @@ def test_the_printed_slope_is_the_least_squares_one():
     gains = np.array([[-d for d in r.paired.differences.values()] for r in found.lines if r.paired])
     slope = np.polyfit(np.log(SIZES), gains, 1)[0]
     low, high = stats.t.interval(0.95, 11, slope.mean(), stats.sem(slope))
-    assert (
-        f"{slope.mean():+.2f} [{low:+.2f}, {high:+.2f}], n = 12" in fewer_samples(found, UPDATES).numbers[0]
+    words = (
+        f"{slope.mean():+.2f} [{low:+.2f}, {high:+.2f}] points for e times the images, n = 12; 12 seeds find"
     )
+    assert words in fewer_samples(found, UPDATES).numbers[0]
 
 
 def test_nothing_is_answered_before_all_planned_runs_are_finished():
@@ -95,7 +96,15 @@ def test_classes_are_compared_by_welch(relative):
     found = more_classes(ten, hundred, 5000, relative)
     assert found.verdict == YES and (found.done, found.planned) == (44, 44)
     expected = 100 * large.mean() / 50 if relative else large.mean()
-    assert f"gain {expected:+.2f}" in found.numbers[0]
+    assert f"gain {expected:+.2f}" in found.numbers[1]
+    other = 100 * small / 50 if relative else small
+    ours = 100 * large / 50 if relative else large
+    low, high = stats.ttest_ind(ours, other, equal_var=False).confidence_interval(0.95)
+    unit = "percent of the baseline's error" if relative else "points"
+    assert (
+        f"{ours.mean() - other.mean():+.2f} [{low:+.2f}, {high:+.2f}] {unit}, p < 0.001, n = 10 and 12"
+        in found.numbers[0]
+    )
     assert more_classes(ten, hundred, 500, relative).verdict == UNDECIDED
 
 

@@ -63,16 +63,25 @@ def welch_p(ours: ArrayLike, theirs: ArrayLike) -> Floats:
     Returns:
         (...); NaN below two values each, or where neither has any variance.
     """
-    (mean, error), (other_mean, other_error) = (_mean_and_error(np.asarray(x, float)) for x in (ours, theirs))
-    n, m = np.shape(ours)[-1], np.shape(theirs)[-1]
-    if min(n, m) < 2:
-        return np.full(mean.shape, np.nan)
-    # one side without variance leaves the other's
-    a, b = (np.nan_to_num(each**2) for each in (error, other_error))
+    difference, error, freedom = _welch(ours, theirs)
     with np.errstate(invalid="ignore", divide="ignore"):
-        freedom = (a + b) ** 2 / (a**2 / (n - 1) + b**2 / (m - 1))
-        p = 2 * stdtr(freedom, -np.abs(mean - other_mean) / np.sqrt(a + b))
-    return np.where(a + b > 0, p, np.nan)
+        return np.asarray(2 * stdtr(freedom, -np.abs(difference) / error))
+
+
+def welch_interval(ours: ArrayLike, theirs: ArrayLike, level: float = LEVEL) -> tuple[Floats, Floats]:
+    """Bounds of Welch's interval of the difference of two means, the first less the second.
+
+    Args:
+        ours: (..., n).
+        theirs: (..., m).
+        level: the interval covers 1 - level.
+
+    Returns:
+        Two of (...); NaN where `welch_p` is.
+    """
+    difference, error, freedom = _welch(ours, theirs)
+    half = error * stdtrit(freedom, 1 - level / 2)
+    return difference - half, difference + half
 
 
 def holm(p_values: ArrayLike) -> Floats:
@@ -104,10 +113,7 @@ def power(difference: float, std: float, n: int, level: float = LEVEL) -> float:
         n: common seeds, at least 2.
         level: of the test; LEVEL / m at Holm's first step of m.
     """
-    threshold = stdtrit(n - 1, 1 - level / 2)
-    shift = difference / std * math.sqrt(n)
-    wrong_side = np.nan_to_num(nctdtr(n - 1, shift, -threshold))  # NaN where it is too small for the series
-    return float(1 - nctdtr(n - 1, shift, threshold) + wrong_side)
+    return _chance_to_find(difference / std * math.sqrt(n), n - 1, level)
 
 
 def detectable(std: float, n: int, level: float = LEVEL) -> float:
@@ -123,13 +129,55 @@ def detectable(std: float, n: int, level: float = LEVEL) -> float:
     """
     if n < 2 or not std > NO_VARIANCE:
         return math.nan
+    return std / math.sqrt(n) * _found_shift(n - 1, level)
+
+
+def welch_detectable(ours: ArrayLike, theirs: ArrayLike, level: float = LEVEL) -> float:
+    """The smallest true difference of two means that Welch's test finds with a chance of `POWER`.
+
+    Args:
+        ours: (n,), values with the spread to expect.
+        theirs: (m,).
+        level: of the test.
+
+    Returns:
+        NaN where `welch_p` is.
+    """
+    _, error, freedom = _welch(ours, theirs)
+    return math.nan if np.isnan(error) else float(error) * _found_shift(float(freedom), level)
+
+
+def _chance_to_find(shift: float, freedom: float, level: float) -> float:
+    """The chance that a two-sided t-test finds a true mean of `shift` standard errors: the noncentral t."""
+    threshold = stdtrit(freedom, 1 - level / 2)
+    wrong_side = np.nan_to_num(nctdtr(freedom, shift, -threshold))  # NaN where it is too small for the series
+    return float(1 - nctdtr(freedom, shift, threshold) + wrong_side)
+
+
+def _found_shift(freedom: float, level: float) -> float:
+    """The smallest shift, in standard errors, that is found with a chance of `POWER`."""
     low, high = 0.0, 1.0
-    while power(high, 1.0, n, level) < POWER:
+    while _chance_to_find(high, freedom, level) < POWER:
         low, high = high, 2 * high
     for _ in range(50):
         middle = (low + high) / 2
-        low, high = (middle, high) if power(middle, 1.0, n, level) < POWER else (low, middle)
-    return std * high
+        low, high = (middle, high) if _chance_to_find(middle, freedom, level) < POWER else (low, middle)
+    return high
+
+
+def _welch(ours: ArrayLike, theirs: ArrayLike) -> tuple[Floats, Floats, Floats]:
+    """Difference of the means, its standard error and the degrees of freedom, (...) each.
+
+    The last two are NaN below two values each, or where neither has any variance.
+    """
+    (mean, error), (other_mean, other_error) = (_mean_and_error(np.asarray(x, float)) for x in (ours, theirs))
+    n, m = np.shape(ours)[-1], np.shape(theirs)[-1]
+    # one side without variance leaves the other's
+    a, b = (np.nan_to_num(each**2) for each in (error, other_error))
+    known = (a + b > 0) & (min(n, m) > 1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        freedom = (a + b) ** 2 / (a**2 / (n - 1) + b**2 / (m - 1))
+    return mean - other_mean, np.where(known, np.sqrt(a + b), np.nan), np.where(known, freedom, np.nan)
 
 
 def _mean_and_error(values: Floats) -> tuple[Floats, Floats]:

@@ -11,8 +11,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from isda_bench.reporting.columns import p_text
 from isda_bench.reporting.criteria import FAILS, HOLDS, Effects, decide, falling, larger, slopes
-from isda_bench.reporting.inference import LEVEL, detectable, interval
+from isda_bench.reporting.inference import (
+    LEVEL,
+    detectable,
+    interval,
+    welch_detectable,
+    welch_interval,
+    welch_p,
+)
 from isda_bench.reporting.pairing import BASELINE
 from isda_bench.reporting.table import Table, TableRow
 
@@ -68,8 +76,9 @@ def fewer_samples(sizes: Table, updates: Table) -> AnsweredQuestion:
     if len(seeds) > 1 and len(gains) > 1:
         columns = [[gain[s] for s in seeds] for gain in gains.values()]
         effects = falling(columns, list(gains))
-        slope = _with_interval(slopes(columns, list(gains)))
-        numbers.insert(0, f"slope of the gain over the log of the size: {slope}, n = {len(seeds)}")
+        slope = [float(value) for value in slopes(columns, list(gains))]
+        label = "slope of the gain over the log of the size:"
+        numbers.insert(0, _effect_text(label, slope, "points for e times the images"))
     return _answer(
         "Does ISDA help more where there are fewer samples?",
         f"One slope a seed, gain in points on log size: yes if its {COVERAGE} t interval lies below 0, no if "
@@ -98,7 +107,10 @@ def more_classes(sizes: Table, classes: Table, size: int, relative: bool) -> Ans
         _gain_text("CIFAR-100, 5,000 images", here, unit),
         _gain_text(f"CIFAR-10, {size:,} images", there, unit),
     ]
-    effects = larger(here, there) if min(len(here), len(there)) > 1 else None
+    effects = None
+    if min(len(here), len(there)) > 1:
+        effects = larger(here, there)
+        numbers.insert(0, _welch_text("gain on CIFAR-100 less that on CIFAR-10", here, there, unit))
     return _answer(
         f"Does ISDA help more where there are more classes, with {alike}, in {unit}?",
         f"Welch's t-test of the seeds' gains, two-sided, {100 * LEVEL:.0f}%.",
@@ -120,7 +132,7 @@ def lowest_error(methods: Table) -> AnsweredQuestion:
             text += (
                 f", {_with_interval(list(row.paired.differences.values()))} points to {row.paired.baseline}"
             )
-            text += f", Holm's p {row.paired.holm_p:.3f}" if row.paired.holm_p is not None else ""
+            text += f", Holm's p {p_text(row.paired.holm_p)}" if row.paired.holm_p is not None else ""
         numbers.append(text)
     isda = next((row.paired for row in _isda(methods)), None)
     effects = None
@@ -178,11 +190,25 @@ def _values(rows: Iterable[TableRow], relative: bool) -> list[float]:
 
 
 def _gain_text(label: str, gains: Sequence[float], unit: str = "points") -> str:
-    if not gains:
-        return f"{label}: no pair of runs"
-    text = f"{label}: gain {_with_interval(gains)} {unit}, n = {len(gains)}"
-    found = detectable(statistics.stdev(gains), len(gains)) if len(gains) > 1 else math.nan
-    return text if math.isnan(found) else f"{text}; {len(gains)} seeds find {found:.2f} at 80% power"
+    return _effect_text(f"{label}: gain", gains, unit) if gains else f"{label}: no pair of runs"
+
+
+def _effect_text(label: str, values: Sequence[float], unit: str) -> str:
+    """A mean over seeds with its interval and what so many seeds find."""
+    text = f"{label} {_with_interval(values)} {unit}, n = {len(values)}"
+    found = detectable(statistics.stdev(values), len(values)) if len(values) > 1 else math.nan
+    return text if math.isnan(found) else f"{text}; {len(values)} seeds find {found:.2f} at 80% power"
+
+
+def _welch_text(label: str, ours: Sequence[float], theirs: Sequence[float], unit: str) -> str:
+    """A difference of two means with Welch's interval and p, and what such runs find."""
+    text = f"{label}: {statistics.fmean(ours) - statistics.fmean(theirs):+.2f}"
+    low, high = (float(bound) for bound in welch_interval(ours, theirs))
+    if math.isnan(low):
+        return f"{text} {unit}"
+    text += f" [{low:+.2f}, {high:+.2f}] {unit}, p {p_text(float(welch_p(ours, theirs)))}"
+    text += f", n = {len(ours)} and {len(theirs)}"
+    return f"{text}; such runs find {welch_detectable(ours, theirs):.2f} at 80% power"
 
 
 def _with_interval(values: Sequence[float] | np.ndarray) -> str:

@@ -112,6 +112,38 @@ def test_tried_settings_are_means_with_intervals():
     assert tried_settings([selection], {}) is None
 
 
+def test_settings_that_share_no_line_stand_side_by_side():
+    """Margin and decay vary together: five lines of one point each lay on each other."""
+    tried = [(2, 0.1), (4, 0.12), (3, 0.1)]
+    settings = [*TINY, "loss=large_margin", "dataset.val_size=50"]
+    configs = [compose_run([*settings, f"loss.margin={m}", f"loss.annealing_decay={d}"]) for m, d in tried]
+    cells = tuple(PlannedCell(config, (0, 1), ()) for config in configs)
+    keys = ("loss.margin", "loss.annealing_decay")
+    selection = HyperparameterSelection("a", ("loss", "large_margin"), keys, cells, winner=cells[2])
+    groups = {config.cell: Group({}, {0: 3.0 + i, 1: 4.0 + i}) for i, config in enumerate(configs)}
+    figure = tried_settings([selection], groups)
+    (axis,) = figure.axes
+    assert axis.lines[0].get_xydata().tolist() == [[2.0, 5.5]]  # the ring
+    assert axis.lines[1].get_xydata().tolist() == [[0.0, 3.5], [1.0, 4.5], [2.0, 5.5]]
+    assert axis.lines[1].get_linestyle() == "None" and axis.get_legend() is None
+    assert [tick.get_text() for tick in axis.get_xticklabels()] == ["2\n0.1", "4\n0.12", "3\n0.1"]
+    assert axis.get_xlabel() == "margin, annealing decay"
+    assert not unreadable(figure)
+
+
+def test_a_value_is_named_where_its_name_does_not_touch_the_last_named_one():
+    """1.3 had no name because 1.1, which has none, is near."""
+    values = (1.0, 1.1, 1.3, 2.0, 3.0)
+    settings = [*TINY, "loss=focal", "dataset.val_size=50"]
+    configs = [compose_run([*settings, f"loss.gamma={value}"]) for value in values]
+    cells = tuple(PlannedCell(config, (0,), ()) for config in configs)
+    selection = HyperparameterSelection("a", ("loss", "focal"), ("loss.gamma",), cells)
+    figure = tried_settings([selection], {config.cell: Group({}, {0: 3.0}) for config in configs})
+    (axis,) = figure.axes
+    assert [tick.get_text() for tick in axis.get_xticklabels()] == ["1", "", "1.3", "2", "3"]
+    assert not unreadable(figure)
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")

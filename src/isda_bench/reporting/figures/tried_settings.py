@@ -1,5 +1,6 @@
 """Error on held-out images over the values of a setting that were tried."""
 
+from collections import defaultdict
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
@@ -29,7 +30,7 @@ from isda_bench.reporting.inference import interval
 
 HEIGHT = 2.3  # inches of a row
 COLUMNS = 2  # panels in a row
-WIDE = 20  # times the smallest value
+WIDE = 10  # times the smallest value
 APART = 0.12  # of the values' range: names of ticks that are nearer would touch
 
 
@@ -41,8 +42,8 @@ def tried_settings(
 ) -> Figure | None:
     """The mean over seeds with its 95% t interval; the chosen value has a ring, a single run is hollow.
 
-    A panel for each choice; where two settings vary, a line for each value of the first. None where nothing
-    has been tried.
+    A panel for each choice. Where several settings vary, a line for each value of all but the last;
+    where no two tries would share a line, they stand side by side. None where nothing has been tried.
 
     Args:
         selections: what is chosen.
@@ -85,29 +86,46 @@ def _reading(tried: list[HyperparameterSelection], groups: dict[str, Group]) -> 
 
 
 def _draw(axis: Axes, selection: HyperparameterSelection, groups: dict[str, Group]) -> None:
-    *first, last = selection.keys
-    lines: dict[str, dict[float, tuple[float, ...]]] = {}
-    for cell in selection.cells:
-        group = groups.get(cell.config.cell)
-        if group is None:
-            continue
-        values = selection.values(cell.config)
-        label = ", ".join(f"{_name(key)} {values[key]:g}" for key in first)
-        errors = tuple(group.errors.values())
-        lines.setdefault(label, {})[values[last]] = errors
-        if selection.winner is not None and selection.winner.config.cell == cell.config.cell:
+    tried = {
+        tuple(selection.values(cell.config).values()): tuple(groups[cell.config.cell].errors.values())
+        for cell in selection.cells
+        if cell.config.cell in groups
+    }
+    names = [_name(key) for key in selection.keys]
+    side_by_side = len(names) > 1 and len({values[:-1] for values in tried}) == len(tried)
+    places = {values: float(i) if side_by_side else values[-1] for i, values in enumerate(tried)}
+    lines: dict[str, dict[float, tuple[float, ...]]] = defaultdict(dict)
+    for values, errors in tried.items():
+        varied = [] if side_by_side else zip(names[:-1], values, strict=False)
+        lines[", ".join(f"{name} {value:g}" for name, value in varied)][places[values]] = errors
+        if values == tuple(selection.chosen.values()):
             axis.plot(
-                values[last], np.mean(errors), "o", markersize=10, markerfacecolor="none", color=INK,
+                places[values], np.mean(errors), "o", markersize=10, markerfacecolor="none", color=INK,
                 linestyle="none", gid="chosen",
             )  # fmt: skip
-    component = selection.component[1]
+    _draw_lines(axis, selection.component[1], lines, connected=not side_by_side)
+    axis.set(ylabel=f"{selection.cells[0].at.split} error, %")
+    if side_by_side:
+        axis.set_xlabel(", ".join(names))
+        axis.set_xticks(
+            [*places.values()], ["\n".join(f"{value:g}" for value in values) for values in places]
+        )
+    else:
+        axis.set_xlabel(names[-1])
+        _value_axis(axis, sorted(set(places.values())))
+    axis.grid(visible=True)
+
+
+def _draw_lines(
+    axis: Axes, component: str, lines: Mapping[str, dict[float, tuple[float, ...]]], connected: bool
+) -> None:
+    """A line for each label, in the component's look."""
     names = {label: f"{component} ({label})" if label else component for label in lines}
     styles = method_styles(names.values())
     for label, points in lines.items():
-        _draw_line(axis, dict(sorted(points.items())), label, styles[names[label]])
-    axis.set(xlabel=_name(last), ylabel=f"{selection.cells[0].at.split} error, %")
-    _value_axis(axis, sorted({float(value) for points in lines.values() for value in points}))
-    axis.grid(visible=True)
+        style = styles[names[label]]
+        style = style if connected else style._replace(line="None")
+        _draw_line(axis, dict(sorted(points.items())), label, style)
     if axis.get_legend_handles_labels()[1]:
         axis.legend()
 
@@ -131,7 +149,9 @@ def _value_axis(axis: Axes, values: list[float]) -> None:
     places = np.log(values) if logarithmic else np.array(values)
     length = max(places[-1] - places[0], 1e-9)
     named = [0]
-    named += [i for i in range(1, len(values)) if (places[i] - places[i - 1]) >= APART * length]
+    for i in range(1, len(values)):
+        if places[i] - places[named[-1]] >= APART * length:
+            named.append(i)
     if logarithmic:
         axis.set_xscale("log")
     axis.xaxis.set_minor_locator(NullLocator())

@@ -181,6 +181,11 @@ MISTAKES = [
         "  networks: {wrn: W}\n  methods: {",
         ["table.networks: wrn is none of the experiment's"],
     ),
+    (
+        "  methods: {",
+        "  also_differ: [schedule.epoch]\n  methods: {",
+        ["table.also_differ: schedule.epoch is none of the experiment's; did you mean schedule.epochs?"],
+    ),
     ('title: "My table"', 'title: ""', ["table.title=''"]),
 ]
 

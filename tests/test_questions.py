@@ -14,6 +14,7 @@ from isda_bench.reporting.questions import (
     YES,
     answered_questions,
     fewer_samples,
+    generated_images,
     lowest_error,
     markdown_answers,
     more_classes,
@@ -116,6 +117,25 @@ def test_isda_among_the_methods_is_decided_by_holms_p():
     assert lowest_error(table("evidence_methods", worse, holm_p=0.01)).verdict == NO
 
 
+@pytest.mark.parametrize(
+    "gains, p, verdict",
+    [
+        ((1.0, 0.5), (0.01, 0.04), YES),
+        ((1.0, 0.5), (0.01, 0.2), UNDECIDED),
+        ((1.0, -0.5), (0.01, 0.04), NO),
+        ((1.0, 0.5), (0.01, None), UNDECIDED),
+    ],
+)
+def test_generated_images_help_where_each_generator_is_better(gains, p, verdict):
+    row = table("evidence_generators", {("cifar10", 1000): [1.0, 1.1, 0.9]}).lines[1]
+    rows = tuple(
+        replace(row, cell=str(gain), paired=Paired(dict.fromkeys(range(3), -gain), "cross_entropy", holm_p=q))
+        for gain, q in zip(gains, p, strict=True)
+    )
+    found = generated_images(Table("evidence_generators", "", "last_10", "", rows))
+    assert found.verdict == verdict and (found.done, found.planned) == (6, 6)
+
+
 def test_the_page_has_the_answer_before_its_numbers():
     empty = {("cifar10", size): [] for size in SIZES}
     tables = {
@@ -123,7 +143,8 @@ def test_the_page_has_the_answer_before_its_numbers():
         "evidence_updates": table("evidence_updates", {("cifar10", 1000): []}, missing=12),
         "evidence_classes": table("evidence_classes", {("cifar100", 5000): []}, missing=10),
         "evidence_methods": table("evidence_methods", {("cifar10", 1000): []}, missing=5),
+        "evidence_generators": table("evidence_generators", {("cifar10", 1000): []}, missing=3),
     }
     page = markdown_answers(answered_questions(tables))
-    assert page.count(UNANSWERED.capitalize()) == 6
+    assert page.count(UNANSWERED.capitalize()) == 7
     assert "0 of 96 planned runs" in page and "no pair of runs" in page

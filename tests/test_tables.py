@@ -160,6 +160,21 @@ def test_a_chosen_dropout_rate_is_no_setting_of_the_network_without_dropout(tmp_
     assert notes["cross_entropy"] == "" and notes["cross_entropy + dropout=0.1"] == "chosen on validation"
 
 
+def test_pairs_that_the_experiment_declares_differ_in_epochs_too(tmp_path):
+    """64 epochs with generated images against 80 without; runs of 64 without them deviate: no baseline."""
+    basic = cell("evidence_generators", "cifar10", "cross_entropy")
+    wgan = cell("evidence_generators", "cifar10", "wgan")
+    write_runs(tmp_path, basic, [50.0, 51.0, 52.0])
+    short = {"schedule__epochs": 64, "schedule__milestones": [32, 48], "evaluate__every": 16}
+    write_runs(tmp_path, changed(basic, **short), [40.0, 40.0, 40.0])
+    write_runs(tmp_path, wgan, [49.0, 49.5, 50.0])
+    table = table_of_runs("evidence_generators", tmp_path)
+    pairs = {line.at.method: line.paired for line in table.lines if line.planned and line.paired}
+    assert set(pairs) == {"wgan"}
+    assert pairs["wgan"].differences == {0: -1.0, 1: -1.5, 2: -2.0}
+    assert any("schedule.epochs" in note for note in table.notes)
+
+
 def lines_of(table):
     return {line.at.method: line for line in table.lines if line.errors}
 

@@ -110,6 +110,8 @@ class TableSection(Section):
         title: what a reader sees over it.
         baseline: the method that each other one is compared with; null: cross-entropy on real images, with
             dropout for the methods that have it.
+        also_differ: dotted keys in which a planned method and its baseline may differ besides the method's
+            own, such as `schedule.epochs` where generated images make an epoch longer.
         methods: name -> label, in the order of the table's rows.
         networks: name -> label.
         datasets: name -> label.
@@ -117,6 +119,7 @@ class TableSection(Section):
 
     title: Annotated[str, Field(min_length=1)]
     baseline: str | None = None
+    also_differ: list[str] = []
     methods: dict[str, str] = {}
     networks: dict[str, str] = {}
     datasets: dict[str, str] = {}

@@ -62,6 +62,11 @@ class Methods:
             return ALWAYS_THE_METHODS
         return (*ALWAYS_THE_METHODS, "model.dropout", *self._set_by_files)
 
+    @property
+    def planned_settings(self) -> tuple[str, ...]:
+        """`settings` and those that the section declares: planned cells may differ in both."""
+        return (*self.settings, *self.section.also_differ)
+
     @cached_property
     def bring_augmentations(self) -> bool:
         """Whether a method that the section names sets how images are augmented or mixed."""
@@ -87,6 +92,7 @@ class Methods:
         methods = [*(at.method for at in places), *(c.config.names.get("method", "") for c in self.plan)]
         named = {
             "baseline": ([section.baseline] if section.baseline else [], methods),
+            "also_differ": (section.also_differ, self.plan[0].settings if self.plan else ()),
             "methods": (section.methods, methods),
             "networks": (section.networks, [at.model for at in places]),
             "datasets": (section.datasets, [at.dataset for at in places]),

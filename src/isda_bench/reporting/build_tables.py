@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -74,7 +74,7 @@ def experiment_table(
         protocol=protocol,
         source=builder.published.source,
         lines=lines,
-        notes=_notes(own, selections, labels),
+        notes=(*_declared_differences(builder.methods.section.also_differ), *_notes(own, selections, labels)),
         also_source=also_source(builder.table),
         labels=labels,
     )
@@ -203,6 +203,13 @@ class _Builder:
             keys.append((*ranks, size, at.resample, "; ".join(entry.line.deviations), order))
         order_of_lines = sorted(range(len(entries)), key=lambda i: keys[i])
         return [entries[i] for i in order_of_lines]
+
+
+def _declared_differences(keys: Sequence[str]) -> tuple[str, ...]:
+    """A sentence for settings besides the method in which a planned method and its baseline may differ."""
+    if not keys:
+        return ()
+    return (f"Declared by the experiment: a method may differ from its baseline in {', '.join(keys)} too.",)
 
 
 def _notes(

@@ -36,17 +36,17 @@ class Entry:
         """Whether it is cross-entropy on real images alone, with dropout or without."""
         return self.names["loss"] == BASELINE and self.names.get("generator", "none") == "none"
 
-    def place(self, methods: Methods) -> str:
-        """All settings but the methods'."""
-        return all_but(self.settings, methods.settings)
+    def place(self, left_out: tuple[str, ...]) -> str:
+        """All settings but these."""
+        return all_but(self.settings, left_out)
 
-    def baseline_place(self, methods: Methods) -> str:
+    def baseline_place(self, methods: Methods, left_out: tuple[str, ...]) -> str:
         """`place` of its baseline: for cross-entropy with dropout that of the network's own rate."""
         if methods.baselines or not self.is_plain:
-            return self.place(methods)
+            return self.place(left_out)
         own = own_dropout(self.names["model"])
         model = self.settings["model"] | {"dropout": int(own) if own.is_integer() else own}
-        return all_but(self.settings | {"model": model}, methods.settings)
+        return all_but(self.settings | {"model": model}, left_out)
 
     def is_baseline(self, methods: Methods) -> bool:
         """Whether others are compared with it: the table's baseline, else plain cross-entropy."""
@@ -55,8 +55,13 @@ class Entry:
 
 def with_baselines(entries: Sequence[Entry], methods: Methods) -> list[TableRow]:
     """The lines with their comparisons, each p adjusted over all methods against the same baseline."""
-    baselines = {entry.place(methods): entry.line for entry in entries if entry.is_baseline(methods)}
-    lines = [_compared(entry, baselines.get(entry.baseline_place(methods))) for entry in entries]
+    baselines = [entry for entry in entries if entry.is_baseline(methods)]
+    found = _baseline_of_each(entries, baselines, methods, methods.settings)
+    if methods.section.also_differ:  # the plan's own pairs before runs that deviate from it
+        planned, others = ([entry for entry in group if entry.line.planned] for group in (entries, baselines))
+        for settings in (methods.planned_settings, methods.settings):
+            found |= _baseline_of_each(planned, others, methods, settings)
+    lines = [_compared(entry, found.get(entry.line.cell)) for entry in entries]
     families: dict[str, list[int]] = defaultdict(list)
     for index, line in enumerate(lines):
         if line.paired is not None and line.paired.p_value is not None:
@@ -69,6 +74,15 @@ def with_baselines(entries: Sequence[Entry], methods: Methods) -> list[TableRow]
                 lines[index], paired=replace(pair, tests=len(members), holm_p=number_or_none(float(p)))
             )
     return lines
+
+
+def _baseline_of_each(
+    entries: Sequence[Entry], baselines: Sequence[Entry], methods: Methods, left_out: tuple[str, ...]
+) -> dict[str, TableRow]:
+    """Cell -> the line of its baseline, which has the same settings but those left out."""
+    places = {entry.place(left_out): entry.line for entry in baselines}
+    wanted = {entry.line.cell: entry.baseline_place(methods, left_out) for entry in entries}
+    return {cell: places[place] for cell, place in wanted.items() if place in places}
 
 
 def _compared(entry: Entry, baseline: TableRow | None) -> TableRow:

@@ -53,13 +53,15 @@ def answered_questions(tables: Mapping[str, Table]) -> list[AnsweredQuestion]:
     """All questions, the most important first.
 
     Args:
-        tables: at least `evidence_sizes`, `evidence_updates`, `evidence_classes` and `evidence_methods`.
+        tables: at least `evidence_sizes`, `evidence_updates`, `evidence_classes`, `evidence_methods` and
+            `evidence_generators`.
     """
     sizes, classes = tables["evidence_sizes"], tables["evidence_classes"]
     return [
         fewer_samples(sizes, tables["evidence_updates"]),
         *(more_classes(sizes, classes, size, relative) for size in (5000, 500) for relative in (False, True)),
         lowest_error(tables["evidence_methods"]),
+        generated_images(tables["evidence_generators"]),
     ]
 
 
@@ -122,18 +124,6 @@ def more_classes(sizes: Table, classes: Table, size: int, relative: bool) -> Ans
 
 def lowest_error(methods: Table) -> AnsweredQuestion:
     """Whether any method differs from cross-entropy with 1,000 images; each against it, Holm over all."""
-    rows = [row for row in methods.lines if row.planned]
-    numbers = []
-    for row in sorted(rows, key=lambda row: (math.isnan(row.mean), row.mean)):
-        text = f"{row.at.method}: no finished run"
-        if row.n:
-            text = f"{row.at.method}: {row.mean:.2f}% (n = {row.n})"
-        if row.paired:
-            text += (
-                f", {_with_interval(list(row.paired.differences.values()))} points to {row.paired.baseline}"
-            )
-            text += f", Holm's p {p_text(row.paired.holm_p)}" if row.paired.holm_p is not None else ""
-        numbers.append(text)
     isda = next((row.paired for row in _isda(methods)), None)
     effects = None
     if isda is not None and isda.holm_p is not None:
@@ -143,7 +133,21 @@ def lowest_error(methods: Table) -> AnsweredQuestion:
         f"Paired t-tests against {BASELINE}, Holm over the methods, {100 * LEVEL:.0f}%.",
         methods.lines,
         effects,
-        numbers,
+        _each_method(methods),
+    )
+
+
+def generated_images(generators: Table) -> AnsweredQuestion:
+    """Whether images of each generator lower the error with as many updates; Holm over the generators."""
+    pairs = [row.paired for row in generators.lines if row.planned and row.paired]
+    p = [math.nan if pair.holm_p is None else pair.holm_p for pair in pairs]
+    return _answer(
+        "Do generated images help with 1,000 images of CIFAR-10, with as many updates?",
+        f"Paired t-tests against {BASELINE}, Holm over the generators, {100 * LEVEL:.0f}%: yes if each is "
+        "better, no if one is worse.",
+        generators.lines,
+        Effects(np.array([-pair.mean for pair in pairs]), np.array(p)) if pairs else None,
+        _each_method(generators),
     )
 
 
@@ -168,6 +172,23 @@ def _answer(
         code = int(decide(effects).verdict) if effects is not None else 0
         verdict = {HOLDS: YES, FAILS: NO}.get(code, UNDECIDED)
     return AnsweredQuestion(question, criterion, verdict, done, planned, tuple(numbers))
+
+
+def _each_method(table: Table) -> list[str]:
+    """A sentence for each planned method, the lowest mean error first."""
+    rows = [row for row in table.lines if row.planned]
+    numbers = []
+    for row in sorted(rows, key=lambda row: (math.isnan(row.mean), row.mean)):
+        text = f"{row.at.method}: no finished run"
+        if row.n:
+            text = f"{row.at.method}: {row.mean:.2f}% (n = {row.n})"
+        if row.paired:
+            text += (
+                f", {_with_interval(list(row.paired.differences.values()))} points to {row.paired.baseline}"
+            )
+            text += f", Holm's p {p_text(row.paired.holm_p)}" if row.paired.holm_p is not None else ""
+        numbers.append(text)
+    return numbers
 
 
 def _isda(table: Table) -> list[TableRow]:

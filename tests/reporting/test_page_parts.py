@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,7 @@ from isda_bench.config.compose import compose_run
 from isda_bench.config.run_config import RunConfig
 from isda_bench.errors import UserError
 from isda_bench.experiments.coordinates import Coordinates
+from isda_bench.experiments.selection import CHOSEN
 from isda_bench.reporting.answers import BETTER, OPEN, WORSE, answers, headline
 from isda_bench.reporting.class_errors import ClassErrors, class_errors
 from isda_bench.reporting.confusion_matrix import page_classes
@@ -82,6 +84,15 @@ def test_several_comparisons_are_counted():
     ]
     tried = table(line("lq (q=0.1)", {0: 9.0, 1: 10.0}), line("lq", {0: 8.0, 1: 8.5}), line("isda"))
     assert headline(tried) == "lowest test error so far: lq, 8.25 ± 0.35 % (2 seeds)"
+
+
+def test_a_table_of_choices_counts_them():
+    """It said that no method and its baseline have runs of one seed, where there is no baseline."""
+    made = line("isda", {0: 1.0})
+    held_out = made.at._replace(split="validation")
+    lines = [replace(made, at=held_out, cell=str(i), note=CHOSEN if i < 2 else "") for i in range(4)]
+    lines[1] = replace(lines[1], at=held_out._replace(model="resnet20"))
+    assert headline(table(*lines)) == "2 choices made on held-out images"
 
 
 def test_constant_columns_are_said_once():

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from isda_bench.experiments.selection import CHOSEN
 from isda_bench.reporting.columns import mean_and_std, p_text
 from isda_bench.reporting.inference import LEVEL
 from isda_bench.reporting.table import Paired, Table, TableRow
@@ -94,6 +95,9 @@ def _without_comparison(table: Table) -> str:
     with_runs = [line for line in table.lines if line.errors]
     if not with_runs:
         return "nothing has run yet"
+    choices = sum(line.planned and line.note == CHOSEN for line in with_runs)
+    if table.split == "validation" and choices:
+        return f"{choices} {'choice' if choices == 1 else 'choices'} made on held-out images"
     where = {setting_text(table, line) for line in with_runs}
     if len(where) > 1 or len(with_runs) == 1:
         return "no comparison yet: no method and its baseline have runs of the same seed"

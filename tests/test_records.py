@@ -87,18 +87,47 @@ def test_the_readme_shows_columns_of_the_committed_table_of_the_demo():
     assert len(shown) >= 5 and shown.items() <= committed.items()
 
 
-def test_the_gains_on_the_page_are_the_records_():
-    rows = pd.read_csv(RESULTS / "tables/small_data.csv")
-    rows = rows[rows["deviations"].fillna("").str.contains("resnet8; 80 epochs")]
+def page_section(heading):
+    """What docs/results.md says below a heading, up to the next one."""
     text = plain((REPOSITORY / "docs/results.md").read_text())
+    return re.split(r"^#+ ", text.split(f"# {heading}\n", 1)[1], maxsplit=1, flags=re.MULTILINE)[0]
+
+
+@pytest.mark.parametrize(
+    "study, heading, sizes",
+    [
+        ("evidence_sizes", "Does ISDA help, and more with fewer samples?", 4),
+        ("small_data", "An earlier study with three seeds", 3),
+    ],
+)
+def test_the_gains_on_the_page_are_the_records_(study, heading, sizes):
+    section = page_section(heading)
+    rows = pd.read_csv(RESULTS / f"tables/{study}.csv")
+    deviating = rows["deviations"].fillna("").str.contains("resnet8; 80 epochs")
+    rows = rows[deviating if study == "small_data" else rows["planned"]]
+    assert rows["train_size"].nunique() == sizes
     for size, both in rows.groupby("train_size"):
         (basic,), (isda,) = (both[both["method"] == name].itertuples() for name in ("cross_entropy", "isda"))
         cells = [f"{row.mean:.2f} +- {row.std:.2f} ({row.n})" for row in (basic, isda)]
-        (line,) = re.findall(rf"^\| {size:,} .*$", text, re.MULTILINE)
+        (line,) = re.findall(rf"^\| {size:,} .*$", section, re.MULTILINE)
         gain = f"{isda.paired_mean:+.2f} +- {isda.paired_std:.2f} ({isda.paired_n:.0f})"
         interval = f"[{isda.interval_low:+.2f}, {isda.interval_high:+.2f}]"
-        shown = [cell.strip() for cell in line.split("|")[2:7]]
-        assert shown == [*cells, gain, interval, f"{isda.p_value:.3f}"]
+        note = rf"resnet8, cifar10, {size:,} images, against cross_entropy: (\S+) points with n = 12"
+        found = re.findall(note, (RESULTS / f"tables/{study}.md").read_text())
+        shown = [cell.strip() for cell in line.strip("|").split("|")[1:]]
+        assert shown == [*cells, gain, interval, f"{isda.p_value:.3f}", *found]
+        assert len(found) == (study == "evidence_sizes")
+
+
+def test_readme_and_page_give_the_answer_of_the_records():
+    """The slope with its interval, as results/tables/evidence.md has it."""
+    answers = (RESULTS / "tables/evidence.md").read_text()
+    verdict, slope = re.search(
+        r"fewer samples\?\*\* (\w+)\.(?:.|\n)*?log of the size: (\S+ \[\S+ \S+\])", answers
+    ).groups()
+    readme = (REPOSITORY / "README.md").read_text().replace("\n", " ")
+    for text in (readme, page_section("Does ISDA help, and more with fewer samples?").replace("\n", " ")):
+        assert verdict.lower() in text and slope in text
 
 
 def test_the_range_of_the_gains_on_the_page_is_the_records_(records):
@@ -106,7 +135,7 @@ def test_the_range_of_the_gains_on_the_page_is_the_records_(records):
     place = ("isda", "resnet8", 1000, 3)
     (isda,) = (x for x in lines if (x.at.method, x.at.model, x.at.train_size, x.n) == place)
     gains = sorted(-difference for difference in isda.paired.differences.values())
-    page = (REPOSITORY / "docs/results.md").read_text()
+    page = page_section("An earlier study with three seeds")
     assert f"with each of the three seeds, by {gains[0]:.1f} to {gains[-1]:.1f} points" in page
 
 

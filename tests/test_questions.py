@@ -136,6 +136,20 @@ def test_generated_images_help_where_each_generator_is_better(gains, p, verdict)
     assert found.verdict == verdict and (found.done, found.planned) == (6, 6)
 
 
+def test_seeds_of_other_experiments_do_not_count():
+    """Twelve seeds of a cell that the sizes share with the methods: of these five are planned."""
+    found = table("evidence_methods", {("cifar10", 1000): [1.0, 1.1, 0.9, 5.0, 1.0, -9.0, -9.0]})
+    five = tuple(replace(row, seeds=tuple(range(5))) for row in found.lines)
+    empty = {("cifar10", size): [] for size in SIZES}
+    tables = {
+        f"evidence_{name}": table(name, empty) for name in ("sizes", "updates", "classes", "generators")
+    }
+    answer = answered_questions({**tables, "evidence_methods": replace(found, lines=five)})[-2]
+    assert (answer.done, answer.planned) == (10, 10)
+    p = stats.ttest_1samp([1.0, 1.1, 0.9, 5.0, 1.0], 0).pvalue
+    assert any("48.20% (n = 5), -1.80 [" in text and f"Holm's p {p:.3f}" in text for text in answer.numbers)
+
+
 def test_the_page_has_the_answer_before_its_numbers():
     empty = {("cifar10", size): [] for size in SIZES}
     tables = {

@@ -13,6 +13,7 @@ from isda_bench.config.grids import grid_runs
 from isda_bench.config.run_config import RunConfig
 from isda_bench.reporting.build_tables import experiment_table
 from isda_bench.reporting.claims import check_claims, markdown_claims
+from isda_bench.reporting.columns import p_text
 from isda_bench.reporting.latex_table import latex
 from isda_bench.reporting.questions import answered_questions, markdown_answers
 from isda_bench.reporting.render_tables import csv_table, markdown, markdown_table, wide_csv
@@ -115,7 +116,7 @@ def test_the_gains_on_the_page_are_the_records_(study, heading, sizes):
         note = rf"resnet8, cifar10, {size:,} images, against cross_entropy: (\S+) points with n = 12"
         found = re.findall(note, (RESULTS / f"tables/{study}.md").read_text())
         shown = [cell.strip() for cell in line.strip("|").split("|")[1:]]
-        assert shown == [*cells, gain, interval, f"{isda.p_value:.3f}", *found]
+        assert shown == [*cells, gain, interval, p_text(isda.p_value), *found]
         assert len(found) == (study == "evidence_sizes")
 
 
@@ -128,6 +129,16 @@ def test_readme_and_page_give_the_answer_of_the_records():
     readme = (REPOSITORY / "README.md").read_text().replace("\n", " ")
     for text in (readme, page_section("Does ISDA help, and more with fewer samples?").replace("\n", " ")):
         assert verdict.lower() in text and slope in text
+
+
+def test_the_page_counts_the_finished_runs(records):
+    section = page_section("What is planned and not finished")
+    counts = re.findall(r"^\| `(evidence_\w+)` \| (\d+) of (\d+) \|", section, re.MULTILINE)
+    assert len(counts) == 6
+    for name, done, planned in counts:
+        rows = [row for row in experiment_table(name, records).lines if row.planned]
+        assert sum(len(row.seeds) for row in rows) == int(planned), name
+        assert sum(len(row.seeds) - len(row.missing) for row in rows) == int(done), name
 
 
 def test_the_range_of_the_gains_on_the_page_is_the_records_(records):

@@ -164,7 +164,7 @@ def test_pairs_that_the_experiment_declares_differ_in_epochs_too(tmp_path):
     """64 epochs with generated images against 80 without; runs of 64 without them deviate: no baseline."""
     basic = cell("evidence_generators", "cifar10", "cross_entropy")
     wgan = cell("evidence_generators", "cifar10", "wgan")
-    write_runs(tmp_path, basic, [50.0, 51.0, 52.0])
+    write_runs(tmp_path, basic, [50.0, 51.0, 52.0, 53.0])
     short = {"schedule__epochs": 64, "schedule__milestones": [32, 48], "evaluate__every": 16}
     write_runs(tmp_path, changed(basic, **short), [40.0, 40.0, 40.0])
     write_runs(tmp_path, wgan, [49.0, 49.5, 50.0])
@@ -173,6 +173,7 @@ def test_pairs_that_the_experiment_declares_differ_in_epochs_too(tmp_path):
     assert set(pairs) == {"wgan"}
     assert pairs["wgan"].differences == {0: -1.0, 1: -1.5, 2: -2.0}
     assert any("schedule.epochs" in note for note in table.notes)
+    assert (table.finished, table.wanted) == (6, 15)  # the seed beyond the plan does not count
 
 
 def lines_of(table):

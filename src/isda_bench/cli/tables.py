@@ -80,9 +80,7 @@ def _usual_place(options: TableOptions) -> str:
 
 
 def _report(table: Table, in_full: bool) -> None:
-    wanted = sum(len(line.seeds) for line in table.lines)
-    finished = wanted - sum(len(line.missing) for line in table.lines)
-    print(f"experiment={table.name}: {finished} of {wanted} runs are finished\n")
+    print(f"experiment={table.name}: {table.finished} of {table.wanted} runs are finished\n")
     if in_full:
         print(markdown(table))
 

@@ -54,14 +54,23 @@ class Entry:
 
 
 def with_baselines(entries: Sequence[Entry], methods: Methods) -> list[TableRow]:
-    """The lines with their comparisons, each p adjusted over all methods against the same baseline."""
+    """The lines with their comparisons."""
     baselines = [entry for entry in entries if entry.is_baseline(methods)]
     found = _baseline_of_each(entries, baselines, methods, methods.settings)
     if methods.section.also_differ:  # the plan's own pairs before runs that deviate from it
         planned, others = ([entry for entry in group if entry.line.planned] for group in (entries, baselines))
         for settings in (methods.planned_settings, methods.settings):
             found |= _baseline_of_each(planned, others, methods, settings)
-    lines = [_compared(entry, found.get(entry.line.cell)) for entry in entries]
+    return with_holm([_compared(entry, found.get(entry.line.cell)) for entry in entries])
+
+
+def with_planned_seeds(lines: Sequence[TableRow]) -> list[TableRow]:
+    """The planned lines and their comparisons without the seeds that other experiments added."""
+    return with_holm([_without_other_seeds(line) for line in lines if line.planned])
+
+
+def with_holm(lines: list[TableRow]) -> list[TableRow]:
+    """The lines, each p adjusted over all methods against the same baseline."""
     families: dict[str, list[int]] = defaultdict(list)
     for index, line in enumerate(lines):
         if line.paired is not None and line.paired.p_value is not None:
@@ -74,6 +83,15 @@ def with_baselines(entries: Sequence[Entry], methods: Methods) -> list[TableRow]
                 lines[index], paired=replace(pair, tests=len(members), holm_p=number_or_none(float(p)))
             )
     return lines
+
+
+def _without_other_seeds(line: TableRow) -> TableRow:
+    errors = {seed: line.errors[seed] for seed in line.errors if seed in line.seeds}
+    if line.paired is None:
+        return replace(line, errors=errors)
+    differences = {seed: d for seed, d in line.paired.differences.items() if seed in line.seeds}
+    paired = replace(line.paired, differences=differences, holm_p=None) if differences else None
+    return replace(line, errors=errors, paired=paired)
 
 
 def _baseline_of_each(

@@ -7,7 +7,7 @@ question is answered when all its planned runs are finished; before that its num
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from isda_bench.reporting.inference import (
     welch_interval,
     welch_p,
 )
-from isda_bench.reporting.pairing import BASELINE
+from isda_bench.reporting.pairing import BASELINE, with_planned_seeds
 from isda_bench.reporting.table import Table, TableRow
 
 YES, NO, UNDECIDED, UNANSWERED = "yes", "no", "undecided", "not answered yet"
@@ -50,18 +50,22 @@ class AnsweredQuestion:
 
 
 def answered_questions(tables: Mapping[str, Table]) -> list[AnsweredQuestion]:
-    """All questions, the most important first.
+    """All questions, the most important first. Only the seeds that an experiment plans count.
 
     Args:
         tables: at least `evidence_sizes`, `evidence_updates`, `evidence_classes`, `evidence_methods` and
             `evidence_generators`.
     """
-    sizes, classes = tables["evidence_sizes"], tables["evidence_classes"]
+    names = ("sizes", "updates", "classes", "methods", "generators")
+    own = [tables[f"evidence_{name}"] for name in names]
+    sizes, updates, classes, methods, generators = (
+        replace(table, lines=tuple(with_planned_seeds(table.lines))) for table in own
+    )
     return [
-        fewer_samples(sizes, tables["evidence_updates"]),
+        fewer_samples(sizes, updates),
         *(more_classes(sizes, classes, size, relative) for size in (5000, 500) for relative in (False, True)),
-        lowest_error(tables["evidence_methods"]),
-        generated_images(tables["evidence_generators"]),
+        lowest_error(methods),
+        generated_images(generators),
     ]
 
 

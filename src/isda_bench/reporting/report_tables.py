@@ -46,8 +46,8 @@ def page_table(
         "planned": _by_setting(table, folded),
         "planned_count": len(folded),
         "notes": [signs(note) for note in _gathered(_notes(table)) if note not in shared],
-        "finished": sum(line.n for line in table.lines if line.planned),
-        "wanted": sum(len(line.seeds) for line in table.lines),
+        "finished": table.finished,
+        "wanted": table.wanted,
         "classes": _class_tables(table, by_class, seen),
     }
 

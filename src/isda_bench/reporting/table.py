@@ -205,6 +205,16 @@ class Table:
         return self.lines[0].at.split
 
     @property
+    def wanted(self) -> int:
+        """Runs that the experiment plans."""
+        return sum(len(line.seeds) for line in self.lines)
+
+    @property
+    def finished(self) -> int:
+        """Finished runs of those planned; seeds beyond the plan do not count."""
+        return self.wanted - sum(len(line.missing) for line in self.lines)
+
+    @property
     def without_deviations(self) -> "Table":
         """The experiment's own lines; a note counts the runs that deviate from it."""
         count = sum(line.n for line in self.lines if not line.planned)

@@ -149,11 +149,19 @@ def awkward():
     return table(*rows, title=" ".join(LONG_NAMES), notes=tuple(LONG_NAMES))
 
 
+def many_groups():
+    """Many networks of two methods: the space between groups counts too."""
+    rows = [row(method, 12.34, model=f"network {i}") for i in range(14) for method in ("one", "two")]
+    return table(*rows, title="A title of several lines in a narrow column, " * 3)
+
+
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
 @pytest.mark.parametrize("columns", ["onecolumn", "twocolumn"])
-@pytest.mark.parametrize("kind", ["committed", "awkward"])
+@pytest.mark.parametrize("kind", ["committed", "awkward", "groups"])
 def test_every_table_compiles_and_fits_the_page(tmp_path, columns, kind):
-    texts = [path.read_text() for path in COMMITTED] if kind == "committed" else [latex(awkward())]
+    texts = [path.read_text() for path in COMMITTED]
+    if kind != "committed":
+        texts = [latex(awkward() if kind == "awkward" else many_groups())]
     assert texts
     head = rf"\documentclass[{columns}]{{article}}\usepackage{{booktabs,graphicx}}\begin{{document}}"
     body = "\n\\clearpage\n".join(texts)

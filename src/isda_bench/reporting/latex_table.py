@@ -17,6 +17,8 @@ PAGE = 44
 """Rows of a float without notes: it is no taller than a page, also in two columns."""
 NOTE_LETTERS, NOTE_HEIGHT = 62, 0.85
 """Letters of a line of notes in a narrow column, and its height in rows."""
+GROUP_HEIGHT = 1.5
+"""A group's heading and the space above it, in rows."""
 FEWEST_ROWS = 12
 ROOM, ROOM_WITH_PUBLISHED = 4, 2
 """Columns across; runs that deviate have data sets alone there."""
@@ -61,16 +63,16 @@ def _room(notes: list[str]) -> int:
 def _pages(groups: list[GridGroup], most: int) -> list[list[GridGroup]]:
     """The groups of each float, of at most so many rows; one that is longer is cut."""
     pages: list[list[GridGroup]] = [[]]
-    room = most
+    room: float = most
     for group in groups:
         rows = group.rows
         while rows:
-            if room < min(len(rows), most) + 1 and room < most:
+            if room < min(len(rows), most) + GROUP_HEIGHT and room < most:
                 pages.append([])
                 room = most
             fitting, rows = rows[:most], rows[most:]
             pages[-1].append(replace(group, rows=fitting))
-            room -= len(fitting) + 1
+            room -= len(fitting) + GROUP_HEIGHT
     return pages
 
 

@@ -49,7 +49,7 @@ def test_no_p_for_one_value_or_without_variance(values):
 
 
 def test_no_welch_for_one_value_or_without_variance():
-    for pair in (([1.0], [1.0, 2.0]), ([1.0, 1.0], [2.0, 2.0])):
+    for pair in (([1.0], [1.0, 2.0]), ([1.0, 1.0], [2.0, 2.0]), ([1.0, 2.0], [math.nan, 2.0])):
         assert math.isnan(welch_p(*pair)) and math.isnan(welch_detectable(*pair))
         assert np.isnan(welch_interval(*pair)).all()
 

@@ -98,6 +98,12 @@ def test_labels_title_and_published_values_of_a_folder_outside_the_clone(conf, t
     )
 
 
+def test_a_network_without_a_rate_of_dropout_has_its_table_beside_the_shipped_records(conf):
+    """The choice of a rate in these records asked every plan's networks for one."""
+    table = experiment_table("own_table", read_records([REPOSITORY / "results" / "records"]))
+    assert [line.n for line in table.lines if line.planned] == [0, 0, 0]
+
+
 def test_curves_carry_the_table_s_labels_and_keep_the_methods_looks(conf, tmp_path):
     table = table_of_runs("own_table", tmp_path / "runs", [[3.0, 3.5], [2.5, 2.75], [2.0, 3.0]])
     (picture,) = gallery({"own_table": table}, read_records([tmp_path / "runs"]))

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -13,11 +14,16 @@ from helpers.made_runs import changed, write_run, write_runs
 from helpers.made_tables import cell, table_of_runs
 from helpers.tiny import REPOSITORY
 from isda_bench.config.compose import compose_run
-from isda_bench.experiments.planned import planned
+from isda_bench.config.run_config import identity
+from isda_bench.experiments.methods import Methods
+from isda_bench.experiments.planned import PlannedCell, planned
+from isda_bench.experiments.selection import HyperparameterSelection, with_settings
 from isda_bench.reporting.build_tables import experiment_table
 from isda_bench.reporting.columns import text_rows
 from isda_bench.reporting.latex_table import latex
+from isda_bench.reporting.pairing import Entry, with_baselines
 from isda_bench.reporting.render_tables import csv_table, markdown, wide_csv
+from isda_bench.reporting.table import TableRow
 from isda_bench.reporting.table_notes import notes_of
 
 EMPTY = pd.DataFrame(columns=["cell", "seed", "last_10", "path", "record"])
@@ -160,6 +166,14 @@ def test_a_chosen_dropout_rate_is_no_setting_of_the_network_without_dropout(tmp_
     assert notes["cross_entropy"] == "" and notes["cross_entropy + dropout=0.1"] == "chosen on validation"
 
 
+def test_a_rate_of_zero_that_was_tried_can_be_chosen():
+    tried = planned("evidence_selection_dropout")
+    without = with_settings(tried[0], {"model.dropout": 0.0}, "")
+    chosen_by = HyperparameterSelection("a", ("loss", "cross_entropy"), ("model.dropout",), (without, *tried))
+    assert chosen_by.is_about(without)
+    assert not replace(chosen_by, cells=tried).is_about(without)
+
+
 def test_pairs_that_the_experiment_declares_differ_in_epochs_too(tmp_path):
     """64 epochs with generated images against 80 without; runs of 64 without them deviate: no baseline."""
     basic = cell("evidence_generators", "cifar10", "cross_entropy")
@@ -174,6 +188,18 @@ def test_pairs_that_the_experiment_declares_differ_in_epochs_too(tmp_path):
     assert pairs["wgan"].differences == {0: -1.0, 1: -1.5, 2: -2.0}
     assert any("schedule.epochs" in note for note in table.notes)
     assert (table.finished, table.wanted) == (6, 15)  # the seed beyond the plan does not count
+
+
+def test_of_two_declared_baselines_neither_is_taken(tmp_path):
+    plan = list(planned("evidence_generators"))
+    twice = [*plan, PlannedCell(changed(plan[0].config, schedule__epochs=70), plan[0].seeds, ())]
+    entries = []
+    for each in [*twice, *planned("evidence_generators_gan")]:
+        line = TableRow(each.config.cell, each.at, True, (0, 1), {0: 1.0, 1: 2.0})
+        entries.append(Entry(line, each.config.names, identity(each.config.config)))
+    methods = Methods("evidence_generators", plan)
+    assert not any(line.paired for line in with_baselines(entries, methods))
+    assert sum(line.paired is not None for line in with_baselines(entries[:1] + entries[2:], methods)) == 4
 
 
 def lines_of(table):

@@ -131,6 +131,18 @@ def test_settings_that_share_no_line_stand_side_by_side():
     assert not unreadable(figure)
 
 
+@pytest.mark.parametrize("values", [("linear", "constant"), (True, False), (None, 3), ([1, 2], [3])])
+def test_values_that_are_no_numbers_can_be_drawn(values):
+    config = compose_run([*TINY, "loss=isda", "dataset.val_size=50"])
+    configs = [changed(config, loss__ramp=value) for value in values]
+    cells = tuple(PlannedCell(config, (0, 1), ()) for config in configs)
+    selection = HyperparameterSelection("a", ("loss", "isda"), ("loss.ramp",), cells, winner=cells[1])
+    figure = tried_settings([selection], {each.cell: Group({}, {0: 3.0, 1: 4.0}) for each in configs})
+    (axis,) = figure.axes
+    names = {tick.get_text() for tick in axis.get_xticklabels()}
+    assert names == ({"0", "1"} if True in values else set(map(str, values)))
+
+
 def test_a_value_is_named_where_its_name_does_not_touch_the_last_named_one():
     """1.3 had no name because 1.1, which has none, is near."""
     values = (1.0, 1.1, 1.3, 2.0, 3.0)

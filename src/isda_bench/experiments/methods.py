@@ -92,7 +92,7 @@ class Methods:
         methods = [*(at.method for at in places), *(c.config.names.get("method", "") for c in self.plan)]
         named = {
             "baseline": ([section.baseline] if section.baseline else [], methods),
-            "also_differ": (section.also_differ, self.plan[0].settings if self.plan else ()),
+            "also_differ": (section.also_differ, [key for cell in self.plan for key in cell.settings]),
             "methods": (section.methods, methods),
             "networks": (section.networks, [at.model for at in places]),
             "datasets": (section.datasets, [at.dataset for at in places]),

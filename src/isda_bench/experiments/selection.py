@@ -54,10 +54,12 @@ class HyperparameterSelection:
     def is_about(self, cell: PlannedCell) -> bool:
         """Whether this chooses for `cell`: it differs in the keys and the held-out images alone.
 
-        A network without dropout is a method of its own: no choice of a rate is about it.
+        A network without dropout is a method of its own: no choice of a rate is about it, unless it is a try.
         """
+        if cell.config.cell in {candidate.config.cell for candidate in self.cells}:
+            return True
         mine, its = self.cells[0].settings, cell.settings
-        if DROPOUT in self.keys and not its[DROPOUT]:
+        if DROPOUT in self.keys and not its.get(DROPOUT):
             return False
         ignored = {*self.keys, "dataset.val_size", "seed"}
         return all(mine.get(key) == its.get(key) for key in (mine.keys() | its.keys()) - ignored)

@@ -209,7 +209,7 @@ def _declared_differences(keys: Sequence[str]) -> tuple[str, ...]:
     """A sentence for settings besides the method in which a planned method and its baseline may differ."""
     if not keys:
         return ()
-    return (f"Declared by the experiment: a method may differ from its baseline in {', '.join(keys)} too.",)
+    return (f"Exception, declared by the experiment: they may differ in {', '.join(keys)} too.",)
 
 
 def _notes(

@@ -174,7 +174,7 @@ def _welch(ours: ArrayLike, theirs: ArrayLike) -> tuple[Floats, Floats, Floats]:
     n, m = np.shape(ours)[-1], np.shape(theirs)[-1]
     # one side without variance leaves the other's
     a, b = (np.nan_to_num(each**2) for each in (error, other_error))
-    known = (a + b > 0) & (min(n, m) > 1)
+    known = (a + b > 0) & (min(n, m) > 1) & np.isfinite(mean - other_mean)
     with np.errstate(invalid="ignore", divide="ignore"):
         freedom = (a + b) ** 2 / (a**2 / (n - 1) + b**2 / (m - 1))
     return mean - other_mean, np.where(known, np.sqrt(a + b), np.nan), np.where(known, freedom, np.nan)

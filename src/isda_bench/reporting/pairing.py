@@ -97,10 +97,12 @@ def _without_other_seeds(line: TableRow) -> TableRow:
 def _baseline_of_each(
     entries: Sequence[Entry], baselines: Sequence[Entry], methods: Methods, left_out: tuple[str, ...]
 ) -> dict[str, TableRow]:
-    """Cell -> the line of its baseline, which has the same settings but those left out."""
-    places = {entry.place(left_out): entry.line for entry in baselines}
+    """Cell -> the line of its baseline, the one with the same settings but those left out."""
+    places: dict[str, list[TableRow]] = defaultdict(list)
+    for entry in baselines:
+        places[entry.place(left_out)].append(entry.line)
     wanted = {entry.line.cell: entry.baseline_place(methods, left_out) for entry in entries}
-    return {cell: places[place] for cell, place in wanted.items() if place in places}
+    return {cell: places[place][0] for cell, place in wanted.items() if len(places[place]) == 1}
 
 
 def _compared(entry: Entry, baseline: TableRow | None) -> TableRow:

@@ -87,18 +87,19 @@ def _reading(tried: list[HyperparameterSelection], groups: dict[str, Group]) -> 
 
 def _draw(axis: Axes, selection: HyperparameterSelection, groups: dict[str, Group]) -> None:
     tried = {
-        tuple(selection.values(cell.config).values()): tuple(groups[cell.config.cell].errors.values())
+        _key(selection.values(cell.config)): tuple(groups[cell.config.cell].errors.values())
         for cell in selection.cells
         if cell.config.cell in groups
     }
     names = [_name(key) for key in selection.keys]
-    side_by_side = len(names) > 1 and len({values[:-1] for values in tried}) == len(tried)
-    places = {values: float(i) if side_by_side else values[-1] for i, values in enumerate(tried)}
+    side_by_side = any(isinstance(values[-1], str) for values in tried)  # no place on an axis of numbers
+    side_by_side |= len(names) > 1 and len({values[:-1] for values in tried}) == len(tried)
+    places = {values: float(i if side_by_side else values[-1]) for i, values in enumerate(tried)}
     lines: dict[str, dict[float, tuple[float, ...]]] = defaultdict(dict)
     for values, errors in tried.items():
         varied = [] if side_by_side else zip(names[:-1], values, strict=False)
-        lines[", ".join(f"{name} {value:g}" for name, value in varied)][places[values]] = errors
-        if values == tuple(selection.chosen.values()):
+        lines[", ".join(f"{name} {_text(value)}" for name, value in varied)][places[values]] = errors
+        if values == _key(selection.chosen):
             axis.plot(
                 places[values], np.mean(errors), "o", markersize=10, markerfacecolor="none", color=INK,
                 linestyle="none", gid="chosen",
@@ -107,13 +108,20 @@ def _draw(axis: Axes, selection: HyperparameterSelection, groups: dict[str, Grou
     axis.set(ylabel=f"{selection.cells[0].at.split} error, %")
     if side_by_side:
         axis.set_xlabel(", ".join(names))
-        axis.set_xticks(
-            [*places.values()], ["\n".join(f"{value:g}" for value in values) for values in places]
-        )
+        axis.set_xticks([*places.values()], ["\n".join(map(_text, values)) for values in places])
     else:
         axis.set_xlabel(names[-1])
         _value_axis(axis, sorted(set(places.values())))
     axis.grid(visible=True)
+
+
+def _key(values: Mapping[str, Any]) -> tuple[float | str, ...]:
+    """The values, what is no number as text."""
+    return tuple(value if isinstance(value, int | float) else str(value) for value in values.values())
+
+
+def _text(value: float | str) -> str:
+    return str(value) if isinstance(value, str | bool) else f"{value:g}"
 
 
 def _draw_lines(

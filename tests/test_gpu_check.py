@@ -2,6 +2,9 @@
 
 import itertools
 import json
+import sys
+import threading
+import time
 from functools import partial
 from unittest.mock import Mock
 
@@ -20,9 +23,9 @@ from isda_bench.benchmarks.gpu_check import (
     whole_runs,
 )
 from isda_bench.benchmarks.gpu_check.checks import Check, all_checks
-from isda_bench.benchmarks.gpu_check.outcome import CheckFailed, CheckSkipped
+from isda_bench.benchmarks.gpu_check.outcome import CheckFailed, CheckSkipped, Outcome
 from isda_bench.benchmarks.gpu_check.page import check_device, count
-from isda_bench.benchmarks.gpu_check.processes import make_check, outcome_of
+from isda_bench.benchmarks.gpu_check.processes import make_check, make_checks, outcome_of
 from isda_bench.cli import gpu_check
 from isda_bench.cli.gpu_check import GpuCheckOptions
 from isda_bench.config.compose import compose_run
@@ -263,6 +266,49 @@ def test_the_page_lists_skipped_checks_and_the_exit_code_reports_failed_ones(tmp
         gpu_check.gpu_check(GpuCheckOptions(device="cpu", out=str(tmp_path)))
     assert ended.value.code == 1
     assert "0 passed, 1 failed, 1 skipped" in capsys.readouterr().out
+
+
+def test_checks_run_at_once_and_those_of_speed_behind_them_one_by_one(tmp_path, monkeypatch):
+    both_run, order = threading.Barrier(2, timeout=30), []
+
+    def made(name, device, seconds):
+        order.append(name)
+        if not listed[name].alone:
+            both_run.wait()
+        order.append(name)
+        return Outcome("PASS", name)
+
+    listed = {name: Check(Mock(), needs_gpu=False, alone=name.startswith("speed")) for name in "abcd"}
+    listed = {
+        "speed 1": Check(Mock(), False, alone=True),
+        "speed 2": Check(Mock(), False, alone=True),
+        **listed,
+    }
+    monkeypatch.setattr(processes, "in_a_process", made)
+    page, passed = check_device(CPU, listed, tmp_path, jobs=2)
+    assert passed and [c["name"] for c in json.loads(page.read_text())["checks"]] == [
+        *"abcd",
+        "speed 1",
+        "speed 2",
+    ]
+    assert order[-4:] == ["speed 1", "speed 1", "speed 2", "speed 2"]
+    assert {name for name, check in all_checks().items() if check.alone} == {
+        name for name in all_checks() if name.startswith(("speed", "ISDA's extra time"))
+    }
+
+
+def test_an_interruption_stops_the_checks_that_are_being_made(tmp_path, monkeypatch):
+    python = tmp_path / "python"
+    found = json.dumps({"status": "PASS", "sentence": "done", "numbers": {}})
+    python.write_text(f"#!/bin/sh\n[ \"$3\" = quick ] && echo '{found}' && exit\nexec sleep 100\n")
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+    names = ("quick", "long", "longer", "never begun")
+    making = make_checks({name: Check(Mock(), needs_gpu=False, seconds=60) for name in names}, CPU, jobs=3)
+    assert next(making)["sentence"] == "done"
+    start = time.monotonic()
+    making.close()
+    assert not processes._running and time.monotonic() < start + 30
 
 
 def test_a_check_that_is_not_there_is_named():

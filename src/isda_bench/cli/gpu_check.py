@@ -2,7 +2,8 @@
 
 isda-bench gpu-check                     all checks on the GPU; on a CPU those that can be made there
 isda-bench gpu-check device=cuda:1       another GPU
-isda-bench gpu-check 'only=captured'     the checks whose names begin so
+isda-bench gpu-check only=captured       the checks whose names begin so
+isda-bench gpu-check jobs=8              eight at once; those that measure speed come last, one by one
 
 Each check has a process and a time limit of its own. It writes <out>/gpu_check_<device>.json;
 out=results/benchmarks. The exit code is 1 where a check failed, also where a GPU is there and its driver
@@ -11,6 +12,8 @@ is dead or does not fit torch; without any GPU the checks that need one are skip
 
 import sys
 from pathlib import Path
+
+from pydantic import PositiveInt
 
 from isda_bench.benchmarks.gpu_check.checks import all_checks
 from isda_bench.benchmarks.gpu_check.page import check_device, count
@@ -24,6 +27,7 @@ class GpuCheckOptions(Options):
 
     device: str = "auto"
     only: str = ""
+    jobs: PositiveInt = 1
     out: str = "results/benchmarks"
 
 
@@ -41,7 +45,7 @@ def gpu_check(options: GpuCheckOptions) -> None:
     elif device.type == "cpu":
         reason = f"no CUDA here: {cuda_problem()}" if options.device != "cpu" else "device=cpu"
         print(f"On the CPU ({reason}): checks that need a GPU are skipped.", flush=True)
-    path, passed = check_device(device, checks, Path(options.out), problem)
+    path, passed = check_device(device, checks, Path(options.out), problem, options.jobs)
     print(f"{count(path)}; written: {path}")
     if not passed:
         sys.exit(1)

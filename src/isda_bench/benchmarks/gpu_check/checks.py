@@ -36,11 +36,13 @@ class Check(NamedTuple):
         make: device -> the sentence of what passed, or the outcome; raises CheckFailed or CheckSkipped.
         needs_gpu: whether a CPU cannot make it.
         seconds: its time limit.
+        alone: whether it measures speed, so that no other check may run beside it.
     """
 
     make: Callable[[torch.device], str | Outcome]
     needs_gpu: bool = True
     seconds: int = 120
+    alone: bool = False
 
 
 def all_checks() -> dict[str, Check]:
@@ -80,10 +82,10 @@ def all_checks() -> dict[str, Check]:
         for name in ("autoaugment", "randaugment")
     }
     checks["two GPUs"] = Check(whole_runs.two_gpus, seconds=300)
-    checks["ISDA's extra time"] = Check(speed.isda_memory_floor, seconds=180)
+    checks["ISDA's extra time"] = Check(speed.isda_memory_floor, seconds=180, alone=True)
     return checks | {
         f"speed {network} {precision}": Check(
-            partial(speed.rates, network=network, precision=precision), seconds=300
+            partial(speed.rates, network=network, precision=precision), seconds=300, alone=True
         )
         for network in ("resnet32", "wrn28_10")
         for precision in PRECISIONS

@@ -9,16 +9,16 @@ from typing import Any
 import torch
 
 from isda_bench.benchmarks.gpu_check.checks import Check
-from isda_bench.benchmarks.gpu_check.processes import make_check
+from isda_bench.benchmarks.gpu_check.processes import make_checks
 from isda_bench.runtime.atomic_files import write_atomically
 from isda_bench.storage.provenance import git_state, provenance
 from isda_bench.storage.run_directory import now
 
 
 def check_device(
-    device: torch.device, checks: dict[str, Check], out: Path, problem: str | None = None
+    device: torch.device, checks: dict[str, Check], out: Path, problem: str | None = None, jobs: int = 1
 ) -> tuple[Path, bool]:
-    """Makes the checks in turn, prints a line for each, and writes <out>/gpu_check_<device>.json.
+    """Makes the checks, prints a line for each, and writes <out>/gpu_check_<device>.json.
 
     The page is written after each check: an interrupted one keeps the results so far.
 
@@ -27,6 +27,7 @@ def check_device(
         checks: name -> check.
         out: the folder.
         problem: why the GPU that is there cannot be used; null: it can, or there is none.
+        jobs: how many at once, beside those that measure speed.
 
     Returns:
         The page, and whether no check failed.
@@ -36,9 +37,10 @@ def check_device(
     name = re.sub(r"[^a-z0-9]+", "_", f"{device.type} {content['device']['name']}".lower()).strip("_")
     path = out / f"gpu_check_{name}.json"
     out.mkdir(parents=True, exist_ok=True)
-    for title, check in checks.items():
-        found = make_check(title, check, device, problem)
-        print(f"{found['status']}  {title}: {found['sentence']} ({found['seconds']:.0f} s)", flush=True)
+    for found in make_checks(checks, device, problem, jobs):
+        print(
+            f"{found['status']}  {found['name']}: {found['sentence']} ({found['seconds']:.0f} s)", flush=True
+        )
         content["checks"].append(found)
         content["rows"]["throughput"] += found["numbers"].get("throughput", [])
         write_atomically(path, (json.dumps(content, indent=2) + "\n").encode())

@@ -7,6 +7,9 @@ import subprocess
 import sys
 import time
 import traceback
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
@@ -17,6 +20,7 @@ from isda_bench.benchmarks.gpu_check.outcome import CheckFailed, CheckSkipped, O
 
 FIXED_WORKSPACE = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
 """With it cuBLAS sums in the same order every time."""
+_running: set[subprocess.Popen[str]] = set()
 
 
 def outcome_of(check: Check, device: torch.device) -> Outcome:
@@ -31,6 +35,40 @@ def outcome_of(check: Check, device: torch.device) -> Outcome:
         sentence = f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
         return Outcome("FAIL", sentence, {"traceback": traceback.format_exc()})
     return made if isinstance(made, Outcome) else Outcome("PASS", made)
+
+
+def make_checks(
+    checks: Mapping[str, Check], device: torch.device, problem: str | None = None, jobs: int = 1
+) -> Iterator[dict[str, Any]]:
+    """Makes `jobs` checks at once, and behind them those that measure speed, one by one.
+
+    Args:
+        checks: name -> check.
+        device: to check.
+        problem: as in `make_check`.
+        jobs: how many at once.
+
+    Yields:
+        What `make_check` returns, in this order. Closing the generator stops the checks that are being made.
+    """
+    together = [name for name, check in checks.items() if not check.alone]
+    alone = [name for name, check in checks.items() if check.alone]
+    pool = ThreadPoolExecutor(jobs)
+    futures = [pool.submit(make_check, name, checks[name], device, problem) for name in together]
+    try:
+        yield from (future.result() for future in futures)
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+        while wait(futures, timeout=0.1).not_done:
+            _stop_running()
+    for name in alone:
+        yield make_check(name, checks[name], device, problem)
+
+
+def _stop_running() -> None:
+    for process in tuple(_running):
+        with suppress(ProcessLookupError):  # it has just ended
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def make_check(name: str, check: Check, device: torch.device, problem: str | None = None) -> dict[str, Any]:
@@ -64,6 +102,7 @@ def in_a_process(name: str, device: torch.device, seconds: float) -> Outcome:
         text=True,
         start_new_session=True,  # torchrun's processes end with it
     )
+    _running.add(process)
     try:
         output, errors = process.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
@@ -73,6 +112,8 @@ def in_a_process(name: str, device: torch.device, seconds: float) -> Outcome:
     except BaseException:
         os.killpg(process.pid, signal.SIGKILL)
         raise
+    finally:
+        _running.discard(process)
     lines = output.splitlines()
     if process.returncode or not lines:
         last = (errors.strip().splitlines() or ["no message"])[-1]

@@ -2,7 +2,7 @@
 
 It writes <out>/<device>_comparisons.json and .md, for one part <device>_<part>.json and .md;
 out=results/benchmarks. The parts are plain, augmentations, folder, start, and on demand alone networks,
-which needs pytorchcv and measures on the CPU.
+which needs pytorchcv and measures on the CPU, and layouts, for device=cuda.
 """
 
 from pathlib import Path
@@ -14,6 +14,7 @@ from isda_bench.config.options import Options, main
 from isda_bench.config.problems import did_you_mean
 from isda_bench.errors import ConfigError
 from isda_bench.runtime.devices import requested_device
+from layouts import layout_rows
 from networks import network_rows
 from plain_loop import plain_loop_rows
 from start_up import start_up_rows
@@ -24,8 +25,9 @@ MEASUREMENTS: dict[str, Measurement] = {
     "folder": ("A folder of JPEGs beside torchvision's loader, from files to batches", image_folder_rows),
     "start": ("Seconds from a command to its help and to the first batch", start_up_rows),
     "networks": ("Networks beside pytorchcv's: forward and backward, batch 32", lambda _: network_rows()),
+    "layouts": ("A training step with images in either layout, batch 128, in images/s", layout_rows),
 }
-ON_DEMAND = "networks"
+ON_DEMAND = ("networks", "layouts")
 
 
 class ComparisonOptions(Options):
@@ -38,7 +40,7 @@ class ComparisonOptions(Options):
 
 def compare(options: ComparisonOptions) -> None:
     """Takes the measurements and prints the page."""
-    names = [name for name in MEASUREMENTS if name != ON_DEMAND]
+    names = [name for name in MEASUREMENTS if name not in ON_DEMAND]
     if options.only is not None:
         if options.only not in MEASUREMENTS:
             hint = did_you_mean(options.only, list(MEASUREMENTS))

@@ -234,3 +234,17 @@ def test_rates_of_other_modes_do_not_enter_the_plan():
 
     rates = Rates([record(100.0), record(1.0, execution="eager"), record(110.0, execution="captured")], [])
     assert rates.of("resnet32", "cifar10", "fp32", 1).images_per_second == 105.0
+
+
+@pytest.mark.parametrize(
+    "device, precision, layout",
+    [
+        ("cpu", "fp32", torch.channels_last),
+        ("cpu", "bf16", torch.channels_last),
+        ("cuda", "fp32", torch.contiguous_format),
+        ("cuda", "tf32", torch.channels_last),
+        ("cuda", "bf16", torch.channels_last),
+    ],
+)
+def test_images_are_laid_out_for_the_device_and_precision(device, precision, layout):
+    assert devices.image_layout(torch.device(device), precision) == layout

@@ -12,6 +12,7 @@ from isda_bench.reporting.questions import (
     UNANSWERED,
     UNDECIDED,
     YES,
+    all_images,
     answered_questions,
     fewer_samples,
     generated_images,
@@ -142,12 +143,21 @@ def test_seeds_of_other_experiments_do_not_count():
     five = tuple(replace(row, seeds=tuple(range(5))) for row in found.lines)
     empty = {("cifar10", size): [] for size in SIZES}
     tables = {
-        f"evidence_{name}": table(name, empty) for name in ("sizes", "updates", "classes", "generators")
+        f"evidence_{name}": table(name, empty)
+        for name in ("sizes", "updates", "classes", "resnet20", "generators")
     }
     answer = answered_questions({**tables, "evidence_methods": replace(found, lines=five)})[-2]
     assert (answer.done, answer.planned) == (10, 10)
     p = stats.ttest_1samp([1.0, 1.1, 0.9, 5.0, 1.0], 0).pvalue
     assert any("48.20% (n = 5), -1.80 [" in text and f"Holm's p {p:.3f}" in text for text in answer.numbers)
+
+
+@pytest.mark.parametrize("gain, holm_p, verdict", [(1.5, 0.01, YES), (-1.5, 0.01, NO), (0.1, 0.6, UNDECIDED)])
+def test_all_images_are_answered_by_the_paired_test(gain, holm_p, verdict):
+    gains = [gain - 0.1, gain, gain + 0.1]
+    found = all_images(table("evidence_resnet20", {("cifar100", None): gains}, holm_p=holm_p))
+    assert (found.verdict, found.done, found.planned) == (verdict, 6, 6)
+    assert f"gain {gain:+.2f} [" in found.numbers[0]
 
 
 def test_the_page_has_the_answer_before_its_numbers():
@@ -156,9 +166,10 @@ def test_the_page_has_the_answer_before_its_numbers():
         "evidence_sizes": table("evidence_sizes", empty, missing=12),
         "evidence_updates": table("evidence_updates", {("cifar10", 1000): []}, missing=12),
         "evidence_classes": table("evidence_classes", {("cifar100", 5000): []}, missing=10),
+        "evidence_resnet20": table("evidence_resnet20", {("cifar100", None): []}, missing=5),
         "evidence_methods": table("evidence_methods", {("cifar10", 1000): []}, missing=5),
         "evidence_generators": table("evidence_generators", {("cifar10", 1000): []}, missing=3),
     }
     page = markdown_answers(answered_questions(tables))
-    assert page.count(UNANSWERED.capitalize()) == 7
+    assert page.count(UNANSWERED.capitalize()) == 8
     assert "0 of 96 planned runs" in page and "no pair of runs" in page

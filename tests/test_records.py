@@ -120,6 +120,25 @@ def test_the_gains_on_the_page_are_the_records_(study, heading, sizes):
         assert len(found) == (study == "evidence_sizes")
 
 
+def test_the_gain_with_all_images_is_the_records_():
+    rows = pd.read_csv(RESULTS / "tables/evidence_resnet20.csv")
+    basic, isda = (rows[rows["planned"] & (rows["method"] == m)].iloc[0] for m in ("cross_entropy", "isda"))
+    table = plain((RESULTS / "tables/evidence_resnet20.md").read_text())
+    shown = columns(table.split("\n\n")[0])
+    (found,) = re.findall(r"against cross_entropy: (\S+) points with n = 5", table)
+    cells = [*shown["test error in %"][:2], shown["difference to cross_entropy"][1]]
+    cells += [shown["95% interval"][1], shown["p"][1], found]
+    section = page_section("All images of CIFAR-100")
+    assert f"| 50,000 | {' | '.join(cells)} |" in section
+    losses = [f"{row['loss_mean']:.3f}" for row in (basic, isda)]
+    assert f"test loss ({' to '.join(losses)})" in section
+    (errors,) = re.findall(r"training error at the end (\S+)% and (\S+)%", section)
+    for shown, row in zip(errors, (basic, isda), strict=True):
+        files = (RESULTS / "records").glob(f"{row['cell'].rsplit('-', 1)[0]}-s*/metrics.jsonl")
+        last = [json.loads(file.read_text().splitlines()[-1])["train_error"] for file in files]
+        assert len(last) == 5 and f"{sum(last) / 5:.1f}" == shown
+
+
 def test_readme_and_page_give_the_answer_of_the_records():
     """The slope with its interval, as results/tables/evidence.md has it."""
     answers = (RESULTS / "tables/evidence.md").read_text()
@@ -134,7 +153,7 @@ def test_readme_and_page_give_the_answer_of_the_records():
 def test_the_page_counts_the_finished_runs(records):
     section = page_section("What is planned and not finished")
     counts = re.findall(r"^\| `(evidence_\w+)` \| (\d+) of (\d+) \|", section, re.MULTILINE)
-    assert len(counts) == 6
+    assert len(counts) == 7
     for name, done, planned in counts:
         rows = [row for row in experiment_table(name, records).lines if row.planned]
         assert sum(len(row.seeds) for row in rows) == int(planned), name

@@ -14,6 +14,7 @@ from isda_bench.losses import ISDA, CrossEntropy
 from isda_bench.losses.isda import Covariance
 from isda_bench.models.base import Classifier
 from isda_bench.reporting.model_table import Row, measure, names
+from isda_bench.runtime.devices import image_layout
 from isda_bench.training.optimizers import make_optimizer
 from isda_bench.training.step import Step
 
@@ -102,10 +103,10 @@ def _step(
     model: Classifier = instantiate(
         compose_run([f"model={network.name}"]).settings.model, num_classes=num_classes
     )
-    loss, bf16 = CrossEntropy(num_classes, model.feature_dim), precision == "bf16"
-    module = training_module(loss, model, device, bf16)
+    loss = CrossEntropy(num_classes, model.feature_dim)
+    module = training_module(loss, model, device, precision)
     side = 224 if network.family == "imagenet" else 32
-    images = torch.randn(n, 3, side, side, device=device).to(memory_format=torch.channels_last)
+    images = torch.randn(n, 3, side, side, device=device).to(memory_format=image_layout(device, precision))
     targets = torch.randint(num_classes, (n,), device=device)
     one, progress = Step(module, make_optimizer(module, SCHEDULE)), torch.tensor(0.5, device=device)
     return as_captured(lambda: one(images, targets, progress), device)

@@ -86,7 +86,7 @@ def _row(
 def _module(network: str, loss: type[Loss], precision: str, device: torch.device) -> TrainingModule:
     set_precision(precision)
     model = instantiate(compose_run([f"model={network}"]).settings.model, num_classes=CLASSES)
-    return training_module(loss(CLASSES, model.feature_dim), model, device, bf16=precision == "bf16")
+    return training_module(loss(CLASSES, model.feature_dim), model, device, precision)
 
 
 def _together(runs: int, device: torch.device) -> float:

@@ -17,6 +17,7 @@ from isda_bench.losses import ISDA, CrossEntropy, Loss
 from isda_bench.models.base import Classifier
 from isda_bench.models.resnet import ResNet
 from isda_bench.monitoring.progress import Display
+from isda_bench.runtime.devices import image_layout
 from isda_bench.runtime.library_faults import on_device
 from isda_bench.storage.run_directory import NullRunDirectory, RunDirectory
 from isda_bench.storage.run_results import Metrics
@@ -121,12 +122,12 @@ def training_epoch(
 
 
 def training_module(
-    loss: Loss, model: Classifier, device: torch.device, bf16: bool = False
+    loss: Loss, model: Classifier, device: torch.device, precision: str = "fp32"
 ) -> TrainingModule:
-    """Model and loss as a run has them, ready to train."""
+    """Model and loss as a run in this precision has them, ready to train."""
     torch.manual_seed(0)
-    module = on_device(TrainingModule(model, loss, bf16), device).train()
-    module.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    module = on_device(TrainingModule(model, loss, precision == "bf16"), device).train()
+    module.model.to(memory_format=image_layout(device, precision))  # type: ignore[call-overload]
     module.capture = can_be_captured(module)
     return module
 

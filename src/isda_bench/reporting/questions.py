@@ -53,17 +53,18 @@ def answered_questions(tables: Mapping[str, Table]) -> list[AnsweredQuestion]:
     """All questions, the most important first. Only the seeds that an experiment plans count.
 
     Args:
-        tables: at least `evidence_sizes`, `evidence_updates`, `evidence_classes`, `evidence_methods` and
-            `evidence_generators`.
+        tables: at least `evidence_sizes`, `evidence_updates`, `evidence_classes`, `evidence_resnet20`,
+            `evidence_methods` and `evidence_generators`.
     """
-    names = ("sizes", "updates", "classes", "methods", "generators")
+    names = ("sizes", "updates", "classes", "resnet20", "methods", "generators")
     own = [tables[f"evidence_{name}"] for name in names]
-    sizes, updates, classes, methods, generators = (
+    sizes, updates, classes, resnet20, methods, generators = (
         replace(table, lines=tuple(with_planned_seeds(table.lines))) for table in own
     )
     return [
         fewer_samples(sizes, updates),
         *(more_classes(sizes, classes, size, relative) for size in (5000, 500) for relative in (False, True)),
+        all_images(resnet20),
         lowest_error(methods),
         generated_images(generators),
     ]
@@ -126,17 +127,25 @@ def more_classes(sizes: Table, classes: Table, size: int, relative: bool) -> Ans
     )
 
 
+def all_images(resnet20: Table) -> AnsweredQuestion:
+    """Whether ISDA lowers a ResNet-20's error on all of CIFAR-100."""
+    gains = [gain for row in _isda(resnet20) for gain in _gains(row).values()]
+    return _answer(
+        "Does ISDA help a ResNet-20 on all of CIFAR-100, in 40 epochs?",
+        f"Paired t-test on the test errors, two-sided, {100 * LEVEL:.0f}%.",
+        resnet20.lines,
+        _effect_of_isda(resnet20),
+        [_gain_text("50,000 images", gains)],
+    )
+
+
 def lowest_error(methods: Table) -> AnsweredQuestion:
     """Whether any method differs from cross-entropy with 1,000 images; each against it, Holm over all."""
-    isda = next((row.paired for row in _isda(methods)), None)
-    effects = None
-    if isda is not None and isda.holm_p is not None:
-        effects = Effects(np.array([-isda.mean]), np.array([isda.holm_p]))
     return _answer(
         "Is ISDA better than cross-entropy with 1,000 images of CIFAR-10, among the other methods?",
         f"Paired t-tests against {BASELINE}, Holm over the methods, {100 * LEVEL:.0f}%.",
         methods.lines,
-        effects,
+        _effect_of_isda(methods),
         _each_method(methods),
     )
 
@@ -198,6 +207,14 @@ def _each_method(table: Table) -> list[str]:
 def _isda(table: Table) -> list[TableRow]:
     """The planned rows with ISDA alone."""
     return [row for row in table.lines if row.planned and row.at.method.split(" (")[0] == "isda"]
+
+
+def _effect_of_isda(table: Table) -> Effects | None:
+    """Its mean gain, with Holm's p over the table's comparisons."""
+    isda = next((row.paired for row in _isda(table)), None)
+    if isda is None or isda.holm_p is None:
+        return None
+    return Effects(np.array([-isda.mean]), np.array([isda.holm_p]))
 
 
 def _gains(row: TableRow) -> dict[int, float]:

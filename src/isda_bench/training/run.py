@@ -30,6 +30,7 @@ from isda_bench.monitoring.progress import Display
 from isda_bench.runtime.devices import (
     choose_device,
     describe,
+    image_layout,
     peak_memory,
     precision_warning,
     prepare_device,
@@ -203,7 +204,8 @@ def _build_module(config: RunConfig, dataset: DataSet, device: torch.device) -> 
     settings = config.settings
     model, loss = build_classifier_and_loss(settings, dataset)
     module = on_device(TrainingModule(model, loss, bf16=settings.precision == "bf16"), device)
-    module.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # the faster layout
+    layout = image_layout(device, settings.precision)
+    module.model.to(memory_format=layout)  # type: ignore[call-overload]
     module.capture = can_be_captured(module) and settings.capture
     if settings.compile:
         compile_step(module)

@@ -10,7 +10,7 @@ from torch import Tensor
 from isda_bench.benchmarks.gpu_check.outcome import CheckFailed, CheckSkipped
 from isda_bench.config.compose import compose_run
 from isda_bench.config.optimizer_choice import OptimizerChoice
-from isda_bench.runtime.devices import set_precision
+from isda_bench.runtime.devices import image_layout, set_precision
 from isda_bench.storage.checkpoint import random_states
 from isda_bench.training.capture import CapturedStep
 from isda_bench.training.optimizers import make_optimizer, set_learning_rate
@@ -44,7 +44,8 @@ class Trial:
         model = instantiate(settings.model, num_classes=CLASSES, in_channels=3)
         loss = instantiate(settings.loss, num_classes=CLASSES, feature_dim=model.feature_dim)
         self.module = TrainingModule(model, loss, settings.precision == "bf16").to(device).train()
-        self.module.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        layout = image_layout(device, settings.precision)
+        self.module.model.to(memory_format=layout)  # type: ignore[call-overload]
         if compiled:
             compile_step(self.module)
         choice = OptimizerChoice.of(settings.optimizer)

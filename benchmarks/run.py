@@ -46,9 +46,12 @@ def compare(options: ComparisonOptions) -> None:
             hint = did_you_mean(options.only, list(MEASUREMENTS))
             raise ConfigError([f"only={options.only}: no such part{hint}"])
         names = [options.only]
+    device = requested_device(options.device)
+    if "layouts" in names and device.type != "cuda":
+        raise ConfigError(["only=layouts: needs device=cuda"])
     chosen = {name: MEASUREMENTS[name] for name in names}
     suffix = f"_{options.only or 'comparisons'}"
-    page = measure(chosen, requested_device(options.device), Path(options.out), suffix)
+    page = measure(chosen, device, Path(options.out), suffix)
     print(page.read_text())
     print("written:", page, page.with_suffix(".json"))
 

@@ -1,5 +1,6 @@
 """`isda-bench gpu-check`: its checks find what they look for; processes, page and exit code."""
 
+import errno
 import itertools
 import json
 import sys
@@ -22,6 +23,7 @@ from isda_bench.benchmarks.gpu_check import (
     two_processes,
     whole_runs,
 )
+from isda_bench.benchmarks.gpu_check import page as page_module
 from isda_bench.benchmarks.gpu_check.checks import Check, all_checks
 from isda_bench.benchmarks.gpu_check.outcome import CheckFailed, CheckSkipped, Outcome
 from isda_bench.benchmarks.gpu_check.page import check_device, count
@@ -286,29 +288,67 @@ def test_checks_run_at_once_and_those_of_speed_behind_them_one_by_one(tmp_path, 
     }
     monkeypatch.setattr(processes, "in_a_process", made)
     page, passed = check_device(CPU, listed, tmp_path, jobs=2)
-    assert passed and [c["name"] for c in json.loads(page.read_text())["checks"]] == [
-        *"abcd",
-        "speed 1",
-        "speed 2",
-    ]
+    assert passed and [found["name"] for found in json.loads(page.read_text())["checks"]] == list(listed)
     assert order[-4:] == ["speed 1", "speed 1", "speed 2", "speed 2"]
     assert {name for name, check in all_checks().items() if check.alone} == {
         name for name in all_checks() if name.startswith(("speed", "ISDA's extra time"))
     }
 
 
-def test_an_interruption_stops_the_checks_that_are_being_made(tmp_path, monkeypatch):
+@pytest.mark.parametrize("jobs", [1, 3, 9])
+def test_an_interruption_stops_the_checks_that_are_being_made(tmp_path, monkeypatch, jobs):
     python = tmp_path / "python"
     found = json.dumps({"status": "PASS", "sentence": "done", "numbers": {}})
     python.write_text(f"#!/bin/sh\n[ \"$3\" = quick ] && echo '{found}' && exit\nexec sleep 100\n")
     python.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(python))
-    names = ("quick", "long", "longer", "never begun")
-    making = make_checks({name: Check(Mock(), needs_gpu=False, seconds=60) for name in names}, CPU, jobs=3)
+    names = ("quick", "long", "longer", "never begun", "neither", "nor this")
+    making = make_checks({name: Check(Mock(), needs_gpu=False, seconds=60) for name in names}, CPU, jobs=jobs)
     assert next(making)["sentence"] == "done"
     start = time.monotonic()
     making.close()
     assert not processes._running and time.monotonic() < start + 30
+
+
+def test_a_page_that_cannot_be_written_stops_the_checks(tmp_path, monkeypatch):
+    released = threading.Event()
+
+    def made(name, device, seconds):
+        assert name == "first" or released.wait(30)
+        return Outcome("PASS", name)
+
+    def full(path, content):
+        released.set()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(processes, "in_a_process", made)
+    monkeypatch.setattr(page_module, "write_atomically", full)
+    checks = {name: Check(Mock(), needs_gpu=False) for name in ("first", "second", "third", "fourth")}
+    with pytest.raises(OSError, match="No space left"):
+        check_device(CPU, checks, tmp_path, jobs=1)
+
+
+def test_the_page_has_the_order_of_the_list_whichever_check_ends_first(tmp_path, monkeypatch, capsys):
+    quick_ended = threading.Event()
+
+    def made(name, device, seconds):
+        assert name == "quick" or quick_ended.wait(30)
+        quick_ended.set()
+        return Outcome("PASS", name)
+
+    monkeypatch.setattr(processes, "in_a_process", made)
+    checks = {name: Check(Mock(), needs_gpu=False) for name in ("slow", "quick")}
+    page, _ = check_device(CPU, checks, tmp_path, jobs=2)
+    assert [found["name"] for found in json.loads(page.read_text())["checks"]] == ["slow", "quick"]
+
+
+def test_a_check_that_prints_something_else_fails(tmp_path, monkeypatch):
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\necho no outcome\n")
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+    found = make_check("driver", Check(Mock(), needs_gpu=False), CPU)
+    assert found["status"] == "FAIL" and "it printed no outcome: no outcome" in found["sentence"]
 
 
 def test_a_check_that_is_not_there_is_named():

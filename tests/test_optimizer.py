@@ -3,6 +3,7 @@
 import copy
 
 import pytest
+import torch
 from torch.optim import SGD, AdamW
 
 from helpers.forked import run_forked
@@ -20,6 +21,7 @@ from isda_bench.losses.center import Center
 from isda_bench.models.resnet import ResNet
 from isda_bench.training.optimizers import make_optimizer
 from isda_bench.training.run import run
+from isda_bench.training.state import _load_optimizer
 from isda_bench.training.step import TrainingModule
 
 
@@ -174,3 +176,17 @@ def test_an_interrupted_run_equals_an_unbroken_one(tmp_path, monkeypatch):
     directories = tmp_path / "a" / broken.run_id, tmp_path / "b" / unbroken.run_id
     assert metrics_of(directories[0]) == metrics_of(directories[1])
     assert same_weights(*directories)
+
+
+def test_a_loaded_state_has_the_layout_of_its_parameters():
+    """Fused kernels on CUDA refuse momenta whose strides are not their parameter's."""
+    weight = torch.randn(4, 3, 3, 3)
+    saved = torch.nn.Parameter(weight.clone())
+    loaded = torch.nn.Parameter(weight.to(memory_format=torch.channels_last))
+    before, after = (torch.optim.SGD([p], lr=0.1, momentum=0.9) for p in (saved, loaded))
+    (saved**2).sum().backward()
+    before.step()
+    _load_optimizer(after, before.state_dict())
+    momentum = after.state[loaded]["momentum_buffer"]
+    assert momentum.stride() == loaded.stride() != saved.stride()
+    assert torch.equal(momentum, before.state[saved]["momentum_buffer"])

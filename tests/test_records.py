@@ -3,8 +3,10 @@
 import json
 import re
 
+import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from helpers.tiny import REPOSITORY
 from isda_bench.config.experiment_files import table_names
@@ -98,6 +100,7 @@ def page_section(heading):
     "study, heading, sizes",
     [
         ("evidence_sizes", "Does ISDA help, and more with fewer samples?", 4),
+        ("evidence_updates", "With the updates of 5,000 images", 1),
         ("small_data", "An earlier study with three seeds", 3),
     ],
 )
@@ -117,7 +120,55 @@ def test_the_gains_on_the_page_are_the_records_(study, heading, sizes):
         found = re.findall(note, (RESULTS / f"tables/{study}.md").read_text())
         shown = [cell.strip() for cell in line.strip("|").split("|")[1:]]
         assert shown == [*cells, gain, interval, p_text(isda.p_value), *found]
-        assert len(found) == (study == "evidence_sizes")
+        assert len(found) == (study != "small_data")
+
+
+def gains_of(study, size, records):
+    """ISDA's gain in points with each seed, and both methods' errors, as arrays over the seeds."""
+    rows = [
+        row for row in experiment_table(study, records).lines if row.planned and row.at.train_size == size
+    ]
+    basic, isda = ({row.at.method: row for row in rows}[name] for name in ("cross_entropy", "isda"))
+    seeds = sorted(isda.paired.differences)
+    gains = np.array([-isda.paired.differences[seed] for seed in seeds])
+    return gains, *(np.array([row.errors[seed] for seed in seeds]) for row in (basic, isda))
+
+
+def test_what_was_looked_at_afterwards_is_the_records_(records):
+    """Numbers of docs/results.md that no table has, by scipy."""
+    section = page_section("With the updates of 5,000 images").replace("\n", " ")
+    many, basic, isda = gains_of("evidence_updates", 1000, records)
+    few, basic_before, isda_before = gains_of("evidence_sizes", 1000, records)
+    large, *_ = gains_of("evidence_sizes", 5000, records)
+    lost = stats.ttest_1samp(few - many, 0)
+    low, high = lost.confidence_interval()
+    text = f"{np.mean(few - many):.2f} points [{low:.2f}, {high:.2f}] lower than with 640 updates"
+    assert f"{text} (same seeds, p = {lost.pvalue:.3f})" in section
+    falls = (basic_before - basic).mean(), (isda_before - isda).mean()
+    assert f"error by {falls[0]:.2f} points, ISDA's by {falls[1]:.2f}" in section
+    equal = stats.ttest_ind(many, large, equal_var=False)
+    low, high = equal.confidence_interval()
+    text = (
+        f"Of the {few.mean() - large.mean():.2f} points by which 1,000 images gain more than 5,000 in equal "
+    )
+    text += (
+        f"epochs, {many.mean() - large.mean():.2f} are left with equal updates, and zero is just within their"
+    )
+    text += " interval"
+    assert f"{text}, [{low:+.2f}, {high:+.2f}] (Welch, p = {equal.pvalue:.3f})" in section
+
+
+def test_the_slope_without_the_largest_size_is_the_records_(records):
+    section = page_section("Does ISDA help, and more with fewer samples?").replace("\n", " ")
+    sizes = (500, 1000, 2500)
+    gains = np.array([gains_of("evidence_sizes", size, records)[0] for size in sizes])
+    slopes = np.polyfit(np.log(sizes), gains, 1)[0]
+    low, high = stats.ttest_1samp(slopes, 0).confidence_interval()
+    assert f"without 5,000 the slope is {slopes.mean():+.2f} [{low:+.2f}, {high:+.2f}]" in section
+    p = [stats.ttest_1samp(gains_of("evidence_sizes", n, records)[0], 0).pvalue for n in (*sizes, 5000)]
+    second = sorted(p)[1]  # Holm: of the three that are left
+    assert f"p = {p[2]:.3f}, which" in section and second == p[2]
+    assert f"over the four sizes is {3 * second:.2f};" in section
 
 
 def test_the_gain_with_all_images_is_the_records_():

@@ -3,7 +3,7 @@
 isda-bench gpu-check                     all checks on the GPU; on a CPU those that can be made there
 isda-bench gpu-check device=cuda:1       another GPU
 isda-bench gpu-check only=captured       the checks whose names begin so
-isda-bench gpu-check jobs=8              eight at once; those that measure speed come last, one by one
+isda-bench gpu-check jobs=8              eight at once, for 8 cores or more; those of speed last, one by one
 
 Each check has a process and a time limit of its own. It writes <out>/gpu_check_<device>.json;
 out=results/benchmarks. The exit code is 1 where a check failed, also where a GPU is there and its driver

@@ -20,6 +20,7 @@ from isda_bench.config.composition_cache import remembered
 from isda_bench.config.problems import problems_of
 from isda_bench.errors import UserError
 from isda_bench.models.base import Classifier
+from isda_bench.reporting.gpu_sharing import alone_on_their_gpu
 from isda_bench.storage.checksummed_json import read_checksummed
 
 OWN_NETWORKS = "isda_bench.models"
@@ -75,7 +76,7 @@ class Rates:
     """Rates of GPUs.
 
     Args:
-        records: records of finished runs.
+        records: records of finished runs; those that shared their GPU do not count.
         benchmarks: contents of benchmark files.
     """
 
@@ -83,10 +84,10 @@ class Rates:
         self.by_run: dict[tuple[str, str, str], list[tuple[float, str]]] = defaultdict(list)
         self.by_network: dict[tuple[str, str], list[tuple[float, str]]] = defaultdict(list)
         self.by_bare_step: dict[tuple[str, str], list[tuple[float, str]]] = defaultdict(list)
-        for record in records:
+        for record in alone_on_their_gpu(records):
             # Older records lack the mode: their steps were captured.
             captured = record.get("execution", "captured") == "captured"
-            if _on_gpu(record) and captured and record.get("images_per_second"):
+            if captured and record.get("images_per_second"):
                 names = record["names"]
                 key = (names["model"], names["dataset"], record["config"].get("precision", "fp32"))
                 a_gpu = record["images_per_second"] / record.get("processes", 1)

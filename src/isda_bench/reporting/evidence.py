@@ -11,6 +11,7 @@ import pandas as pd
 
 from isda_bench.experiments.selection import CHOSEN
 from isda_bench.reporting.criteria import Effects, at_most, falling, larger, lowest, opposite
+from isda_bench.reporting.gpu_sharing import alone_on_their_gpu
 from isda_bench.reporting.pairing import BASELINE, all_but
 from isda_bench.reporting.table import Table, TableRow
 
@@ -233,13 +234,16 @@ def _number(p: float) -> str:
 
 
 def _time_ratios(records: pd.DataFrame) -> dict[tuple[str, str, str], list[float]]:
-    """(device, data set, network) -> time with ISDA over time without, of each pair of runs."""
+    """(GPU, data set, network) -> time with ISDA over time without, of each pair of runs.
+
+    A CPU may have had other work, too; so may a GPU with other runs on it.
+    """
     rates: dict[tuple[str, str, str, str], dict[str, float]] = defaultdict(dict)
-    for record in records["record"]:
+    for record in alone_on_their_gpu(records["record"]):
         loss, rate = record["names"]["loss"], record.get("images_per_second")
-        on_gpu = (record.get("device") or {}).get("type") == "cuda"  # a CPU may have had other work too
-        if loss in ("isda", BASELINE) and rate and on_gpu:
-            device = json.dumps([record.get("device"), record.get("processes", 1)], sort_keys=True)
+        if loss in ("isda", BASELINE) and rate:
+            gpu = {key: value for key, value in record["device"].items() if key != "uuid"}
+            device = json.dumps([gpu, record.get("processes", 1)], sort_keys=True)
             names = record["names"]
             key = (device, names["dataset"], names["model"], all_but(record["identity"], ("loss",)))
             rates[key][loss] = rate

@@ -20,11 +20,12 @@ _OF_A_REPOSITORY = r"GIT_(?!CONFIG)"
 
 
 def provenance(device: torch.device) -> dict[str, Any]:
-    """Versions and device, for a record."""
-    return {
-        "versions": versions(),
-        "device": {"type": device.type, "name": device_name(device), "threads": torch.get_num_threads()},
-    }
+    """Versions and device, for a record; a GPU's UUID tells it from others of its kind."""
+    described = {"type": device.type, "name": device_name(device), "threads": torch.get_num_threads()}
+    if device.type == "cuda":
+        uuid = getattr(torch.cuda.get_device_properties(device), "uuid", None)
+        described |= {} if uuid is None else {"uuid": str(uuid)}
+    return {"versions": versions(), "device": described}
 
 
 def git_state(package: Path = PACKAGE) -> dict[str, Any]:

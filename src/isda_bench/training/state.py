@@ -154,9 +154,16 @@ class RunState:
 
 
 def _load_optimizer(optimizer: Optimizer, state: dict[str, Any]) -> None:
-    """Loads a state from any device: kernels stay those of this device, rates become plain numbers."""
+    """Loads a state from any device: kernels stay those of this device, rates become plain numbers.
+
+    Momenta get their parameter's layout in memory: fused kernels refuse another one.
+    """
     check_optimizer(optimizer, state)
     kernels = [{key: group[key] for key in KERNELS if key in group} for group in optimizer.param_groups]
     optimizer.load_state_dict(state)
     for group, own in zip(optimizer.param_groups, kernels, strict=True):
         group |= own | {"lr": float(group["lr"])}
+    for parameter, held in optimizer.state.items():
+        for key, value in held.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape:
+                held[key] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)

@@ -6,7 +6,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from helpers.rehearsal.watch import watch_class
 from isda_bench.config.compose import compose_run
-from isda_bench.runtime.devices import set_precision
+from isda_bench.runtime.devices import image_layout, set_precision
 from isda_bench.training.capture import CapturedStep
 from isda_bench.training.optimizers import NESTEROV, make_optimizer, set_learning_rate
 from isda_bench.training.step import Step, TrainingModule
@@ -35,12 +35,12 @@ def built(*overrides):
     set_precision(settings.precision)
     model = instantiate(settings.model, num_classes=CLASSES, in_channels=3)
     loss = instantiate(settings.loss, num_classes=CLASSES, feature_dim=model.feature_dim)
-    model.to(memory_format=torch.channels_last)
+    model.to(memory_format=image_layout(torch.device("cuda"), settings.precision))
     return TrainingModule(model, loss, bf16=settings.precision == "bf16"), settings.schedule
 
 
 def batch(n=N, side=32):
-    images = torch.empty(n, 3, side, side, device=D).to(memory_format=torch.channels_last)
+    images = torch.empty(n, 3, side, side, device=D)
     progress = torch.full((), 0.5, dtype=torch.float64, device=D)
     return images, torch.zeros(n, dtype=torch.int64, device=D), progress
 

@@ -32,17 +32,18 @@ def check_device(
     Returns:
         The page, and whether no check failed.
     """
-    content: dict[str, Any] = {"taken": now(), "git": git_state(), **provenance(device), "checks": []}
-    content["rows"] = {"throughput": []}  # where the plan of a table looks for images/s
+    content: dict[str, Any] = {"taken": now(), "git": git_state(), **provenance(device)}
     name = re.sub(r"[^a-z0-9]+", "_", f"{device.type} {content['device']['name']}".lower()).strip("_")
     path = out / f"gpu_check_{name}.json"
     out.mkdir(parents=True, exist_ok=True)
+    made: dict[str, dict[str, Any]] = {}
     for found in make_checks(checks, device, problem, jobs):
-        print(
-            f"{found['status']}  {found['name']}: {found['sentence']} ({found['seconds']:.0f} s)", flush=True
-        )
-        content["checks"].append(found)
-        content["rows"]["throughput"] += found["numbers"].get("throughput", [])
+        title = f"{found['status']}  {found['name']}"
+        print(f"{title}: {found['sentence']} ({found['seconds']:.0f} s)", flush=True)
+        made[found["name"]] = found
+        content["checks"] = [made[name] for name in checks if name in made]
+        rates = [row for found in content["checks"] for row in found["numbers"].get("throughput", [])]
+        content["rows"] = {"throughput": rates}  # where the plan of a table looks for images/s
         write_atomically(path, (json.dumps(content, indent=2) + "\n").encode())
     return path, all(found["status"] != "FAIL" for found in content["checks"])
 

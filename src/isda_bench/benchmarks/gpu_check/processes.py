@@ -8,7 +8,7 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
@@ -49,18 +49,19 @@ def make_checks(
         jobs: how many at once.
 
     Yields:
-        What `make_check` returns, in this order. Closing the generator stops the checks that are being made.
+        What `make_check` returns, as the checks end. Closing the generator stops those that are being made.
     """
     together = [name for name, check in checks.items() if not check.alone]
     alone = [name for name, check in checks.items() if check.alone]
     pool = ThreadPoolExecutor(jobs)
     futures = [pool.submit(make_check, name, checks[name], device, problem) for name in together]
     try:
-        yield from (future.result() for future in futures)
+        yield from (future.result() for future in as_completed(futures))
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
-        while wait(futures, timeout=0.1).not_done:
+        while not all(future.done() for future in futures):
             _stop_running()
+            time.sleep(0.05)
     for name in alone:
         yield make_check(name, checks[name], device, problem)
 
@@ -114,11 +115,13 @@ def in_a_process(name: str, device: torch.device, seconds: float) -> Outcome:
         raise
     finally:
         _running.discard(process)
-    lines = output.splitlines()
-    if process.returncode or not lines:
-        last = (errors.strip().splitlines() or ["no message"])[-1]
-        return Outcome("FAIL", f"its process ended with code {process.returncode}: {last[:500]}")
-    return Outcome(**json.loads(lines[-1]))
+    if not process.returncode:
+        try:
+            return Outcome(**json.loads(output.splitlines()[-1]))
+        except (IndexError, ValueError, TypeError):
+            errors = f"{errors}\nit printed no outcome: {output.strip()[-200:]}"
+    last = (errors.strip().splitlines() or ["no message"])[-1]
+    return Outcome("FAIL", f"its process ended with code {process.returncode}: {last[:500]}")
 
 
 if __name__ == "__main__":

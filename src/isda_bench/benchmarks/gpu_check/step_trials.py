@@ -53,8 +53,8 @@ class Trial:
         for group in self.optimizer.param_groups:
             # Captured steps hold the rate as float32, eager ones as a double; fused kernels take doubles.
             group["initial_lr"] = torch.tensor(0.1 * group["initial_lr"], dtype=torch.float32).item()
-            if not group.get("fused"):  # others compute with the rate in the precision in which it is held
-                group["lr"] = torch.tensor(float(group["lr"]), device=device)
+            if "foreach" in group and not group.get("fused"):
+                group["foreach"] = False  # Lion's captured steps never use them, its eager ones would
         self.step = (
             CapturedStep(self.module, self.optimizer, {batch}, required=True)
             if captured

@@ -307,7 +307,7 @@ def test_an_interruption_stops_the_checks_that_are_being_made(tmp_path, monkeypa
     assert next(making)["sentence"] == "done"
     start = time.monotonic()
     making.close()
-    assert not processes._running and time.monotonic() < start + 30
+    assert not processes.running and time.monotonic() < start + 30
 
 
 def test_a_page_that_cannot_be_written_stops_the_checks(tmp_path, monkeypatch):

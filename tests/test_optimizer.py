@@ -21,7 +21,7 @@ from isda_bench.losses.center import Center
 from isda_bench.models.resnet import ResNet
 from isda_bench.training.optimizers import make_optimizer
 from isda_bench.training.run import run
-from isda_bench.training.state import _load_optimizer
+from isda_bench.training.state import load_optimizer
 from isda_bench.training.step import TrainingModule
 
 
@@ -186,7 +186,7 @@ def test_a_loaded_state_has_the_layout_of_its_parameters():
     before, after = (torch.optim.SGD([p], lr=0.1, momentum=0.9) for p in (saved, loaded))
     (saved**2).sum().backward()
     before.step()
-    _load_optimizer(after, before.state_dict())
+    load_optimizer(after, before.state_dict())
     momentum = after.state[loaded]["momentum_buffer"]
     assert momentum.stride() == loaded.stride() != saved.stride()
     assert torch.equal(momentum, before.state[saved]["momentum_buffer"])

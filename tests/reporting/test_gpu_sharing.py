@@ -3,7 +3,7 @@
 import pandas as pd
 
 from isda_bench.reporting.cost import Rates
-from isda_bench.reporting.evidence import _time_ratios
+from isda_bench.reporting.evidence import time_ratios
 from isda_bench.reporting.gpu_sharing import alone_on_their_gpu
 
 
@@ -62,5 +62,5 @@ def test_shared_runs_give_no_rate_and_no_ratio():
     own = [record("c1", 200, 300), record("d1", 300, 400, rate=110.0, loss="cross_entropy")]
     rates = Rates(shared + own, [])
     assert rates.of("resnet32", "cifar10", "fp32", 1).images_per_second == 105.0
-    ratios = _time_ratios(pd.DataFrame({"record": shared + own}))
+    ratios = time_ratios(pd.DataFrame({"record": shared + own}))
     assert [round(value, 3) for values in ratios.values() for value in values] == [1.1]

@@ -150,7 +150,7 @@ def of_cost(table: Table, records: pd.DataFrame) -> list[Case]:
     """
     networks = {line.at.model for line in table.lines}
     cases = []
-    for (device, dataset, network), ratios in sorted(_time_ratios(records).items()):
+    for (device, dataset, network), ratios in sorted(time_ratios(records).items()):
         logs = np.log(ratios)
         effects = at_most(logs, math.log1p(NEGLIGIBLE)) if len(ratios) >= ENOUGH_RUNS else None
         numbers = f"{100 * math.expm1(logs.mean()):+.1f}% time in {len(ratios)} pairs of runs"
@@ -233,7 +233,7 @@ def _number(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"= {p:.3f}"
 
 
-def _time_ratios(records: pd.DataFrame) -> dict[tuple[str, str, str], list[float]]:
+def time_ratios(records: pd.DataFrame) -> dict[tuple[str, str, str], list[float]]:
     """(GPU, data set, network) -> time with ISDA over time without, of each pair of runs.
 
     A CPU may have had other work, too; so may a GPU with other runs on it.

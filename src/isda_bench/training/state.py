@@ -94,7 +94,7 @@ class RunState:
         for name, part in (("model", self.module.model), ("loss", self.module.loss)):
             check_same_tensors(part.state_dict(), state[name], name)
             part.load_state_dict(state[name])
-        _load_optimizer(self.optimizer, state["optimizer"])
+        load_optimizer(self.optimizer, state["optimizer"])
         self.metrics = state["metrics"]
         own = rng_states(state)
         if rank() < len(own):
@@ -153,7 +153,7 @@ class RunState:
         self.save({"position": self.batches.position(), "sums": sums, "seconds": progress.seconds})
 
 
-def _load_optimizer(optimizer: Optimizer, state: dict[str, Any]) -> None:
+def load_optimizer(optimizer: Optimizer, state: dict[str, Any]) -> None:
     """Loads a state from any device: kernels stay those of this device, rates become plain numbers.
 
     Momenta get their parameter's layout in memory: fused kernels refuse another one.

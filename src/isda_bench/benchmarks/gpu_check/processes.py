@@ -20,7 +20,8 @@ from isda_bench.benchmarks.gpu_check.outcome import CheckFailed, CheckSkipped, O
 
 FIXED_WORKSPACE = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
 """With it cuBLAS sums in the same order every time."""
-_running: set[subprocess.Popen[str]] = set()
+running: set[subprocess.Popen[str]] = set()
+"""The processes of the checks that are being made."""
 
 
 def outcome_of(check: Check, device: torch.device) -> Outcome:
@@ -67,7 +68,7 @@ def make_checks(
 
 
 def _stop_running() -> None:
-    for process in tuple(_running):
+    for process in tuple(running):
         with suppress(ProcessLookupError):  # it has just ended
             os.killpg(process.pid, signal.SIGKILL)
 
@@ -103,7 +104,7 @@ def in_a_process(name: str, device: torch.device, seconds: float) -> Outcome:
         text=True,
         start_new_session=True,  # torchrun's processes end with it
     )
-    _running.add(process)
+    running.add(process)
     try:
         output, errors = process.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
@@ -114,7 +115,7 @@ def in_a_process(name: str, device: torch.device, seconds: float) -> Outcome:
         os.killpg(process.pid, signal.SIGKILL)
         raise
     finally:
-        _running.discard(process)
+        running.discard(process)
     if not process.returncode:
         try:
             return Outcome(**json.loads(output.splitlines()[-1]))

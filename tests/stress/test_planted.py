@@ -273,7 +273,7 @@ def files_of(project):
 
 
 def test_wrong_values_end_in_one_message(project, rng, tried, capsys):
-    fuzz(project, files_of(project), rng, 4, tried, capsys, heavy=False)
+    fuzz(project, files_of(project), rng, 2, tried, capsys, heavy=False)
 
 
 @pytest.mark.slow
@@ -340,7 +340,7 @@ def attack_with_files(project, kinds, tried, capsys, heavy) -> None:
 
 
 def test_something_else_where_a_stored_file_was_is_one_error(project, rng, tried, capsys):
-    attack_with_files(project, rng.sample([*CONTENTS, *SHAPES], 2), tried, capsys, heavy=False)
+    attack_with_files(project, rng.sample([*CONTENTS, *SHAPES], 1), tried, capsys, heavy=False)
 
 
 @pytest.mark.slow

@@ -58,6 +58,9 @@ def test_measured_rates_come_before_flops(tmp_path):
                 for step, rate in (("captured", 3000.0), ("compiled", 9000.0), ("eager", 1000.0))
             ],
             "steps": [{"network": "wrn16_8", "batch_size": 128, "precision": "fp32", "step_ms": 64.0}],
+            "layouts": [
+                {"network": "resnet20", "precision": "bf16", "channels_last": 500.0, "contiguous": 300.0}
+            ],
         },
     }
     on_cpu = record | {"device": {"type": "cpu", "name": "CPU"}, "images_per_second": 1.0}
@@ -67,6 +70,7 @@ def test_measured_rates_come_before_flops(tmp_path):
     assert rates.of("wrn28_10", "cifar10", "bf16", 10**9) == (3000.0, "benchmark", "GPU B")
     assert rates.of("wrn28_10", "cifar10", "fp32", 10**9)[1] == "FLOPs"
     assert rates.of("wrn16_8", "cifar10", "fp32", 10**9) == (2000.0, "bare step", "GPU B")
+    assert rates.of("resnet20", "cifar10", "bf16", 10**9) == (500.0, "bare step", "GPU B")
     assert rates.of("resnet32", "cifar10", "bf16", 10**9)[:2] == (ASSUMED_FLOPS / 10**9, "FLOPs")
 
 
@@ -94,7 +98,7 @@ def test_how_it_is_launched_changes_nothing():
 
 @pytest.mark.slow
 def test_the_hours_on_the_page_are_those_of_the_plans(monkeypatch, tmp_path):
-    """As long as no rate was measured on a GPU."""
+    """With the rates of results/benchmarks."""
     monkeypatch.setattr(plan, "RESULTS", REPOSITORY / "results")
     page = (REPOSITORY / "docs/results.md").read_text()
     rows = re.findall(r"^\| `(\w+)` \| (\d+) \| ([\d,]+) \|$", page, re.M)

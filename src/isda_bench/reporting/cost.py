@@ -54,10 +54,20 @@ class _BareStep(_Stored):
     step_ms: Annotated[float, Field(gt=0)]
 
 
+class _Layouts(_Stored):
+    """Images/s of a bare step with images in either layout."""
+
+    network: str
+    precision: str
+    channels_last: Annotated[float, Field(gt=0)]
+    contiguous: Annotated[float, Field(gt=0)]
+
+
 class _Rows(_Stored):
     step: list[_Rate] = []
     throughput: list[_Rate] = []
     steps: list[_BareStep] = []
+    layouts: list[_Layouts] = []
 
 
 class _Device(_Stored):
@@ -101,6 +111,9 @@ class Rates:
             for row in parts.get("steps", []):
                 rate = 1000 * row["batch_size"] / row["step_ms"]
                 self.by_bare_step[row["network"], row.get("precision", "fp32")].append((rate, name))
+            for row in parts.get("layouts", []):
+                rate = max(row["channels_last"], row["contiguous"])  # a run has the faster one
+                self.by_bare_step[row["network"], row["precision"]].append((rate, name))
 
     def of(self, model: str, dataset: str, precision: str, flops: int) -> Rate:
         """The rate of a network.

@@ -344,11 +344,25 @@ def test_the_page_has_the_order_of_the_list_whichever_check_ends_first(tmp_path,
 
 def test_a_check_that_prints_something_else_fails(tmp_path, monkeypatch):
     python = tmp_path / "python"
-    python.write_text("#!/bin/sh\necho no outcome\n")
+    python.write_text("#!/bin/sh\nprintf '\\377'; echo no outcome\n")
     python.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(python))
     found = make_check("driver", Check(Mock(), needs_gpu=False), CPU)
-    assert found["status"] == "FAIL" and "it printed no outcome: no outcome" in found["sentence"]
+    assert found["status"] == "FAIL" and "it printed no outcome: \ufffdno outcome" in found["sentence"]
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "nothing"))
+    found = make_check("driver", Check(Mock(), needs_gpu=False), CPU)
+    assert found["status"] == "FAIL" and "could not be started" in found["sentence"]
+
+
+def test_a_stopped_check_may_end_processes_in_sessions_of_their_own(tmp_path, monkeypatch):
+    """As torchrun does, on SIGTERM."""
+    python, ended = tmp_path / "python", tmp_path / "ended"
+    script = f"trap 'kill $!; echo > {ended}; exit' TERM\nsetsid sleep 100 &\nwait\n"
+    python.write_text(f"#!/bin/sh\n{script}")
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+    found = make_check("driver", Check(Mock(), needs_gpu=False, seconds=1), CPU)
+    assert found["sentence"] == "took longer than 1 s and was stopped" and ended.exists()
 
 
 def test_a_check_that_is_not_there_is_named():

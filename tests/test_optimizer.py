@@ -190,3 +190,6 @@ def test_a_loaded_state_has_the_layout_of_its_parameters():
     momentum = after.state[loaded]["momentum_buffer"]
     assert momentum.stride() == loaded.stride() != saved.stride()
     assert torch.equal(momentum, before.state[saved]["momentum_buffer"])
+    before.state["its own"] = 3
+    load_optimizer(after, before.state_dict())
+    assert after.state["its own"] == 3

@@ -42,13 +42,31 @@ def test_runs_one_after_another_were_alone():
 
 def test_gpus_are_told_apart():
     names = record("one", 0, 100), record("two", 0, 100, gpu="another GPU")
-    uuids = (
-        record("three", 0, 100, uuid="a"),
-        record("four", 0, 100, uuid="b"),
-        record("five", 0, 9, uuid="b"),
-    )
+    uuids = record("three", 0, 100, uuid="a"), record("four", 0, 9, uuid="b"), record("five", 0, 9, uuid="b")
     assert alone(*names) == {"one", "two"}
     assert alone(*uuids) == {"three"}
+
+
+def test_a_run_without_a_uuid_or_on_several_gpus_may_have_used_any():
+    known, unknown = record("known", 0, 100, uuid="a"), record("unknown", 50, 150)
+    several = record("several", 0, 100, uuid="b") | {"processes": 2}
+    assert alone(known, unknown) == set()
+    assert alone(known, several) == set()
+
+
+def test_a_pause_belongs_to_the_run():
+    resumed = record("resumed", 200, 300) | {"started": "2026-11-26T10:00:00+00:00"}
+    assert alone(resumed, record("in the first part", 10, 90)) == set()
+
+
+def test_a_copy_of_a_run_is_no_other_run():
+    run = record("one", 0, 100)
+    assert len(alone_on_their_gpu([run, dict(run)])) == 1
+
+
+def test_times_without_a_zone_are_utc():
+    local = record("local", 0, 100) | {"ended": "2026-11-26T10:01:40"}
+    assert alone(local, record("one", 50, 150)) == set()
 
 
 def test_a_record_without_its_end_counts_and_one_of_a_cpu_does_not():

@@ -139,8 +139,8 @@ CLAIMS = (
     ),
     Row(
         "ISDA's additional cost is negligible.",
-        "The mean time that ISDA adds, over pairs of runs on the same GPU that differ in the loss alone, is "
-        f"below {100 * NEGLIGIBLE:.0f}%, by the t-test of the log ratios at {LEVEL}; {ENOUGH_RUNS} pairs.",
+        "The mean time that ISDA adds, over pairs of runs on one kind of GPU that differ in the loss alone, "
+        f"is below {100 * NEGLIGIBLE:.0f}%, by the t-test of the log ratios at {LEVEL}; {ENOUGH_RUNS} pairs.",
         "journal_table_2",
         find.of_cost,
         lambda cases: of_limit(tuple(case.design[0] for case in cases)),

@@ -1,56 +1,73 @@
 """Which runs had their GPU for themselves: the times of others say nothing about the GPU or the method."""
 
-from collections import defaultdict
 from collections.abc import Iterable
-from datetime import datetime
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
 
 Record = dict[str, Any]
 RESOLUTION = 1.0
 """Seconds by which times in records are rounded."""
 
 
-def alone_on_their_gpu(records: Iterable[Record]) -> list[Record]:
-    """The runs on a GPU beside which no other of these runs was trained on that GPU.
+class _Use(NamedTuple):
+    """The use of a GPU by a run, from its first start to its end, pauses included; times in seconds."""
 
-    GPUs are told apart by their UUID; by their name in records that lack it.
+    start: float
+    end: float
+    gpu: str
+    uuid: str | None
+    record: Record
+
+
+def alone_on_their_gpu(records: Iterable[Record]) -> list[Record]:
+    """The runs on a GPU beside which no other of these runs was trained on that GPU, each once.
+
+    GPUs of one name are told apart by their UUID. A run without it, an older one or one on several GPUs, may
+    have used any of that name.
 
     Args:
-        records: as record.json has them, of finished runs.
+        records: as record.json has them, of finished runs; one that does not say when it ended was alone.
     """
-    of_gpu: dict[str, list[tuple[float, float, Record]]] = defaultdict(list)
-    alone = []
-    for record in records:
-        device = record.get("device") or {}
-        if device.get("type") != "cuda":
-            continue
-        end = _end(record)
-        if end is None:
-            alone.append(record)
-        else:
-            gpu = device.get("uuid") or device.get("name", "")
-            of_gpu[gpu].append((end - record.get("seconds", 0.0), end, record))
-    for runs in of_gpu.values():
-        alone += _without_overlap(runs)
-    return alone
+    on_gpu = {
+        (record.get("run_id"), record.get("ended"), i if record.get("ended") is None else None): record
+        for i, record in enumerate(records)
+        if (record.get("device") or {}).get("type") == "cuda"
+    }
+    uses = [use for record in on_gpu.values() if (use := _use(record)) is not None]
+    shared = _shared(sorted(uses, key=lambda use: use.start))
+    return [record for record in on_gpu.values() if id(record) not in shared]
 
 
-def _without_overlap(runs: list[tuple[float, float, Record]]) -> list[Record]:
-    """Those of (start, end, record) that no other meets."""
-    runs = sorted(runs, key=lambda run: run[:2])
-    alone = []
-    latest = -float("inf")
-    for i, (start, end, record) in enumerate(runs):
-        following = runs[i + 1][0] if i + 1 < len(runs) else float("inf")
-        if start >= latest - RESOLUTION and following >= end - RESOLUTION:
-            alone.append(record)
-        latest = max(latest, end)
-    return alone
+def _shared(uses: list[_Use]) -> set[int]:
+    """The ids of the records that meet another on a GPU; `uses` in the order of their starts."""
+    shared: set[int] = set()
+    current: list[_Use] = []
+    for use in uses:
+        current = [other for other in current if other.end > use.start + RESOLUTION]
+        for other in current:
+            told_apart = use.uuid and other.uuid and use.uuid != other.uuid
+            if use.gpu == other.gpu and not told_apart:
+                shared |= {id(use.record), id(other.record)}
+        current.append(use)
+    return shared
 
 
-def _end(record: Record) -> float | None:
-    """When the run ended, in seconds; None where its record does not say."""
+def _use(record: Record) -> _Use | None:
+    end = _seconds(record.get("ended"))
+    if end is None:
+        return None
+    start = _seconds(record.get("started"))
+    device = record["device"]
+    uuid = device.get("uuid") if record.get("processes", 1) == 1 else None
+    return _Use(
+        end - record.get("seconds", 0.0) if start is None else start, end, device["name"], uuid, record
+    )
+
+
+def _seconds(time: str | None) -> float | None:
+    """Of a time in a record; UTC where it names no zone, None where it is no time."""
     try:
-        return datetime.fromisoformat(record["ended"]).timestamp()
-    except (KeyError, TypeError, ValueError):
+        found = datetime.fromisoformat(time or "")
+        return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
         return None

@@ -58,6 +58,7 @@ class _Device(_Stored):
     type: str
     name: str
     threads: PositiveInt = 1
+    uuid: str | None = None
 
 
 class _UsedGenerator(_Stored):

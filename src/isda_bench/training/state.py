@@ -164,6 +164,6 @@ def load_optimizer(optimizer: Optimizer, state: dict[str, Any]) -> None:
     for group, own in zip(optimizer.param_groups, kernels, strict=True):
         group |= own | {"lr": float(group["lr"])}
     for parameter, held in optimizer.state.items():
-        for key, value in held.items():
-            if isinstance(value, Tensor) and value.shape == parameter.shape:
+        for key, value in held.items() if isinstance(parameter, Tensor) else ():
+            if isinstance(value, Tensor) and value.ndim and value.shape == parameter.shape:
                 held[key] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)

@@ -8,7 +8,7 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
@@ -20,6 +20,7 @@ from isda_bench.benchmarks.gpu_check.outcome import CheckFailed, CheckSkipped, O
 
 FIXED_WORKSPACE = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
 """With it cuBLAS sums in the same order every time."""
+SECONDS_TO_END = 5.0
 running: set[subprocess.Popen[str]] = set()
 """The processes of the checks that are being made."""
 
@@ -55,22 +56,31 @@ def make_checks(
     together = [name for name, check in checks.items() if not check.alone]
     alone = [name for name, check in checks.items() if check.alone]
     pool = ThreadPoolExecutor(jobs)
-    futures = [pool.submit(make_check, name, checks[name], device, problem) for name in together]
+    futures: list[Future[dict[str, Any]]] = []
     try:
+        for name in together:
+            futures.append(pool.submit(make_check, name, checks[name], device, problem))
         yield from (future.result() for future in as_completed(futures))
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
         while not all(future.done() for future in futures):
-            _stop_running()
+            for process in tuple(running):
+                _stop(process)
             time.sleep(0.05)
     for name in alone:
         yield make_check(name, checks[name], device, problem)
 
 
-def _stop_running() -> None:
-    for process in tuple(running):
-        with suppress(ProcessLookupError):  # it has just ended
-            os.killpg(process.pid, signal.SIGKILL)
+def _stop(process: subprocess.Popen[str]) -> None:
+    """Ends a check and all its processes: torchrun passes SIGTERM on to those it has started."""
+    with suppress(ProcessLookupError):  # when the last one has ended
+        os.killpg(process.pid, signal.SIGTERM)
+        patience = time.monotonic() + SECONDS_TO_END
+        while time.monotonic() < patience:
+            process.poll()
+            os.killpg(process.pid, 0)
+            time.sleep(0.02)
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def make_check(name: str, check: Check, device: torch.device, problem: str | None = None) -> dict[str, Any]:
@@ -96,23 +106,27 @@ def make_check(name: str, check: Check, device: torch.device, problem: str | Non
 def in_a_process(name: str, device: torch.device, seconds: float) -> Outcome:
     """Makes the check of this name in a process that is stopped after so many seconds."""
     command = [sys.executable, "-m", __name__, name, str(device)]
-    process = subprocess.Popen(
-        command,
-        env=os.environ | FIXED_WORKSPACE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,  # torchrun's processes end with it
-    )
+    try:
+        process = subprocess.Popen(
+            command,
+            env=os.environ | FIXED_WORKSPACE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
+    except OSError as error:
+        return Outcome("FAIL", f"its process could not be started: {error}")
     running.add(process)
     try:
         output, errors = process.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
+        _stop(process)
         process.communicate()
         return Outcome("FAIL", f"took longer than {seconds:g} s and was stopped")
     except BaseException:
-        os.killpg(process.pid, signal.SIGKILL)
+        _stop(process)
         raise
     finally:
         running.discard(process)

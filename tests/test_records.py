@@ -100,6 +100,7 @@ def page_section(heading):
     "study, heading, sizes",
     [
         ("evidence_sizes", "Does ISDA help, and more with fewer samples?", 4),
+        ("evidence_classes", "Does ISDA help more where there are more classes?", 1),
         ("evidence_updates", "With the updates of 5,000 images", 1),
         ("small_data", "An earlier study with three seeds", 3),
     ],
@@ -110,17 +111,33 @@ def test_the_gains_on_the_page_are_the_records_(study, heading, sizes):
     deviating = rows["deviations"].fillna("").str.contains("resnet8; 80 epochs")
     rows = rows[deviating if study == "small_data" else rows["planned"]]
     assert rows["train_size"].nunique() == sizes
-    for size, both in rows.groupby("train_size"):
-        (basic,), (isda,) = (both[both["method"] == name].itertuples() for name in ("cross_entropy", "isda"))
+    for size, both in rows.groupby(rows["train_size"].astype(int)):
+        methods = both["method"].str.split(" ").str[0]  # without the setting
+        (basic,), (isda,) = (both[methods == name].itertuples() for name in ("cross_entropy", "isda"))
         cells = [f"{row.mean:.2f} +- {row.std:.2f} ({row.n})" for row in (basic, isda)]
         (line,) = re.findall(rf"^\| {size:,} .*$", section, re.MULTILINE)
         gain = f"{isda.paired_mean:+.2f} +- {isda.paired_std:.2f} ({isda.paired_n:.0f})"
         interval = f"[{isda.interval_low:+.2f}, {isda.interval_high:+.2f}]"
-        note = rf"resnet8, cifar10, {size:,} images, against cross_entropy: (\S+) points with n = 12"
+        note = rf"resnet8, cifar100?, {size:,} images, against cross_entropy: (\S+) points with n = 1[02]"
         found = re.findall(note, (RESULTS / f"tables/{study}.md").read_text())
         shown = [cell.strip() for cell in line.strip("|").split("|")[1:]]
         assert shown == [*cells, gain, interval, p_text(isda.p_value), *found]
         assert len(found) == (study != "small_data")
+
+
+def test_the_comparison_of_the_classes_is_that_of_the_answers():
+    section = page_section("Does ISDA help more where there are more classes?")
+    answers = (RESULTS / "tables/evidence.md").read_text()
+    words = r"less that on CIFAR-10: (\S+ \[\S+ \S+\]) [^,]*, p (< )?(\S+), .*find (\S+) at"
+    verdicts = re.findall(r"more classes, with ([^,]*), .*\*\* (\w+)\.", answers)
+    found = [[gain, f"{less}{p}", least] for gain, less, p, least in re.findall(words, answers)]
+    assert [verdict for _, verdict in verdicts] == ["Yes", "Yes", "Undecided", "Undecided"]
+    assert "**By the criterion: yes with as many images, undecided with as many a class.**" in section
+    for (alike, _), points, percent in zip(verdicts[::2], found[::2], found[1::2], strict=True):
+        assert f"| {alike} | {points[0]} | {points[1]} | {percent[0]} | {percent[1]} |" in section
+    least = [each[2] for each in found]
+    text = f"find {least[0]} and {least[2]} points, {least[1]}% and {least[3]}%."
+    assert text in section
 
 
 def gains_of(study, size, records):
@@ -218,7 +235,9 @@ def test_the_range_of_the_gains_on_the_page_is_the_records_(records):
 
 def test_the_other_methods_on_the_page_are_the_comparison_s():
     names = {"cross_entropy + dropout": "dropout", "isda + dropout": "ISDA with dropout"}
-    rows = pd.read_csv(RESULTS / "tables/comparison.csv").query("model == 'resnet8' and train_size == 1000")
+    rows = pd.read_csv(RESULTS / "tables/comparison.csv").query(
+        "model == 'resnet8' and train_size == 1000 and not resample"
+    )
     others = rows[~rows["method"].isin(["cross_entropy", "isda"])].sort_values("mean")
     table = [
         others["method"].replace(names).tolist(),

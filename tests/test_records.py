@@ -140,6 +140,23 @@ def test_the_comparison_of_the_classes_is_that_of_the_answers():
     assert text in section
 
 
+def test_the_methods_on_the_page_are_those_of_the_answers():
+    section = page_section("The methods with the chosen settings")
+    answers = (RESULTS / "tables/evidence.md").read_text()
+    verdict, rows = re.search(
+        r"among the other methods\?\*\* (\w+)\..*\n.*\n((?:  - .*\n)+)", answers
+    ).groups()
+    assert f"**By the criterion: {verdict.lower()}.**" in section
+    words = r"  - (.*): (\S+)% \(n = 5\)(?:, (\S+ \[\S+ \S+\]) points to (.*), Holm's p (\S+))?"
+    expected = [
+        f"| {name} | {error} | {baseline} | {gain} | {p} |".replace("|  |", "| |").replace("|  |", "| |")
+        for name, error, gain, baseline, p in re.findall(words, rows)
+    ]
+    assert len(expected) == 9
+    shown = [line for line in section.splitlines() if line.startswith("| ")][1:]
+    assert shown == expected
+
+
 def gains_of(study, size, records):
     """ISDA's gain in points with each seed, and both methods' errors, as arrays over the seeds."""
     rows = [

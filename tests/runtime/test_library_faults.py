@@ -72,7 +72,7 @@ def test_the_comparison_finds_the_fault_without_the_guard():
 @pytest.mark.parametrize(
     "names",
     [
-        pytest.param(FAST, id="narrow"),
+        pytest.param(FAST, id="narrow", marks=pytest.mark.slow),
         pytest.param([name for name in FAMILIES if name not in FAST], id="wide", marks=pytest.mark.slow),
     ],
 )

@@ -272,10 +272,6 @@ def files_of(project):
     }
 
 
-def test_wrong_values_end_in_one_message(project, rng, tried, capsys):
-    fuzz(project, files_of(project), rng, 2, tried, capsys, heavy=False)
-
-
 @pytest.mark.slow
 def test_every_wrong_value_ends_in_one_message(project, rng, tried, capsys):
     fuzz(project, files_of(project), rng, 100, tried, capsys, heavy=False)

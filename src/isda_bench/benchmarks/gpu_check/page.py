@@ -27,7 +27,7 @@ def check_device(
         checks: name -> check.
         out: the folder.
         problem: why the GPU that is there cannot be used; null: it can, or there is none.
-        jobs: how many at once, beside those that measure speed.
+        jobs: how many at once of those that do not measure speed.
 
     Returns:
         The page, and whether no check failed.
@@ -41,7 +41,7 @@ def check_device(
         title = f"{found['status']}  {found['name']}"
         print(f"{title}: {found['sentence']} ({found['seconds']:.0f} s)", flush=True)
         made[found["name"]] = found
-        content["checks"] = [made[name] for name in checks if name in made]
+        content["checks"] = [made[check] for check in checks if check in made]
         rates = [row for found in content["checks"] for row in found["numbers"].get("throughput", [])]
         content["rows"] = {"throughput": rates}  # where the plan of a table looks for images/s
         write_atomically(path, (json.dumps(content, indent=2) + "\n").encode())

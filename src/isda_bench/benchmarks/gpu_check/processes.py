@@ -21,6 +21,7 @@ from isda_bench.benchmarks.gpu_check.outcome import CheckFailed, CheckSkipped, O
 FIXED_WORKSPACE = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
 """With it cuBLAS sums in the same order every time."""
 SECONDS_TO_END = 5.0
+"""That a check has after SIGTERM."""
 running: set[subprocess.Popen[str]] = set()
 """The processes of the checks that are being made."""
 
